@@ -1,0 +1,70 @@
+"""The errors that a person can mend, and the two habits their messages share.
+
+Everything that is wrong with an input (a file, a row, a key, an installation) is a `PolytaskError`
+whose message says where it is, what was expected, what was found and what to do. The command line
+prints it without a traceback. Anything else that escapes is a bug.
+"""
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class PolytaskError(Exception):
+    """Something that the person at the keyboard can mend."""
+
+
+class ConfigError(PolytaskError):
+    """A key or value of the configuration is wrong."""
+
+
+class DataError(PolytaskError):
+    """A file, row, column or label is not what was declared."""
+
+
+class RunError(PolytaskError):
+    """A run directory is missing a part or does not fit what is asked of it."""
+
+
+class TrainingError(PolytaskError):
+    """Training cannot go on: a loss is not finite, or there is nothing to learn from."""
+
+
+class MissingDependency(PolytaskError, ImportError):
+    """An optional package is not installed."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A sentence that names the nearest valid name, or lists all of them.
+
+    Returns:
+        `Did you mean 'label'?` where something is close, else `Valid names: a, b, c.`
+    """
+    names = sorted({str(v) for v in valid})
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+    return f"Valid names: {shown or '(none)'}."
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional dependency, or say how to install it.
+
+    Args:
+        module: The module to import, such as `soundfile`.
+        extra: The extra of this project that brings it, such as `audio`.
+
+    Raises:
+        MissingDependency: If the module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] == module.split(".")[0]:
+            raise MissingDependency(
+                f"The package '{module}' is needed here and is not installed. "
+                f'Install it with: pip install "polytask[{extra}]"'
+            ) from error
+        raise

@@ -1,0 +1,83 @@
+"""The two values that travel through every floor: features and batches.
+
+Shapes: B examples, L frames or tokens, D features, C channels, H x W pixels, N samples of a wave.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Pooling = Literal["mean", "max"]
+
+
+class Features(NamedTuple):
+    """A batch of one input, raw or encoded.
+
+    Attributes:
+        values: `[B, D]` vectors, `[B, C, H, W]` maps or `[B, L, D]` sequences. Raw waves are
+            `[B, N]`, raw pictures `[B, 3, H, W]` of uint8.
+        mask: `[B, L]` (`[B, N]` for waves), true where a sequence has content. None where every
+            example is full length, and for everything that is not a sequence.
+    """
+
+    values: Tensor
+    mask: Tensor | None = None
+
+    def pooled(self, how: Pooling = "mean") -> Tensor:
+        """One vector per example, `[B, D]`: the mean or maximum over pixels or valid frames."""
+        if self.values.ndim == 2:
+            return self.values
+        if self.values.ndim == 4:
+            return self.values.mean((2, 3)) if how == "mean" else self.values.amax((2, 3))
+        if self.mask is None:
+            return self.values.mean(1) if how == "mean" else self.values.amax(1)
+        valid = self.mask.unsqueeze(-1)
+        if how == "max":
+            return self.values.masked_fill(~valid, float("-inf")).amax(1)
+        count = valid.sum(1).clamp(min=1)
+        return self.values.masked_fill(~valid, 0.0).sum(1) / count
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Features":
+        """The same features on another device."""
+        mask = None if self.mask is None else self.mask.to(device, non_blocking=non_blocking)
+        return Features(self.values.to(device, non_blocking=non_blocking), mask)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The examples of one step.
+
+    Examples belong to an input: `inputs[i]` has its own number of rows, and every task that reads
+    input `i` has one target per row of it. Two sources that feed the same input are concatenated;
+    the rows of the one have no labels for the tasks of the other.
+
+    Attributes:
+        inputs: The raw values of each input.
+        targets: Per task, one target per row of its input. Where a label is absent the value is a
+            placeholder that no code may read.
+        present: Per task, `[B]` bool, true where the example has a label.
+        rows: Per input, `[B]` int64: which row of which source an example came from, for messages
+            and predictions (`source_number * 2**40 + row`).
+    """
+
+    inputs: Mapping[str, Features]
+    targets: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    rows: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        return Batch(
+            {k: v.to(device, non_blocking=True) for k, v in self.inputs.items()},
+            {k: v.to(device, non_blocking=True) for k, v in self.targets.items()},
+            {k: v.to(device, non_blocking=True) for k, v in self.present.items()},
+            self.rows,
+        )
+
+    @property
+    def size(self) -> int:
+        """The number of examples, over all inputs."""
+        return sum(len(v.values) for v in self.inputs.values())
