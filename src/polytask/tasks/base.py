@@ -1,0 +1,243 @@
+"""What a task is: a frozen description that makes its head and scores one example.
+
+Shapes: B examples, C classes, K columns or outputs, D features.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from polytask.errors import DataError, nearest
+from polytask.types import Features, Pooling
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+Cells = NDArray[np.object_]
+Unknown = Literal["error", "skip"]
+
+TRUE = frozenset({"true", "yes", "y", "t", "1"})
+FALSE = frozenset({"false", "no", "n", "f", "0"})
+
+
+class LabelError(DataError):
+    """A label that the task cannot read, with the offset of its row."""
+
+    def __init__(self, row: int, message: str) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+class PooledLinear(nn.Module):
+    """The usual head: pool the task's features to one vector and map it linearly.
+
+    Args:
+        in_features: D of the features.
+        out_features: Number of outputs.
+        pool: How a map or sequence becomes a vector.
+        dropout: Probability of zeroing an entry of the vector while training.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, *, pool: Pooling, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.pool: Pooling = pool
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(in_features, out_features)
+
+    def forward(self, features: Features) -> Tensor:
+        """Map features to outputs, `[B, out_features]`."""
+        outputs: Tensor = self.linear(self.dropout(features.pooled(self.pool)))
+        return outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """What to predict from which input, and how to judge it.
+
+    Attributes:
+        name: The name in scores and predictions.
+        input: The input that it reads.
+        target: Per source, the column (or columns) that hold the label. A source that is not
+            named has no labels for this task.
+        weight: The constant factor of its loss, on top of what a balancer does.
+        pool: How the head turns a map or a sequence into one vector.
+        dropout: Dropout in front of the head's linear layer.
+    """
+
+    name: str
+    input: str
+    target: Mapping[str, str | tuple[str, ...]]
+    weight: float = 1.0
+    pool: Pooling = "mean"
+    dropout: float = 0.0
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """The number of outputs of the head. Known once the task is fitted."""
+
+    def head(self, in_features: int) -> nn.Module:
+        """A fresh head on features of width `in_features`; takes `Features`."""
+        return PooledLinear(in_features, self.outputs, pool=self.pool, dropout=self.dropout)
+
+    @abstractmethod
+    def fit(self, values: Cells) -> Self:
+        """Learn label names or scales from training rows.
+
+        Args:
+            values: `[N, K]` raw cells of the K target columns; None where missing.
+
+        Returns:
+            A copy that is ready to encode.
+
+        Raises:
+            DataError: If no row has a label.
+        """
+
+    @abstractmethod
+    def encode(self, values: Cells, *, unknown: Unknown = "error") -> tuple[Tensor, Tensor]:
+        """Turn raw cells into targets.
+
+        Args:
+            values: `[N, K]` raw cells; None where missing.
+            unknown: Whether a label that `fit` never saw is an error, or counts as absent.
+
+        Returns:
+            Targets `[N, ...]` and present `[N]` (bool).
+
+        Raises:
+            LabelError: For the first cell that cannot be read.
+        """
+
+    @abstractmethod
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """The loss of each example, `[B]`; never reduced here."""
+
+    @abstractmethod
+    def decode(self, output: Tensor) -> Tensor:
+        """Outputs in the target's own terms: probabilities, or values in the target's units."""
+
+    @abstractmethod
+    def metrics(self) -> "MetricCollection":
+        """Fresh metrics; updated with `(decode(output), target)` of labelled examples."""
+
+    @property
+    @abstractmethod
+    def score(self) -> str:
+        """The metric by which this task is selected and compared."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a greater `score` is better."""
+        return True
+
+    @abstractmethod
+    def describe(self, decoded: Tensor) -> list[dict[str, Any]]:
+        """Decoded outputs as named columns for people, one mapping per example."""
+
+    def facts(self) -> dict[str, Any]:
+        """What `fit` learned, as plain values that survive JSON."""
+        return {}
+
+    def restored(self, facts: Mapping[str, Any]) -> Self:
+        """The task with the facts of an earlier fit."""
+        frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+        return replace(self, **frozen)
+
+
+def require_labels(task: Task, values: Cells) -> NDArray[np.bool_]:
+    """Which rows have any label, `[N]`; a task without a single one is an error."""
+    labelled: NDArray[np.bool_] = (values != np.array(None)).any(axis=1)
+    if not labelled.any():
+        raise DataError(
+            f"Task '{task.name}' has no label in any training row (column "
+            f"{', '.join(columns(task))}). Fill in labels, name another column under "
+            f"'tasks.{task.name}.target', or remove the task."
+        )
+    return labelled
+
+
+def columns(task: Task) -> list[str]:
+    """The task's target columns as `source.column`."""
+    return [
+        f"{source}.{column}"
+        for source, named in task.target.items()
+        for column in ((named,) if isinstance(named, str) else named)
+    ]
+
+
+def label_text(cell: object) -> str:
+    """The name of a label: `3` for 3, 3.0 and '3', so that a blank in a column changes no name."""
+    if isinstance(cell, (bool, np.bool_)):
+        return "true" if cell else "false"
+    if isinstance(cell, (float, np.floating)) and float(cell).is_integer():
+        return str(int(cell))
+    return str(cell).strip()
+
+
+def as_number(task: Task, cell: object, row: int) -> float:
+    """A cell as a float; text is an error that names the cell."""
+    try:
+        return float(cell)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise LabelError(
+            row,
+            f"Task '{task.name}' ({type(task).__name__.lower()}) needs numbers. Found {cell!r}. "
+            "Correct the cell, leave it blank if it is unknown, or make the task a "
+            "classification.",
+        ) from None
+
+
+def sort_labels(names: Sequence[str]) -> tuple[str, ...]:
+    """Label names in an order that people expect: numbers by value, then text."""
+
+    def key(name: str) -> tuple[int, float, str]:
+        try:
+            return (0, float(name), name)
+        except ValueError:
+            return (1, 0.0, name)
+
+    return tuple(sorted(set(names), key=key))
+
+
+def masked(target: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets with NaN replaced by zero, and where they were not NaN; both of the same shape."""
+    known = ~torch.isnan(target)
+    return torch.where(known, target, 0.0), known
+
+
+def mean_of_known(per_output: Tensor, known: Tensor) -> Tensor:
+    """The mean over each example's known outputs, `[B, K] -> [B]`."""
+    return (per_output * known).sum(1) / known.sum(1).clamp(min=1)
+
+
+def truth_names(names: tuple[str, ...]) -> tuple[str, str]:
+    """Negative and positive name in the style of the labels found, such as `no` and `yes`."""
+    lowered = {name.lower(): name for name in names}
+    for negative, positive in (
+        ("0", "1"),
+        ("false", "true"),
+        ("no", "yes"),
+        ("n", "y"),
+        ("f", "t"),
+    ):
+        if negative in lowered or positive in lowered:
+            return lowered.get(negative, negative), lowered.get(positive, positive)
+    raise AssertionError(names)
+
+
+def unknown_label(task: Task, name: str, classes: tuple[str, ...]) -> str:
+    """The message for a label that no training row has."""
+    return (
+        f"Task '{task.name}' met the label '{name}', which no training row has. "
+        f"{nearest(name, classes)} Correct the cell, list all labels under "
+        f"'tasks.{task.name}.classes', or set 'unknown_labels: skip' to leave such labels out."
+    )
