@@ -3,12 +3,12 @@
 Shapes: B examples, L frames or tokens, D features, C channels, H x W pixels, N samples of a wave.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Pooling = Literal["mean", "max"]
 
@@ -81,3 +81,28 @@ class Batch:
     def size(self) -> int:
         """The number of examples, over all inputs."""
         return sum(len(v.values) for v in self.inputs.values())
+
+
+class ByName(nn.Module):
+    """Modules by the names that people gave their tasks and inputs.
+
+    `nn.ModuleDict` refuses names such as `type` or `values`, which are methods of its own.
+
+    Args:
+        modules: The modules. Names hold no dots.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self._modules.update(modules)
+
+    def __getitem__(self, name: str) -> nn.Module:
+        module = self._modules[name]
+        assert module is not None
+        return module
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._modules
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)

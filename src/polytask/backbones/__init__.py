@@ -1,0 +1,15 @@
+"""Backbones: stacks of stages that tasks may share."""
+
+from polytask.backbones.base import Backbone, OnValues, SequentialBackbone
+from polytask.backbones.convolutional import ResidualBackbone
+from polytask.backbones.perceptron import PerceptronBackbone
+from polytask.backbones.recurrent import RecurrentBackbone
+
+__all__ = [
+    "Backbone",
+    "OnValues",
+    "PerceptronBackbone",
+    "RecurrentBackbone",
+    "ResidualBackbone",
+    "SequentialBackbone",
+]

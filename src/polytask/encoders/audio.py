@@ -1,0 +1,147 @@
+"""Sound to log-mel frames, on `torch.stft`.
+
+Shapes: B examples, N samples, L frames, M mel bands, K frequency bins.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from polytask.encoders.base import Encoder
+from polytask.types import Features
+
+
+class LogMelEncoder(Encoder):
+    """The logarithm of the energy in mel-spaced bands, frame by frame.
+
+    Bands are triangles on the HTK mel scale, `2595 log10(1 + f / 700)` (O'Shaughnessy 1987), of
+    equal height.
+
+    Args:
+        sample_rate: Samples per second of the waves.
+        mels: M, the number of bands.
+        window: Length of a frame in seconds.
+        hop: Distance between frames in seconds.
+        deltas: Whether to append the first differences over time (D = 2 M).
+        normalize: Whether to remove each example's own mean per band and divide by its standard
+            deviation, which takes out the microphone and the distance to it.
+        time_masks: While training, how many stretches of frames are blanked (SpecAugment, Park et
+            al. 2019, without its time warping).
+        frequency_masks: While training, how many stretches of bands are blanked.
+        mask_share: The longest stretch as a share of the example's frames or bands, in [0, 1].
+    """
+
+    window_values: Tensor
+    bands: Tensor
+
+    def __init__(
+        self,
+        sample_rate: int,
+        *,
+        mels: int = 64,
+        window: float = 0.025,
+        hop: float = 0.01,
+        deltas: bool = False,
+        normalize: bool = True,
+        time_masks: int = 0,
+        frequency_masks: int = 0,
+        mask_share: float = 0.15,
+    ) -> None:
+        super().__init__()
+        self.mels = mels
+        self.out_features = mels * (2 if deltas else 1)
+        self.length = round(window * sample_rate)
+        self.hop = round(hop * sample_rate)
+        self.points = 2 ** math.ceil(math.log2(self.length))
+        self.deltas = deltas
+        self.normalize = normalize
+        self.time_masks, self.frequency_masks = time_masks, frequency_masks
+        self.mask_share = mask_share
+        self.register_buffer("window_values", torch.hann_window(self.length), persistent=False)
+        self.register_buffer(
+            "bands", mel_bands(sample_rate, self.points // 2 + 1, mels), persistent=False
+        )
+
+    def forward(self, raw: Features) -> Features:
+        """Waves `[B, N]` in -1..1 (or int16) with their mask, to frames `[B, L, D]`."""
+        wave = raw.values
+        if wave.dtype == torch.int16:
+            wave = wave.float() / 32768.0
+        with torch.autocast(wave.device.type, enabled=False):
+            frames = self._log_mel(wave.float())  # [B, L, M]
+        count = frames.shape[1]
+        mask = None
+        if raw.mask is not None:
+            lengths = raw.mask.sum(1)
+            # A frame is valid if its centre lies in the sound; one frame at least.
+            valid = 1 + (lengths - 1).clamp(min=0) // self.hop
+            mask = torch.arange(count, device=wave.device) < valid.unsqueeze(1)
+        if self.normalize:
+            frames = standardized(frames, mask)
+        if self.training and (self.time_masks or self.frequency_masks):
+            frames = self._blank(frames, mask)
+        if self.deltas:
+            slope = torch.diff(frames, dim=1, prepend=frames[:, :1])
+            frames = torch.cat([frames, slope], dim=2)
+        return Features(frames, mask)
+
+    def _log_mel(self, wave: Tensor) -> Tensor:
+        """Waves `[B, N]` to log energies `[B, L, M]`, L = 1 + N // hop."""
+        spectrum = torch.stft(
+            wave,
+            self.points,
+            hop_length=self.hop,
+            win_length=self.length,
+            window=self.window_values,
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        power = spectrum.real.square() + spectrum.imag.square()  # [B, K, L]
+        # 1e-8 lies below the rounding noise of 16-bit sound.
+        return torch.log(power.transpose(1, 2) @ self.bands + 1e-8)
+
+    def _blank(self, frames: Tensor, mask: Tensor | None) -> Tensor:
+        """Blank random stretches of frames and bands, each example its own."""
+        batch, count, bands = frames.shape
+        device = frames.device
+        lengths = torch.full((batch,), count, device=device) if mask is None else mask.sum(1)
+        keep = torch.ones(batch, count, bands, dtype=torch.bool, device=device)
+        for axis, repeats in ((1, self.time_masks), (2, self.frequency_masks)):
+            size = lengths if axis == 1 else torch.full((batch,), bands, device=device)
+            place = torch.arange(frames.shape[axis], device=device)
+            for _ in range(repeats):
+                width = torch.rand(batch, device=device) * size * self.mask_share
+                start = torch.rand(batch, device=device) * (size - width)
+                blank = (place >= start.unsqueeze(1)) & (place < (start + width).unsqueeze(1))
+                keep &= ~(blank.unsqueeze(2) if axis == 1 else blank.unsqueeze(1))
+        return frames * keep
+
+
+def mel_bands(sample_rate: int, bins: int, mels: int) -> Tensor:
+    """Triangular bands, `[K, M]`: the weight of each frequency bin in each band."""
+    top = 2595.0 * math.log10(1.0 + sample_rate / 2 / 700.0)
+    edges = 700.0 * (10.0 ** (torch.linspace(0.0, top, mels + 2, dtype=torch.float64) / 2595.0) - 1)
+    frequency = torch.linspace(0.0, sample_rate / 2, bins, dtype=torch.float64).unsqueeze(1)
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    rising = (frequency - low) / (centre - low)
+    falling = (high - frequency) / (high - centre)
+    bands = torch.minimum(rising, falling).clamp(min=0.0)
+    # With few bins the narrow low bands may fall between two: give such a band its nearest bin.
+    empty = bands.sum(0) == 0
+    nearest = (frequency - centre).abs().argmin(0)
+    bands[nearest[empty], empty.nonzero().squeeze(1)] = 1.0
+    return bands.float()
+
+
+def standardized(frames: Tensor, mask: Tensor | None) -> Tensor:
+    """Zero mean and unit variance per example and band over valid frames; zero elsewhere."""
+    if mask is None:
+        mask = frames.new_ones(frames.shape[:2], dtype=torch.bool)
+    valid = mask.unsqueeze(2)
+    count = valid.sum(1, keepdim=True).clamp(min=1)
+    mean = (frames * valid).sum(1, keepdim=True) / count
+    centred = (frames - mean) * valid
+    std = (centred.square().sum(1, keepdim=True) / count).sqrt()
+    return centred / (std + 0.1)  # 0.1: a silent band stays near zero

@@ -1,0 +1,76 @@
+"""From the raw values of one input to features.
+
+Shapes: B examples, C channels, H x W pixels, L frames, D features, N samples.
+"""
+
+from abc import ABC, abstractmethod
+
+from torch import nn
+
+from polytask.types import Features, Pooling
+
+
+class Encoder(nn.Module, ABC):
+    """One input's raw values to features, private to its input.
+
+    Attributes:
+        out_features: C of a map, D of a sequence or vector.
+    """
+
+    out_features: int
+
+    @abstractmethod
+    def forward(self, raw: Features) -> Features:
+        """Encode a batch of raw values."""
+
+
+class StackedEncoder(Encoder):
+    """A front end, a network of the input's own, and pooling to a vector; each but the first optional.
+
+    Args:
+        front: What turns raw values into numbers, such as normalised pixels or log-mel frames.
+        body: A network with `out_features`, from features to features.
+        pool: How the body's map or sequence becomes one vector per example. None keeps it.
+        width: If given, a linear layer maps the vector (or each frame) to this width, so that
+            inputs of different widths can meet in one trunk.
+    """
+
+    def __init__(
+        self,
+        front: Encoder,
+        body: nn.Module | None = None,
+        *,
+        pool: Pooling | None = None,
+        width: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.front = front
+        self.body = body
+        self.pool: Pooling | None = pool
+        self.out_features = int(front.out_features if body is None else body.out_features)
+        self.project = None if width is None else nn.Linear(self.out_features, width)
+        if width is not None:
+            self.out_features = width
+
+    def forward(self, raw: Features) -> Features:
+        """Encode a batch of raw values."""
+        features = self.front(raw)
+        if self.body is not None:
+            features = self.body(features)
+        if self.pool is not None:
+            features = Features(features.pooled(self.pool))
+        if self.project is not None:
+            features = Features(self.project(features.values), features.mask)
+        return features
+
+    def fit_to(self, raw: Features) -> Features:
+        """Let a body that starts from data (a whitening stem) see `raw` training examples.
+
+        Returns:
+            What the encoder makes of them.
+        """
+        fit = getattr(self.body, "fit_to", None)
+        if fit is not None:
+            fit(self.front(raw))
+        encoded: Features = self(raw)
+        return encoded

@@ -1,0 +1,46 @@
+"""Pictures to normalised pixels.
+
+Shapes: B examples, C channels, H x W pixels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from polytask.encoders.base import Encoder
+from polytask.types import Features
+
+
+class PixelEncoder(Encoder):
+    """Pixels of 0..255 scaled to 0..1, then standardised per channel.
+
+    Args:
+        channels: C of the pictures.
+        mean: Mean of each channel over training pictures, on the scale 0..1.
+        std: Standard deviation of each channel, on the scale 0..1.
+        standardize: Whether to remove the mean and divide by the standard deviation. Without it
+            pixels stay in 0..1, as the articles have them.
+    """
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        standardize: bool = True,
+    ) -> None:
+        super().__init__()
+        self.out_features = channels
+        shift = torch.tensor(mean if standardize else [0.0] * channels)
+        spread = torch.tensor(std if standardize else [1.0] * channels).clamp(min=1e-3)
+        self.register_buffer("mean", shift.view(1, channels, 1, 1) * 255.0)
+        self.register_buffer("scale", 1.0 / (spread.view(1, channels, 1, 1) * 255.0))
+
+    def forward(self, raw: Features) -> Features:
+        """Pixels `[B, C, H, W]` (uint8, or float on the same scale) to floats."""
+        pixels = raw.values.to(dtype=self.mean.dtype, memory_format=torch.channels_last)
+        return Features((pixels - self.mean) * self.scale)

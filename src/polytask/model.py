@@ -1,0 +1,91 @@
+"""The whole network: encoders, trunk, one head per task.
+
+Shapes: B examples (each input its own number), D features.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from polytask.encoders.base import Encoder, StackedEncoder
+from polytask.errors import ConfigError
+from polytask.sharing.base import Trunk
+from polytask.tasks.base import Task
+from polytask.types import ByName, Features
+
+
+class Outputs(NamedTuple):
+    """What a forward pass gives.
+
+    Attributes:
+        outputs: Per task, the head's output on every row of the task's input.
+        boundary: Per task, its own alias of the trunk's output. The loss of a task depends on the
+            shared parameters through it alone, so a balancer can tell heads from trunk.
+    """
+
+    outputs: dict[str, Tensor]
+    boundary: dict[str, Tensor]
+
+
+class MultiTaskModel(nn.Module):
+    """One network for all tasks.
+
+    Args:
+        encoders: One per input.
+        trunk: The sharing topology; it runs once per input, for the tasks that read that input.
+        tasks: The tasks, fitted, so that heads know their size.
+
+    Raises:
+        ConfigError: If inputs that meet in the trunk have features of different widths.
+    """
+
+    def __init__(
+        self, encoders: Mapping[str, Encoder], trunk: Trunk, tasks: Sequence[Task]
+    ) -> None:
+        super().__init__()
+        self.inputs = {task.name: task.input for task in tasks}
+        self.encoders = ByName(encoders)
+        self.trunk = trunk
+        self.heads = ByName({t.name: t.head(trunk.out_features[t.name]) for t in tasks})
+        widths = {name: encoder.out_features for name, encoder in encoders.items()}
+        if len(set(widths.values())) > 1:
+            found = ", ".join(f"inputs.{name}: {width}" for name, width in widths.items())
+            raise ConfigError(
+                f"Inputs that meet in one trunk need features of one width. Found {found}. "
+                f"Give them the same 'width:', such as {max(widths.values())}."
+            )
+
+    def forward(self, inputs: Mapping[str, Features], tasks: Sequence[str]) -> Outputs:
+        """Outputs of some of the tasks; the inputs that they read must be there."""
+        outputs: dict[str, Tensor] = {}
+        boundary: dict[str, Tensor] = {}
+        for name, raw in inputs.items():
+            readers = [task for task in tasks if self.inputs[task] == name]
+            if not readers:
+                continue
+            features = self.trunk(self.encoders[name](raw), readers)
+            for task in readers:
+                values, mask = features[task]
+                boundary[task] = values.view_as(values)
+                outputs[task] = self.heads[task](Features(boundary[task], mask))
+        return Outputs(outputs, boundary)
+
+    def shared_parameters(self) -> Iterator[Parameter]:
+        """The parameters that more than one task moves: the trunk's, and those of an encoder that
+        serves several tasks."""
+        readers = Counter(self.inputs.values())
+        for name in self.encoders:
+            if readers[name] > 1:
+                yield from (p for p in self.encoders[name].parameters() if p.requires_grad)
+        yield from (p for p in self.trunk.shared_parameters() if p.requires_grad)
+
+    def fit_to(self, inputs: Mapping[str, Features]) -> None:
+        """Let parts that start from data (a whitening stem) see training examples of each input."""
+        for name, raw in inputs.items():
+            encoder = self.encoders[name]
+            features = encoder.fit_to(raw) if isinstance(encoder, StackedEncoder) else encoder(raw)
+            for backbone in self.trunk.backbones():
+                backbone.fit_to(features)

@@ -1,0 +1,36 @@
+"""What a sharing topology is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+
+from torch import nn
+from torch.nn import Parameter
+
+from polytask.backbones.base import Backbone
+from polytask.types import Features
+
+MakeBackbone = Callable[[], Backbone]
+
+
+class Trunk(nn.Module, ABC):
+    """Arranges one backbone, or several, for the tasks.
+
+    Attributes:
+        tasks: The tasks that it knows.
+        out_features: Per task, the width of the features that its head gets.
+    """
+
+    tasks: tuple[str, ...]
+    out_features: dict[str, int]
+
+    @abstractmethod
+    def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
+        """Features for some of the tasks from one input's features."""
+
+    @abstractmethod
+    def shared_parameters(self) -> Iterator[Parameter]:
+        """The parameters that more than one task moves."""
+
+    def backbones(self) -> Iterator[Backbone]:
+        """Every backbone of the trunk."""
+        return (module for module in self.modules() if isinstance(module, Backbone))
