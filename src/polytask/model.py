@@ -5,8 +5,8 @@ Shapes: B examples (each input its own number), D features.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
@@ -17,17 +17,16 @@ from polytask.tasks.base import Task
 from polytask.types import ByName, Features
 
 
-class Outputs(NamedTuple):
-    """What a forward pass gives.
+class Boundary:
+    """Collects, per task, the task's own alias of the trunk's output during a forward pass.
 
-    Attributes:
-        outputs: Per task, the head's output on every row of the task's input.
-        boundary: Per task, its own alias of the trunk's output. The loss of a task depends on the
-            shared parameters through it alone, so a balancer can tell heads from trunk.
+    The loss of a task depends on the shared parameters through its alias alone, so a balancer can
+    tell heads from trunk. An object rather than an output: wrappers that convert outputs to
+    another precision would cut the aliases off the graph.
     """
 
-    outputs: dict[str, Tensor]
-    boundary: dict[str, Tensor]
+    def __init__(self) -> None:
+        self.features: dict[str, Tensor] = {}
 
 
 class MultiTaskModel(nn.Module):
@@ -58,10 +57,20 @@ class MultiTaskModel(nn.Module):
                 f"Give them the same 'width:', such as {max(widths.values())}."
             )
 
-    def forward(self, inputs: Mapping[str, Features], tasks: Sequence[str]) -> Outputs:
-        """Outputs of some of the tasks; the inputs that they read must be there."""
+    def forward(
+        self,
+        inputs: Mapping[str, Features],
+        tasks: Sequence[str],
+        boundary: Boundary | None = None,
+    ) -> dict[str, Tensor]:
+        """Outputs of the tasks whose input is there, one row per row of that input.
+
+        Args:
+            inputs: Raw values by input.
+            tasks: The tasks that are asked for.
+            boundary: If given, collects the tasks' aliases of the trunk's output.
+        """
         outputs: dict[str, Tensor] = {}
-        boundary: dict[str, Tensor] = {}
         for name, raw in inputs.items():
             readers = [task for task in tasks if self.inputs[task] == name]
             if not readers:
@@ -69,9 +78,10 @@ class MultiTaskModel(nn.Module):
             features = self.trunk(self.encoders[name](raw), readers)
             for task in readers:
                 values, mask = features[task]
-                boundary[task] = values.view_as(values)
-                outputs[task] = self.heads[task](Features(boundary[task], mask))
-        return Outputs(outputs, boundary)
+                if boundary is not None:
+                    values = boundary.features[task] = values.view_as(values)
+                outputs[task] = self.heads[task](Features(values, mask))
+        return outputs
 
     def shared_parameters(self) -> Iterator[Parameter]:
         """The parameters that more than one task moves: the trunk's, and those of an encoder that
@@ -82,10 +92,14 @@ class MultiTaskModel(nn.Module):
                 yield from (p for p in self.encoders[name].parameters() if p.requires_grad)
         yield from (p for p in self.trunk.shared_parameters() if p.requires_grad)
 
+    @torch.no_grad()
     def fit_to(self, inputs: Mapping[str, Features]) -> None:
         """Let parts that start from data (a whitening stem) see training examples of each input."""
+        training = self.training
+        self.eval()
         for name, raw in inputs.items():
             encoder = self.encoders[name]
             features = encoder.fit_to(raw) if isinstance(encoder, StackedEncoder) else encoder(raw)
             for backbone in self.trunk.backbones():
                 backbone.fit_to(features)
+        self.train(training)

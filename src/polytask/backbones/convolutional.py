@@ -64,14 +64,14 @@ class ResidualBackbone(Backbone):
         self.to(memory_format=torch.channels_last)
 
     def fit_to(self, features: Features) -> None:
-        """Compute a whitening stem from training pictures `[B, C, H, W]`, as the front gives them."""
+        """Compute a whitening stem from training pictures `[B, C, H, W]`."""
         stem = self.stages[0].module
         if isinstance(stem, WhiteningStem):
             stem.fit_to(features.values)
 
 
 class WhiteningStem(nn.Module):
-    """A frozen 2x2 convolution onto the whitened principal directions of patches, and their negatives.
+    """A frozen 2x2 convolution onto whitened principal directions of patches, and their negatives.
 
     Args:
         channels: C of the pictures; the stem has 8 C outputs.

@@ -25,7 +25,7 @@ class Encoder(nn.Module, ABC):
 
 
 class StackedEncoder(Encoder):
-    """A front end, a network of the input's own, and pooling to a vector; each but the first optional.
+    """A front end, and optionally a network of the input's own, pooling and a projection.
 
     Args:
         front: What turns raw values into numbers, such as normalised pixels or log-mel frames.

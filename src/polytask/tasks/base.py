@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Cells = NDArray[np.object_]
 Unknown = Literal["error", "skip"]
 
+# Scores are computed where the examples are; a metric must not wait for other processes.
+LOCAL: dict[str, Any] = {"sync_on_compute": False}
+
 TRUE = frozenset({"true", "yes", "y", "t", "1"})
 FALSE = frozenset({"false", "no", "n", "f", "0"})
 

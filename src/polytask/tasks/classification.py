@@ -15,6 +15,7 @@ from torch import Tensor
 from polytask.errors import DataError, nearest
 from polytask.tasks.base import (
     FALSE,
+    LOCAL,
     TRUE,
     Cells,
     LabelError,
@@ -112,10 +113,10 @@ class Multiclass(Task):
         size = self.outputs
         return MetricCollection(
             {
-                "accuracy": MulticlassAccuracy(size, average="micro"),
-                "precision": MulticlassPrecision(size, average="macro"),
-                "recall": MulticlassRecall(size, average="macro"),
-                "f1": MulticlassF1Score(size, average="macro"),
+                "accuracy": MulticlassAccuracy(size, average="micro", **LOCAL),
+                "precision": MulticlassPrecision(size, average="macro", **LOCAL),
+                "recall": MulticlassRecall(size, average="macro", **LOCAL),
+                "f1": MulticlassF1Score(size, average="macro", **LOCAL),
             }
         )
 
@@ -203,10 +204,10 @@ class Binary(Task):
 
         return MetricCollection(
             {
-                "accuracy": BinaryAccuracy(),
-                "precision": BinaryPrecision(),
-                "recall": BinaryRecall(),
-                "f1": BinaryF1Score(),
+                "accuracy": BinaryAccuracy(**LOCAL),
+                "precision": BinaryPrecision(**LOCAL),
+                "recall": BinaryRecall(**LOCAL),
+                "f1": BinaryF1Score(**LOCAL),
             }
         )
 

@@ -17,6 +17,8 @@ from torchmetrics.classification import (
 )
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
+from polytask.tasks.base import LOCAL
+
 MISSING = -1
 
 
@@ -30,7 +32,7 @@ class PerOutput(Metric):
     full_state_update = False
 
     def __init__(self, metrics: list[Metric]) -> None:
-        super().__init__()
+        super().__init__(**LOCAL)
         self.outputs = torch.nn.ModuleList(metrics)
 
     def update(self, predicted: Tensor, target: Tensor) -> None:
@@ -56,9 +58,9 @@ def regression_metrics(outputs: int) -> MetricCollection:
     """MAE, RMSE and R2, each the mean over outputs."""
     return MetricCollection(
         {
-            "mae": PerOutput([MeanAbsoluteError() for _ in range(outputs)]),
-            "rmse": PerOutput([MeanSquaredError(squared=False) for _ in range(outputs)]),
-            "r2": PerOutput([R2Score() for _ in range(outputs)]),
+            "mae": PerOutput([MeanAbsoluteError(**LOCAL) for _ in range(outputs)]),
+            "rmse": PerOutput([MeanSquaredError(squared=False, **LOCAL) for _ in range(outputs)]),
+            "r2": PerOutput([R2Score(**LOCAL) for _ in range(outputs)]),
         },
         compute_groups=False,
     )
@@ -78,12 +80,14 @@ def _known(kind: type[Metric]) -> Any:
 
 def multilabel_metrics(labels: int) -> MetricCollection:
     """Accuracy over single labels, exact matches, and macro precision, recall, F1."""
-    macro = {"num_labels": labels, "average": "macro", "ignore_index": MISSING}
+    macro = {"num_labels": labels, "average": "macro", "ignore_index": MISSING, **LOCAL}
     micro = {**macro, "average": "micro"}
     return MetricCollection(
         {
             "accuracy": _known(MultilabelAccuracy)(**micro),
-            "exact_match": _known(MultilabelExactMatch)(num_labels=labels, ignore_index=MISSING),
+            "exact_match": _known(MultilabelExactMatch)(
+                num_labels=labels, ignore_index=MISSING, **LOCAL
+            ),
             "precision": _known(MultilabelPrecision)(**macro),
             "recall": _known(MultilabelRecall)(**macro),
             "f1": _known(MultilabelF1Score)(**macro),

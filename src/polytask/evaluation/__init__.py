@@ -1,0 +1,5 @@
+"""Judging a model."""
+
+from polytask.evaluation.evaluate import evaluate
+
+__all__ = ["evaluate"]

@@ -1,0 +1,81 @@
+"""Where to compute, how precisely, and with how many threads."""
+
+import copy
+import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from polytask.errors import ConfigError
+from polytask.tasks.base import Task
+from polytask.types import Batch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from polytask.training.trainer import Settings
+
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def make_fabric(settings: "Settings") -> "Fabric":
+    """A launched Fabric for the settings; under torchrun it joins the others."""
+    from lightning_fabric import Fabric
+
+    accelerator = settings.accelerator
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "training.accelerator: found 'cuda', but PyTorch sees no GPU here. Set it to 'auto'."
+        )
+    chosen: Any = PRECISIONS[resolve_precision(settings)]
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=settings.devices,
+        strategy="ddp" if settings.devices > 1 or "TORCHELASTIC_RUN_ID" in os.environ else "auto",
+        precision=chosen,
+    )
+    fabric.launch()
+    return fabric
+
+
+def resolve_precision(settings: "Settings") -> str:
+    """`fp32`, `bf16` or `fp16`."""
+    if settings.precision != "auto":
+        return settings.precision
+    if settings.accelerator in ("auto", "cuda") and torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    # AMX multiplies bf16 about six times as fast as fp32; emulation would be slower than fp32.
+    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def choose_threads(fabric: "Fabric", model: nn.Module, tasks: Sequence[Task], batch: Batch) -> int:
+    """The number of threads with which a step is fastest: one, or all cores.
+
+    Two threads on busy cores can be many times slower than one, so this is measured, on copies:
+    the model, its statistics and all generators are as before.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if fabric.device.type != "cpu" or not cores or cores == 1:
+        return torch.get_num_threads()
+    times = {}
+    with torch.random.fork_rng(devices=[]):
+        trial = copy.deepcopy(model)
+        for threads in (1, cores):
+            torch.set_num_threads(threads)
+            times[threads] = min(_pass_seconds(fabric, trial, tasks, batch) for _ in range(2))
+    chosen = min(times, key=times.__getitem__)
+    torch.set_num_threads(chosen)
+    return chosen
+
+
+def _pass_seconds(fabric: "Fabric", model: nn.Module, tasks: Sequence[Task], batch: Batch) -> float:
+    """Seconds of one forward and backward pass."""
+    start = time.perf_counter()
+    with fabric.autocast():
+        outputs = model(batch.inputs, [task.name for task in tasks])
+    torch.stack([output.float().mean() for output in outputs.values()]).sum().backward()
+    model.zero_grad()
+    return time.perf_counter() - start

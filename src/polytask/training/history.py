@@ -1,0 +1,61 @@
+"""What a training leaves behind to be read: scores by epoch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from polytask.tasks.base import Task
+
+# Per task: metric name -> value, None where there was no label to measure on.
+Scores = Mapping[str, Mapping[str, float | None]]
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of the history.
+
+    Attributes:
+        epoch: Counted from 1.
+        step: Steps done.
+        seconds: Time spent training so far.
+        losses: Mean training loss of each task over its labelled examples; None without any.
+        scores: Validation scores.
+        monitored: The score that decides; None without validation.
+        best: Whether this epoch's weights were kept.
+    """
+
+    epoch: int
+    step: int
+    seconds: float
+    losses: Mapping[str, float | None]
+    scores: Scores
+    monitored: float | None
+    best: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for a line of JSON."""
+        return asdict(self)
+
+
+def monitored(scores: Scores, monitor: str, tasks: Sequence[Task]) -> float | None:
+    """The number that decides which weights are kept; greater is better.
+
+    Args:
+        scores: Validation scores.
+        monitor: `mean`, or `task.metric`.
+        tasks: The tasks.
+
+    Returns:
+        None if nothing could be measured.
+    """
+    if monitor != "mean":
+        name, metric = monitor.rsplit(".", 1)
+        value = scores[name][metric]
+        return value if value is None or metric not in ERRORS else -value
+    values = [scores[task.name].get(task.score) for task in tasks]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+# Metrics of which less is better.
+ERRORS = frozenset({"mae", "rmse", "loss"})

@@ -1,0 +1,151 @@
+"""One training step, in the order in which it happens.
+
+Shapes: T tasks, B examples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from polytask.balancing import Balancer, RecomputesLosses, backward
+from polytask.errors import TrainingError
+from polytask.model import Boundary
+from polytask.tasks.base import Task
+from polytask.types import Batch
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What happened in one step. Tensors, so that recording does not wait for the device.
+
+    Attributes:
+        losses: `[T]`, the mean loss over the labelled examples of each task; 0 where inactive.
+        counts: `[T]`, the number of labelled examples of each task, over all processes.
+        weights: `[T]`, the balancer's weights, or None for one that has none.
+        norm: The gradient's norm before clipping, or None without clipping.
+        examples: The number of examples in this process.
+    """
+
+    losses: Tensor
+    counts: Tensor
+    weights: Tensor | None
+    norm: Tensor | None
+    examples: int
+
+
+def train_step(
+    fabric: Fabric,
+    model: nn.Module,
+    batch: Batch,
+    tasks: Sequence[Task],
+    *,
+    balancer: Balancer,
+    optimizer: torch.optim.Optimizer,
+    shared: Sequence[Parameter],
+    private: Sequence[Parameter],
+    clip: float | None,
+) -> StepRecord:
+    """Move the model by one batch.
+
+    Args:
+        fabric: Where and how precisely to compute.
+        model: The model, set up by Fabric.
+        batch: The examples of this process.
+        tasks: All tasks, in the balancer's order.
+        balancer: Makes one update of the losses.
+        optimizer: Set up by Fabric.
+        shared: Parameters that several tasks move.
+        private: All other trained parameters.
+        clip: The greatest norm of the gradient, or None.
+
+    Raises:
+        TrainingError: If a loss is not finite. The model has not been moved.
+    """
+    boundary = Boundary()
+    with fabric.no_backward_sync(model, enabled=fabric.world_size > 1):
+        losses, counts = task_losses(fabric, model, batch, tasks, boundary)
+        require_finite(losses, tasks)
+        weights = backward(
+            losses,
+            balancer,
+            shared,
+            active=counts > 0,
+            features=[boundary.features.get(task.name) for task in tasks],
+            differentiate=fabric.backward,
+            reduce=fabric.all_reduce,
+        )
+    reduce_gradients(fabric, private)
+    norm = None
+    if clip is not None:
+        norm = fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)
+    optimizer.step()
+    optimizer.zero_grad()
+    if isinstance(balancer, RecomputesLosses):
+        with torch.no_grad():
+            again, _ = task_losses(fabric, model, batch, tasks, Boundary())
+        balancer.update(again)
+    values = torch.stack([loss.detach() for loss in losses])
+    return StepRecord(values, counts, weights, norm, batch.size)
+
+
+def task_losses(
+    fabric: Fabric, model: nn.Module, batch: Batch, tasks: Sequence[Task], boundary: Boundary
+) -> tuple[list[Tensor], Tensor]:
+    """The mean loss of each task over its labelled examples in all processes.
+
+    The mean of each process's mean would weigh labels unequally; the sum over the global count,
+    times the number of processes, is exact once gradients are averaged over processes.
+
+    Returns:
+        T scalars (a constant 0 for a task whose input is not in the batch), and the global
+        counts of labels, `[T]`.
+    """
+    here = [task for task in tasks if task.input in batch.inputs]
+    outputs = model(batch.inputs, [task.name for task in here], boundary)
+    sums = {
+        task.name: labelled_loss(
+            task, outputs[task.name], batch.targets[task.name], batch.present[task.name]
+        )
+        for task in here
+    }
+    counted = {task.name: batch.present[task.name].sum() for task in here}
+    zero = torch.zeros((), device=fabric.device)
+    counts = torch.stack([counted.get(task.name, zero.long()) for task in tasks])
+    if fabric.world_size > 1:
+        counts = fabric.all_reduce(counts, reduce_op="sum")
+    losses = [
+        sums.get(task.name, zero) * (task.weight * fabric.world_size / max(int(count), 1))
+        for task, count in zip(tasks, counts, strict=True)
+    ]
+    return losses, counts
+
+
+def labelled_loss(task: Task, output: Tensor, target: Tensor, present: Tensor) -> Tensor:
+    """The sum of the loss over the examples that have a label; the others are never read."""
+    if not bool(present.all()):
+        output, target = output[present], target[present]
+    return task.loss(output.float(), target).sum()
+
+
+def require_finite(losses: Sequence[Tensor], tasks: Sequence[Task]) -> None:
+    """Stop before a NaN or an infinity reaches the weights."""
+    finite = torch.stack([loss.detach() for loss in losses]).isfinite().tolist()
+    broken = [task.name for task, fine in zip(tasks, finite, strict=True) if not fine]
+    if broken:
+        raise TrainingError(
+            f"The loss of {', '.join(repr(name) for name in broken)} is not a finite number."
+        )
+
+
+def reduce_gradients(fabric: Fabric, parameters: Sequence[Parameter]) -> None:
+    """Average gradients over processes; a process without one contributes zero."""
+    if fabric.world_size == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        parameter.grad.copy_(fabric.all_reduce(parameter.grad))

@@ -1,0 +1,360 @@
+"""When things happen: steps, epochs, validation, checkpoints. How a step happens is in `step`."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from polytask.balancing import Balancer, EndsEpoch
+from polytask.errors import ConfigError, RunError, TrainingError, nearest
+from polytask.tasks.base import Task
+from polytask.training.averaging import WeightAverage
+from polytask.training.checkpoint import load_state, save_state
+from polytask.training.history import EpochRecord, Scores, monitored
+from polytask.training.optim import OptimizerSpec, Schedule
+from polytask.training.step import StepRecord, train_step
+from polytask.types import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How long and how to train.
+
+    Attributes:
+        epochs: How often the data is gone through; the run says what an epoch is.
+        precision: Number format of the network's products. `auto` measures nothing: bf16 where the
+            processor multiplies it faster than fp32 (AMX on a CPU, or a GPU that has it), else fp32.
+        clip: The greatest norm of the gradient; null does not clip.
+        ema: If given, the decay per step of a moving average of the weights, which is what is
+            validated and kept.
+        monitor: What decides which epoch's weights are kept: `mean` (of each task's own score), or
+            `task.metric`, such as `object.accuracy`.
+        patience: Stop after so many epochs without improvement; null trains to the end.
+        checkpoint_minutes: A crash loses at most so many minutes (and never more than an epoch).
+        threads: Threads of the CPU; `auto` times a few steps with one and with all.
+        accelerator: Where to compute.
+        devices: How many processes with a device each.
+    """
+
+    epochs: int = 10
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    clip: float | None = None
+    ema: float | None = None
+    monitor: str = "mean"
+    patience: int | None = None
+    checkpoint_minutes: float = 5.0
+    threads: int | Literal["auto"] = "auto"
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
+
+
+class Stream(Protocol):
+    """Batches as a pure function of the step."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in an epoch."""
+        ...
+
+    def batch(self, step: int) -> Batch:
+        """The batch of one step, counted from the start of training."""
+        ...
+
+
+class Reporter(Protocol):
+    """Somebody who watches the training."""
+
+    def on_step(self, step: int, record: StepRecord, lr: float) -> None:
+        """After each step."""
+        ...
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """After each epoch."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """When something went wrong that does not end the training."""
+        ...
+
+
+@dataclass
+class Progress:
+    """What a resumed training needs besides weights: where it is, and what it has seen.
+
+    Attributes:
+        step: Steps done.
+        best: The best monitored score so far.
+        best_epoch: Its epoch, counted from 1.
+        losses: Sums of `loss * count` of the running epoch, per task.
+        counts: Labelled examples of the running epoch, per task.
+        seconds: Time spent training, over all sittings.
+    """
+
+    step: int
+    best: float | None
+    best_epoch: int
+    losses: list[float]
+    counts: list[int]
+    seconds: float
+
+
+class Trainer:
+    """Trains a model to the end, or until it is stopped.
+
+    Args:
+        fabric: Launched; where and how precisely to compute.
+        model: The model.
+        balancer: Makes one update of the task losses.
+        tasks: The tasks in the balancer's order.
+        optimizer: The optimiser's description.
+        schedule: The learning rate's course.
+        settings: How long and how.
+        stream: Where batches come from.
+        validate: Scores a model on the validation part; None where there is none.
+        keep: Called with the state dict that is best so far, for it to be saved.
+        directory: Where checkpoints go.
+        reporter: Told about every step and epoch.
+        seed: Fixes all randomness inside the network.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        model: nn.Module,
+        balancer: Balancer,
+        tasks: Sequence[Task],
+        *,
+        optimizer: OptimizerSpec,
+        schedule: Schedule,
+        settings: Settings,
+        stream: Stream,
+        validate: Callable[[nn.Module], Scores] | None,
+        keep: Callable[[Mapping[str, Tensor]], None],
+        directory: Path,
+        reporter: Reporter,
+        seed: int,
+    ) -> None:
+        self.fabric, self.tasks, self.settings = fabric, tuple(tasks), settings
+        self.schedule, self.stream, self.validate = schedule, stream, validate
+        self.keep, self.directory, self.reporter, self.seed = keep, directory, reporter, seed
+        self.bare = model
+        self.balancer = balancer.to(fabric.device)
+        groups = optimizer.groups(model, balancer.parameters())
+        self.model, self.optimizer = fabric.setup(model, optimizer.make(groups))
+        shared = {id(p) for p in model.shared_parameters()}
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self.shared = [p for p in trained if id(p) in shared]
+        self.private = [p for p in trained if id(p) not in shared]
+        self.average = None if settings.ema is None else WeightAverage(model, settings.ema)
+        self.progress = Progress(0, None, 0, [0.0] * len(tasks), [0] * len(tasks), 0.0)
+        self.steps = settings.epochs * stream.steps_per_epoch
+        self._stop = threading.Event()
+        self._saved_at = time.monotonic()
+        if validate is not None:
+            check_monitor(settings.monitor, self.tasks)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that a resumed training starts from."""
+        return self.directory / "checkpoint.pt"
+
+    def fit(self) -> bool:
+        """Train.
+
+        Returns:
+            Whether the end was reached; False if a person stopped it. A checkpoint is saved in
+            both cases.
+
+        Raises:
+            TrainingError: If a loss is not finite; names step, task and the last good checkpoint.
+        """
+        started = time.monotonic() - self.progress.seconds
+        with stopped_by_signals(self._stop):
+            while self.progress.step < self.steps and not self._stop.is_set():
+                self._step()
+                self.progress.seconds = time.monotonic() - started
+                if self.progress.step % self.stream.steps_per_epoch == 0:
+                    finished = self._end_epoch()
+                    self._save()
+                    if finished:
+                        break
+                elif time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
+                    self._save()
+        stopped = self._stop.is_set()
+        if stopped and self.progress.step % self.stream.steps_per_epoch:
+            self._save(required=True)
+        return not stopped
+
+    def _step(self) -> None:
+        step = self.progress.step
+        factor = self.schedule.factor(step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        # Dropout and the like depend on the step alone, so resuming needs no generator's state.
+        torch.manual_seed(step_seed(self.seed, step, self.fabric.global_rank))
+        self.model.train()
+        try:
+            record = train_step(
+                self.fabric,
+                self.model,
+                self.stream.batch(step).to(self.fabric.device),
+                self.tasks,
+                balancer=self.balancer,
+                optimizer=self.optimizer,
+                shared=self.shared,
+                private=self.private,
+                clip=self.settings.clip,
+            )
+        except TrainingError as error:
+            raise TrainingError(f"Step {step + 1}: {error} {self._last_good()}") from error
+        if self.average is not None:
+            self.average.update(self.bare)
+        self.progress.step += 1
+        for i, (loss, n) in enumerate(
+            zip(record.losses.tolist(), record.counts.tolist(), strict=True)
+        ):
+            self.progress.losses[i] += loss * n
+            self.progress.counts[i] += n
+        self.reporter.on_step(self.progress.step, record, self.optimizer.param_groups[0]["lr"])
+
+    def _last_good(self) -> str:
+        advice = "Lower optimizer.lr, set training.clip, or look at the data of this task."
+        if not self.checkpoint.exists():
+            return f"No checkpoint had been saved yet. {advice}"
+        at = load_state(self.checkpoint)["progress"]["step"]
+        return f"The last good checkpoint is of step {at}: '{self.checkpoint}'. {advice}"
+
+    def _end_epoch(self) -> bool:
+        """Validate, keep the best weights, tell the reporter; whether to stop early."""
+        progress = self.progress
+        epoch = progress.step // self.stream.steps_per_epoch
+        losses = {
+            task.name: (total / n if n else None)
+            for task, total, n in zip(self.tasks, progress.losses, progress.counts, strict=True)
+        }
+        if isinstance(self.balancer, EndsEpoch):
+            means = torch.tensor([value if value is not None else 0.0 for value in losses.values()])
+            self.balancer.end_epoch(means, torch.tensor([n > 0 for n in progress.counts]))
+        state = self.average.average if self.average else self.bare.state_dict()
+        scores = self._validate(state) if self.validate is not None else {}
+        value = monitored(scores, self.settings.monitor, self.tasks) if scores else None
+        better = not scores or (value is not None and improves(value, progress.best))
+        if better:
+            progress.best, progress.best_epoch = value, epoch
+            if self.fabric.is_global_zero:
+                self.keep({k: v.detach().cpu().contiguous() for k, v in state.items()})
+        progress.losses = [0.0] * len(self.tasks)
+        progress.counts = [0] * len(self.tasks)
+        self.reporter.on_epoch(
+            EpochRecord(epoch, progress.step, progress.seconds, losses, scores, value, better)
+        )
+        patience = self.settings.patience
+        return patience is not None and bool(scores) and epoch - progress.best_epoch >= patience
+
+    def _validate(self, state: Mapping[str, Tensor]) -> Scores:
+        """Scores of `state`; the model's own weights are as before afterwards."""
+        assert self.validate is not None
+        with borrowed_weights(self.bare, state if self.average else None):
+            scores = self.validate(self.model) if self.fabric.is_global_zero else {}
+        broadcast: Scores = self.fabric.broadcast(scores)
+        return broadcast
+
+    def _save(self, required: bool = False) -> None:
+        """Save a checkpoint. A full disk loses none of the training: the previous one stays."""
+        self._saved_at = time.monotonic()
+        if not self.fabric.is_global_zero:
+            return
+        try:
+            save_state(self.checkpoint, self.state_dict())
+        except OSError as error:
+            message = (
+                f"Could not save '{self.checkpoint}' ({error}). The previous checkpoint is whole. "
+                "Free some space."
+            )
+            if required:
+                raise RunError(message) from error
+            self.reporter.warn(message + " Training goes on.")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed training needs."""
+        return {
+            "model": self.bare.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "balancer": self.balancer.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "progress": asdict(self.progress),
+            "steps": self.steps,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.bare.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.balancer.load_state_dict(state["balancer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.progress = Progress(**state["progress"])
+        self._saved_at = time.monotonic()
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """A seed of its own for each step and process."""
+    mixed = (seed * 1_000_003 + step) * 65_537 + rank
+    return mixed % 2**63
+
+
+def improves(value: float, best: float | None) -> bool:
+    """Whether a score (greater is better) is the best so far; a NaN never is."""
+    return not math.isnan(value) and (best is None or value > best)
+
+
+def check_monitor(monitor: str, tasks: Sequence[Task]) -> None:
+    """Raise unless `monitor` names something that validation will measure."""
+    valid = ["mean", *(f"{task.name}.{m}" for task in tasks for m in task.metrics())]
+    if monitor not in valid:
+        raise ConfigError(
+            f"training.monitor: found '{monitor}', which no task measures. {nearest(monitor, valid)}"
+        )
+
+
+@contextmanager
+def borrowed_weights(model: nn.Module, state: Mapping[str, Tensor] | None) -> Iterator[None]:
+    """Inside, the model has the weights of `state`; afterwards its own. None changes nothing."""
+    if state is None:
+        yield
+        return
+    own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(state)
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)
+
+
+@contextmanager
+def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Inside, Ctrl-C or a terminate signal sets `stop`; a second Ctrl-C interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
