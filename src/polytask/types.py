@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 Pooling = Literal["mean", "max"]
 
+# Per task: metric name -> value, None where there was no label to measure on.
+Scores = Mapping[str, Mapping[str, float | None]]
+
 
 class Features(NamedTuple):
     """A batch of one input, raw or encoded.

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from polytask.tasks.base import Task
-from polytask.training.history import Scores
-from polytask.types import Batch
+from polytask.types import Batch, Scores
 
 
 @torch.no_grad()

@@ -5,9 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from polytask.tasks.base import Task
-
-# Per task: metric name -> value, None where there was no label to measure on.
-Scores = Mapping[str, Mapping[str, float | None]]
+from polytask.types import Scores
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from polytask.errors import ConfigError, RunError, TrainingError, nearest
 from polytask.tasks.base import Task
 from polytask.training.averaging import WeightAverage
 from polytask.training.checkpoint import load_state, save_state
-from polytask.training.history import EpochRecord, Scores, monitored
+from polytask.training.history import EpochRecord, monitored
 from polytask.training.optim import OptimizerSpec, Schedule
 from polytask.training.step import StepRecord, train_step
-from polytask.types import Batch
+from polytask.types import Batch, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,8 @@ class Settings:
 
     Attributes:
         epochs: How often the data is gone through; the run says what an epoch is.
-        precision: Number format of the network's products. `auto` measures nothing: bf16 where the
-            processor multiplies it faster than fp32 (AMX on a CPU, or a GPU that has it), else fp32.
+        precision: Number format of the network's products. `auto` is bf16 where the
+            processor has units for it (AMX on a CPU, or a GPU that has them), else fp32.
         clip: The greatest norm of the gradient; null does not clip.
         ema: If given, the decay per step of a moving average of the weights, which is what is
             validated and kept.
@@ -322,7 +322,8 @@ def check_monitor(monitor: str, tasks: Sequence[Task]) -> None:
     valid = ["mean", *(f"{task.name}.{m}" for task in tasks for m in task.metrics())]
     if monitor not in valid:
         raise ConfigError(
-            f"training.monitor: found '{monitor}', which no task measures. {nearest(monitor, valid)}"
+            f"training.monitor: found '{monitor}', which no task measures. "
+            + nearest(monitor, valid)
         )
 
 

@@ -1,0 +1,187 @@
+"""The command line: load, build, one library call, one table."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from polytask.errors import ConfigError, PolytaskError, require
+
+app = typer.Typer(
+    help="One model for many tasks: train, judge and use multi-task networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as training.epochs=5."),
+]
+Runs = Annotated[Path, typer.Option("--runs", help="The folder in which runs are kept.")]
+RunPath = Annotated[Path | None, typer.Argument(help="A run's folder; default: the newest run.")]
+
+
+def main() -> None:
+    """Entry point; sets what has to be set before PyTorch is loaded."""
+    # Threads that spin while they wait slow each other down many times over on busy cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    app()
+
+
+@contextmanager
+def _mendable() -> Iterator[None]:
+    """Print what a person can mend, without a traceback."""
+    try:
+        yield
+    except PolytaskError as error:
+        from rich.console import Console
+
+        Console(stderr=True).print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+@app.command()
+def train(
+    config: Annotated[Path | None, typer.Argument(help="A YAML file.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="A stopped run's folder.")] = None,
+    set_: Sets = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train a model, or go on with a stopped training."""
+    with _mendable():
+        from polytask.config.load import load_config
+        from polytask.run import Run
+        from polytask.terminal import Terminal
+        from polytask.workflow import train as train_run
+
+        if (config is None) == (resume is None):
+            raise ConfigError("Give a YAML file, or --resume with a run's folder.")
+        if resume is not None and set_:
+            raise ConfigError("A resumed run keeps its settings: --set goes with a YAML file.")
+        if config is not None:
+            run = Run.create(load_config(config, set_ or ()), runs)
+        else:
+            assert resume is not None
+            run = Run.open(resume)
+        with Terminal() as terminal:
+            finished = train_run(run, terminal, sys.argv)
+        terminal.summary(run, finished)
+    if not finished:
+        raise typer.Exit(130)
+
+
+@app.command()
+def evaluate(
+    run: RunPath = None,
+    part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    runs: Runs = Path("runs"),
+) -> None:
+    """Score a run's best weights on its test part; writes scores.json."""
+    with _mendable():
+        from polytask.run import Run
+        from polytask.terminal import Terminal, print_scores
+        from polytask.workflow import evaluate_run
+
+        if part not in ("train", "validation", "test"):
+            raise ConfigError(f"--part: found '{part}'. Use train, validation or test.")
+        chosen = Run.open(run) if run is not None else Run.newest(runs)
+        with Terminal() as terminal:
+            scores = evaluate_run(chosen, part, terminal.on_decoding)  # type: ignore[arg-type]
+        print_scores(scores, f"{part} part of {chosen.path}")
+
+
+@app.command()
+def predict(
+    run: RunPath = None,
+    input_: Annotated[
+        Path | None,
+        typer.Option("--input", help="A picture, a sound, a folder of them, or a table."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A .csv, .jsonl or .parquet file; default: standard output.")
+    ] = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Predict labels, with probabilities, for new examples."""
+    with _mendable():
+        from polytask.run import Run
+        from polytask.workflow import predict_run
+
+        if input_ is None:
+            raise ConfigError("--input is missing: a picture, a sound, a folder, or a table.")
+        chosen = Run.open(run) if run is not None else Run.newest(runs)
+        lines = list(predict_run(chosen, input_))
+        write_table(lines, output)
+    if output is not None:
+        typer.echo(f"{len(lines)} predictions in {output}")
+
+
+def write_table(lines: list[dict[str, Any]], output: Path | None) -> None:
+    """Write lines as CSV, JSON lines or Parquet, by the file's ending; CSV to standard output."""
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    kind = ".csv" if output is None else output.suffix.lower()
+    if kind == ".parquet":
+        require("pyarrow", "train")
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        full = [{column: line.get(column) for column in columns} for line in lines]
+        pq.write_table(pa.Table.from_pylist(full), output)
+    elif kind in (".csv", ".jsonl"):
+        with output.open("w", newline="") if output else _standard_output() as file:
+            if kind == ".jsonl":
+                file.writelines(json.dumps(line) + "\n" for line in lines)
+            else:
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                writer.writerows(lines)
+    else:
+        raise ConfigError(f"--output: '{output}' should end in .csv, .jsonl or .parquet.")
+
+
+@contextmanager
+def _standard_output() -> Iterator[Any]:
+    yield sys.stdout
+
+
+@app.command()
+def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Sets = None) -> None:
+    """Look at a configuration and its data without training: files, columns, labels per task."""
+    with _mendable():
+        from polytask.config.build import build_model
+        from polytask.config.load import load_config
+        from polytask.terminal import Terminal, print_summary
+        from polytask.workflow import make_stream, prepare_data
+
+        loaded = load_config(config, set_ or ())
+        with Terminal() as terminal:
+            prepared = prepare_data(loaded, terminal.on_decoding)
+        model = build_model(loaded, prepared.inputs, prepared.tasks)
+        print_summary(prepared.summary())
+        typer.echo(make_stream(loaded, prepared, 0, 1).describe_epoch())
+        typer.echo(f"{sum(p.numel() for p in model.parameters()):,} parameters")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the YAML file, for editors."""
+    from polytask.config.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""A run: the directory in which everything about one training lives.
+
+config.yaml         the resolved configuration
+facts.json          what was learned from the training rows: label names, scales, vocabularies
+parts.safetensors   which rows of which source are for training, validation and test
+environment.json    versions, machine, number format, threads
+model.safetensors   the best weights so far
+checkpoint.pt       what a resumed training starts from
+history.jsonl       a line per epoch
+scores.json         scores by part, from `polytask evaluate`
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import polytask
+from polytask.config.load import dump_config, load_config
+from polytask.config.schema import Config
+from polytask.errors import RunError, nearest
+from polytask.training.checkpoint import write_whole
+from polytask.training.history import EpochRecord
+from polytask.types import Scores
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training's directory.
+
+    Attributes:
+        path: The directory.
+        config: Its configuration.
+    """
+
+    path: Path
+    config: Config
+
+    @classmethod
+    def create(cls, config: Config, root: Path) -> "Run":
+        """A fresh directory under `root`, named by the configuration and the time."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        path = root / f"{config.name}-{stamp}"
+        number = 1
+        while True:
+            try:
+                path.mkdir(parents=True)
+                break
+            except FileExistsError:
+                number += 1
+                path = root / f"{config.name}-{stamp}-{number}"
+        dump_config(config, path / "config.yaml")
+        return cls(path, config)
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """An existing run.
+
+        Raises:
+            RunError: If there is none.
+        """
+        if not (path / "config.yaml").exists():
+            found = [p.name for p in path.parent.glob("*/")] if path.parent.exists() else []
+            raise RunError(
+                f"'{path}' is no run (a run is a folder with a config.yaml). "
+                + nearest(path.name, found)
+            )
+        return cls(path, load_config(path / "config.yaml"))
+
+    @classmethod
+    def newest(cls, root: Path) -> "Run":
+        """The run under `root` that was started last.
+
+        Raises:
+            RunError: If there is none.
+        """
+        runs = list(root.glob("*/config.yaml"))
+        if not runs:
+            raise RunError(f"There is no run under '{root}'. Start one with: polytask train CONFIG")
+        return cls.open(max(runs, key=lambda p: p.stat().st_mtime).parent)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file whole."""
+        text = json.dumps(value, indent=2, allow_nan=True) + "\n"
+        write_whole(self.path / name, lambda file: file.write(text.encode()))
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file of the run.
+
+        Raises:
+            RunError: If it is missing or broken.
+        """
+        path = self.path / name
+        try:
+            return json.loads(path.read_text())
+        except FileNotFoundError:
+            raise RunError(f"The run '{self.path}' has no {name}.") from None
+        except json.JSONDecodeError as error:
+            raise RunError(f"'{path}' is not valid JSON: {error}.") from error
+
+    def save_weights(self, state: Mapping[str, Tensor]) -> None:
+        """Keep weights as the run's best."""
+        from safetensors.torch import save
+
+        content = save({name: value.contiguous() for name, value in state.items()})
+        write_whole(self.path / "model.safetensors", lambda file: file.write(content))
+
+    def weights(self) -> dict[str, Tensor]:
+        """The best weights.
+
+        Raises:
+            RunError: If no epoch has ended yet.
+        """
+        from safetensors.torch import load_file
+
+        path = self.path / "model.safetensors"
+        if not path.exists():
+            raise RunError(
+                f"The run '{self.path}' has no weights yet: no epoch has ended. "
+                f"Go on with: polytask train --resume {self.path}"
+            )
+        return load_file(path)
+
+    def save_parts(self, parts: Mapping[str, Mapping[str, Tensor]], sources: Any) -> None:
+        """Keep which rows are for what, and what the sources looked like."""
+        from safetensors.torch import save
+
+        flat = {
+            f"{part}/{source}": rows
+            for part, by_source in parts.items()
+            for source, rows in by_source.items()
+        }
+        content = save(flat, metadata={k: str(v) for k, v in sources.items()})
+        write_whole(self.path / "parts.safetensors", lambda file: file.write(content))
+
+    def parts(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, str]]:
+        """Rows by part and source, and the sources' fingerprints.
+
+        Raises:
+            RunError: If data was never prepared for this run.
+        """
+        from safetensors import safe_open
+
+        path = self.path / "parts.safetensors"
+        if not path.exists():
+            raise RunError(f"The run '{self.path}' has no parts.safetensors: it never started.")
+        parts: dict[str, dict[str, Tensor]] = {}
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 - a file, not a mapping
+                part, source = key.split("/", 1)
+                parts.setdefault(part, {})[source] = file.get_tensor(key)
+            return parts, dict(file.metadata() or {})
+
+    def append_history(self, record: EpochRecord) -> None:
+        """Add an epoch's line."""
+        with (self.path / "history.jsonl").open("a") as file:
+            file.write(json.dumps(record.as_dict()) + "\n")
+
+    def history(self) -> list[dict[str, Any]]:
+        """The epochs so far."""
+        path = self.path / "history.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def cut_history(self, epochs: int) -> None:
+        """Forget epochs after the first `epochs`, which a resumed training will do again."""
+        lines = [json.dumps(r) + "\n" for r in self.history() if r["epoch"] <= epochs]
+        write_whole(self.path / "history.jsonl", lambda file: file.write("".join(lines).encode()))
+
+    def save_scores(self, part: str, scores: Scores) -> None:
+        """Add the scores of a part to `scores.json`."""
+        path = self.path / "scores.json"
+        known = self.read_json("scores.json") if path.exists() else {}
+        self.write_json("scores.json", {**known, part: scores})
+
+
+def environment(
+    precision: str, threads: int, device: str, command: Sequence[str]
+) -> dict[str, Any]:
+    """Versions and machine, for whoever wants to repeat a run."""
+    import numpy
+
+    return {
+        "polytask": polytask.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "device": device,
+        "precision": precision,
+        "threads": threads,
+        "command": list(command),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def processor() -> str:
+    """The processor's name where the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or sys.platform

@@ -1,0 +1,338 @@
+"""Train, evaluate and predict, each as one call over a run."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import nn
+
+from polytask.config.build import (
+    build_augment,
+    build_balancer,
+    build_inputs,
+    build_mixing,
+    build_model,
+    build_optimizer,
+    build_schedule,
+    build_settings,
+    build_sources,
+    build_splits,
+    build_tasks,
+)
+from polytask.config.schema import Config
+from polytask.data.dataset import Prepared, prepare
+from polytask.data.mixing import BatchStream, Prefetcher, evaluation_batches
+from polytask.errors import RunError
+from polytask.evaluation import evaluate
+from polytask.model import MultiTaskModel
+from polytask.run import Run, environment
+from polytask.training.checkpoint import load_state
+from polytask.training.devices import choose_threads, make_fabric, resolve_precision
+from polytask.training.history import EpochRecord
+from polytask.training.step import StepRecord
+from polytask.training.trainer import Trainer
+from polytask.types import Features, Scores
+
+Part = Literal["train", "validation", "test"]
+
+# Rows of each input from which a whitening stem starts, and rows per evaluation batch.
+SAMPLE = 5000
+EVALUATION_BATCH = 512
+
+
+class Watcher(Protocol):
+    """Somebody who watches a whole training, from the data to the last epoch."""
+
+    def on_decoding(self, done: int, total: int, what: str) -> None:
+        """While pictures and sounds are decoded into the cache."""
+        ...
+
+    def on_start(self, run: Run, facts: Mapping[str, Any]) -> None:
+        """When the first step is about to begin."""
+        ...
+
+    def on_step(self, step: int, record: StepRecord, lr: float) -> None:
+        """After each step."""
+        ...
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """After each epoch."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """When something went wrong that does not end the training."""
+        ...
+
+
+def prepare_data(config: Config, progress: Callable[[int, int, str], None] | None) -> Prepared:
+    """Load, decode, split and fit everything that a configuration names.
+
+    Raises:
+        DataError: If the data is not what the configuration says.
+    """
+    return prepare(
+        build_sources(config),
+        build_inputs(config),
+        build_tasks(config),
+        splits=build_splits(config),
+        seed=config.seed,
+        on_bad=config.on_bad,
+        unknown_labels=config.unknown_labels,
+        progress=progress,
+    )
+
+
+def reopen_data(run: Run, progress: Callable[[int, int, str], None] | None) -> Prepared:
+    """The data of a run, with the same rows in the same parts and the same fitted facts.
+
+    Raises:
+        RunError: If a source has changed since.
+    """
+    config = run.config
+    parts, fingerprints = run.parts()
+    inputs, tasks = restored(run)
+    prepared = prepare(
+        build_sources(config),
+        inputs,
+        tasks,
+        splits=build_splits(config),
+        seed=config.seed,
+        on_bad=config.on_bad,
+        unknown_labels=config.unknown_labels,
+        progress=progress,
+        parts=parts,
+        fitted=True,
+    )
+    for name, dataset in prepared.datasets.items():
+        if dataset.table.fingerprint != fingerprints.get(name):
+            raise RunError(
+                f"The source '{name}' has changed since '{run.path}' was trained, so its rows can "
+                "no longer be told apart into training and test. Restore it, or train anew."
+            )
+    return prepared
+
+
+def restored(run: Run) -> tuple[Any, Any]:
+    """The fitted inputs and tasks of a run."""
+    facts = run.read_json("facts.json")
+    inputs = build_inputs(run.config)
+    for name, some in inputs.items():
+        some.load_state(facts["inputs"][name])
+    tasks = [task.restored(facts["tasks"][task.name]) for task in build_tasks(run.config)]
+    return inputs, tasks
+
+
+def train(run: Run, watcher: Watcher, command: list[str]) -> bool:
+    """Train a fresh run, or go on with one that was stopped.
+
+    Returns:
+        Whether training reached its end.
+
+    Raises:
+        PolytaskError: For anything that a person can mend.
+    """
+    config = run.config
+    settings = build_settings(config)
+    resumed = (run.path / "facts.json").exists()
+    if resumed:
+        known = run.read_json("environment.json")
+        settings = replace(settings, precision=known["precision"], threads=known["threads"])
+    fabric = make_fabric(settings)
+    torch.manual_seed(config.seed)
+    prepared = (
+        reopen_data(run, watcher.on_decoding)
+        if resumed
+        else prepare_data(config, watcher.on_decoding)
+    )
+    torch.manual_seed(config.seed)
+    model = build_model(config, prepared.inputs, prepared.tasks)
+    model.fit_to(sample(prepared))
+    stream = make_stream(config, prepared, fabric.global_rank, fabric.world_size)
+    if settings.threads == "auto":
+        model.to(fabric.device)
+        threads = choose_threads(fabric, model, prepared.tasks, stream.batch(0).to(fabric.device))
+    else:
+        threads = settings.threads
+        torch.set_num_threads(threads)
+    facts = environment(resolve_precision(settings), threads, str(fabric.device), command)
+    if fabric.is_global_zero and not resumed:
+        keep_facts(run, prepared, facts)
+    with Prefetcher(stream) as ahead:
+        trainer = Trainer(
+            fabric,
+            model,
+            build_balancer(config, len(prepared.tasks)),
+            prepared.tasks,
+            optimizer=build_optimizer(config),
+            schedule=build_schedule(config),
+            settings=settings,
+            stream=ahead,
+            validate=validator(prepared, fabric.device),
+            keep=run.save_weights,
+            directory=run.path,
+            reporter=HistoryKeeper(run, watcher),
+            seed=config.seed,
+        )
+        if resumed and trainer.checkpoint.exists():
+            trainer.load_state_dict(load_state(trainer.checkpoint))
+        run.cut_history(trainer.progress.step // stream.steps_per_epoch)
+        parameters = sum(p.numel() for p in model.parameters())
+        watcher.on_start(
+            run,
+            {
+                **facts,
+                "parameters": parameters,
+                "steps": trainer.steps,
+                "done": trainer.progress.step,
+                "steps_per_epoch": stream.steps_per_epoch,
+                "epochs": settings.epochs,
+                "epoch": stream.describe_epoch(),
+                "summary": prepared.summary(),
+                "tasks": [task.name for task in prepared.tasks],
+            },
+        )
+        return trainer.fit()
+
+
+class HistoryKeeper:
+    """Writes each epoch into the run before passing it on.
+
+    Args:
+        run: Where the history is.
+        watcher: Told everything.
+    """
+
+    def __init__(self, run: Run, watcher: Watcher) -> None:
+        self.run = run
+        self.on_step = watcher.on_step
+        self.warn = watcher.warn
+        self._on_epoch = watcher.on_epoch
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Write the line, then pass it on."""
+        try:
+            self.run.append_history(record)
+        except OSError as error:
+            self.warn(f"Could not write the history ({error}). Free some space.")
+        self._on_epoch(record)
+
+
+def keep_facts(run: Run, prepared: Prepared, facts: Mapping[str, Any]) -> None:
+    """Write what was learned from the data, and which rows are for what."""
+    fingerprints = {name: d.table.fingerprint for name, d in prepared.datasets.items()}
+    run.save_parts(prepared.parts, fingerprints)
+    run.write_json("environment.json", dict(facts))
+    run.write_json("data.json", prepared.summary())
+    run.write_json(
+        "facts.json",
+        {
+            "inputs": {name: some.state for name, some in prepared.inputs.items()},
+            "tasks": {task.name: task.facts() for task in prepared.tasks},
+        },
+    )
+
+
+def make_stream(config: Config, prepared: Prepared, rank: int, world_size: int) -> BatchStream:
+    """The training batches of a configuration."""
+    return BatchStream(
+        prepared.datasets,
+        prepared.parts["train"],
+        batch_size=config.batches.size,
+        mixing=build_mixing(config),
+        augment=build_augment(config),
+        seed=config.seed,
+        epoch_examples=config.batches.epoch_examples,
+        rank=rank,
+        world_size=world_size,
+    )
+
+
+def sample(prepared: Prepared) -> dict[str, Features]:
+    """The first training rows of each input, raw."""
+    found: dict[str, Features] = {}
+    for name, rows in prepared.parts["train"].items():
+        batch = prepared.datasets[name].gather(rows[:SAMPLE])
+        found |= {k: v for k, v in batch.inputs.items() if k not in found}
+    return found
+
+
+def validator(prepared: Prepared, device: torch.device) -> Callable[[nn.Module], Scores] | None:
+    """Scores a model on the validation part; None where there is no such part."""
+    if not any(len(rows) for rows in prepared.parts.get("validation", {}).values()):
+        return None
+    return lambda model: score(model, prepared, "validation", device)
+
+
+def score(model: nn.Module, prepared: Prepared, part: Part, device: torch.device) -> Scores:
+    """Scores of a model on one part of the data."""
+    batches = evaluation_batches(prepared.datasets, prepared.parts[part], EVALUATION_BATCH)
+    return evaluate(model, batches, prepared.tasks, device)
+
+
+def best_model(run: Run) -> tuple[MultiTaskModel, Any, Any]:
+    """The run's best model in evaluation mode, its inputs and its tasks."""
+    inputs, tasks = restored(run)
+    model = build_model(run.config, inputs, tasks)
+    model.load_state_dict(run.weights())
+    return model.eval(), inputs, tasks
+
+
+def evaluate_run(
+    run: Run, part: Part, progress: Callable[[int, int, str], None] | None = None
+) -> Scores:
+    """Score a run's best weights on a part of its data, and write `scores.json`.
+
+    Computes in the number format and with the threads of the training.
+
+    Raises:
+        RunError: If the run has no weights, or a source has changed.
+    """
+    model, _, _ = best_model(run)
+    prepared = reopen_data(run, progress)
+    if not prepared.parts.get(part):
+        raise RunError(f"The run '{run.path}' has no rows in the part '{part}'.")
+    facts = run.read_json("environment.json")
+    settings = replace(build_settings(run.config), precision=facts["precision"], devices=1)
+    fabric = make_fabric(settings)
+    torch.set_num_threads(facts["threads"])
+    scores = score(fabric.setup_module(model), prepared, part, fabric.device)
+    run.save_scores(part, scores)
+    return scores
+
+
+def predict_run(run: Run, path: Path) -> Iterator[dict[str, Any]]:
+    """Predictions of a run's best weights for unlabelled pictures, sounds or table rows.
+
+    Yields:
+        One mapping per example: where it comes from, and each task's label and probabilities.
+
+    Raises:
+        DataError: If the input cannot be read.
+    """
+    from polytask.data.predicting import read_unlabelled
+
+    model, inputs, tasks = best_model(run)
+    facts = run.read_json("environment.json")
+    settings = replace(build_settings(run.config), precision=facts["precision"], devices=1)
+    fabric = make_fabric(settings)
+    network = fabric.setup_module(model)
+    network.eval()
+    found = read_unlabelled(path, inputs)
+    for batch in found.batches(EVALUATION_BATCH):
+        batch = batch.to(fabric.device)
+        here = [task for task in tasks if task.input in batch.inputs]
+        with torch.inference_mode():
+            outputs = network(batch.inputs, [task.name for task in here])
+        for name, rows in batch.rows.items():
+            columns: list[list[dict[str, Any]]] = [
+                task.describe(task.decode(outputs[task.name].float()).cpu())
+                for task in here
+                if task.input == name
+            ]
+            for place, row in enumerate(rows.tolist()):
+                line: dict[str, Any] = {"input": found.describe(row)}
+                for described in columns:
+                    line |= described[place]
+                yield line
