@@ -1,0 +1,238 @@
+"""`backward`: the one place where task losses become gradients.
+
+T tasks, A active ones, P shared parameters (entries).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from polytask.balancing.base import Balancer, GradientBalancer, GramianBalancer, LossBalancer
+from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
+from polytask.balancing.passes import Passes, gramian, identity
+from polytask.errors import TrainingError
+
+
+def backward(
+    losses: Tensor | Sequence[Tensor],
+    balancer: Balancer,
+    shared: Iterable[Tensor] = (),
+    *,
+    active: Tensor | None = None,
+    features: Sequence[Tensor | None] | None = None,
+    differentiate: Differentiate = Tensor.backward,
+    reduce: Callable[[Tensor], Tensor] = identity,
+) -> Tensor | None:
+    """Differentiate several losses, in place of `losses.sum().backward()`.
+
+    Afterwards `.grad` of each `shared` parameter has grown by the balancer's combination of the
+    task gradients, and `.grad` of every other parameter (heads, encoders of one task's own) by the
+    sum of its own gradients, unweighted unless `balancer.weight_heads`. If nothing is declared
+    shared, a loss balancer weights everything, and the other kinds raise.
+
+    Several processes: hand in losses whose *mean over processes* is the true loss, and `reduce`
+    that averages a tensor over processes. After the call the gradients of shared parameters are
+    averaged, in every path; all other gradients are this process's own, for the caller to average.
+    The balancer's own parameters get the same gradient everywhere.
+
+    Cost in backward passes: loss balancers one (and one more through the heads if neither
+    `features` nor `weight_heads`); the others one through the heads and one per active task
+    through the shared part, or a single one with `at='features'`. Tasks with their own batches are
+    differentiated through their own graphs only.
+
+    A gradient scaler behind `differentiate` is measured and divided out before a balancer sees
+    a gradient; gradients in `.grad` carry its factor, as after a plain scaled backward.
+
+    Args:
+        losses: `[T]`, best straight from `torch.stack`, or T scalars. One per task.
+        balancer: How they are combined.
+        shared: Parameters that several tasks train.
+        active: `[T]` bool, the tasks that have a label in this step (on any process). Entries of
+            other tasks may hold anything and are not differentiated. None: all.
+        features: Per task its own alias of the shared features (`z.view_as(z)`), through which
+            alone its loss depends on `shared`. Makes heads cost one pass.
+        differentiate: Called as `differentiate(tensor, **kwargs)` with `Tensor.backward`'s
+            keywords; `fabric.backward` fits.
+        reduce: Mean over processes.
+
+    Returns:
+        The weights `[T]`, zero for inactive tasks; None if the balancer has none.
+
+    Raises:
+        TrainingError: If no task is active, or a loss or gradient is not finite.
+    """
+    pieces = Losses(losses)
+    tasks = _active(pieces, balancer, active)
+    if features is not None and len(features) != balancer.num_tasks:
+        raise ValueError(
+            f"`features` should have one entry per task (num_tasks={balancer.num_tasks}). "
+            f"Found {len(features)}."
+        )
+    passes = Passes(
+        losses=pieces,
+        tasks=tasks,
+        shared=Shared(shared),
+        features=None if features is None else [features[t] for t in tasks],
+        call=differentiate,
+        reduce=reduce,
+    )
+    values = _values(passes)
+    with balancer.about(tasks):
+        if isinstance(balancer, LossBalancer):
+            weights = _loss_weights(balancer, values, passes)
+            passes.weighted(weights, balancer.weight_heads)
+        elif isinstance(balancer, GramianBalancer):
+            weights = _by_gramian(balancer, values, passes)
+        elif isinstance(balancer, GradientBalancer):
+            _by_gradients(balancer, values, passes)
+            return None
+        else:
+            raise TypeError(
+                "`balancer` should be a LossBalancer, GramianBalancer or GradientBalancer. "
+                f"Found {type(balancer).__name__}."
+            )
+    everyone = weights.new_zeros(balancer.num_tasks)
+    everyone[tasks] = weights
+    return everyone
+
+
+def _active(losses: Losses, balancer: Balancer, active: Tensor | None) -> list[int]:
+    """The numbers of the active tasks."""
+    count = len(losses.values)
+    if count != balancer.num_tasks:
+        raise ValueError(
+            f"`losses` should have one entry per task (num_tasks={balancer.num_tasks}). "
+            f"Found {count}. Did a task have no label? Keep its entry and pass `active=`."
+        )
+    if active is None:
+        return list(range(count))
+    if active.dtype != torch.bool or active.shape != (count,):
+        raise ValueError(
+            f"`active` should be a bool tensor of shape ({count},). "
+            f"Found {active.dtype} of shape {tuple(active.shape)}."
+        )
+    tasks = [t for t, on in enumerate(active.tolist()) if on]
+    if not tasks:
+        raise TrainingError("No task is active in this step: there is nothing to learn from.")
+    return tasks
+
+
+def _values(passes: Passes) -> Tensor:
+    """The active losses `[A]`, averaged over processes; float32 or better."""
+    values = passes.losses.values[passes.tasks]
+    values = passes.reduce(values if values.dtype == torch.float64 else values.float())
+    if not bool(values.isfinite().all()):
+        found = {t: v for t, v in zip(passes.tasks, values.tolist(), strict=True) if v - v != 0}
+        raise TrainingError(f"The losses of these tasks are not finite (task: loss): {found}.")
+    if passes.reduce is identity:
+        nodes = passes.losses.nodes(passes.tasks)
+        loose = [t for t, node in zip(passes.tasks, nodes, strict=True) if node is None]
+        if loose:
+            raise ValueError(
+                f"The losses of tasks {loose} depend on no parameter. "
+                "Did they have no label? Pass `active=`."
+            )
+    return values
+
+
+def _loss_weights(balancer: LossBalancer, values: Tensor, passes: Passes) -> Tensor:
+    """Weights `[A]`; the balancer's own parameters receive their gradient."""
+    with torch.enable_grad():
+        leaf = values.detach().requires_grad_()
+        total = balancer(leaf)
+        own = [p for p in balancer.parameters() if p.requires_grad]
+        (weights,) = torch.autograd.grad(total, leaf, retain_graph=bool(own))
+        if own:
+            passes.call(total, inputs=own)
+    weights = balancer.scaled(weights)
+    if not bool(weights.isfinite().all()):
+        raise TrainingError(
+            f"{type(balancer).__name__} gave weights that are not finite, {weights.tolist()}, "
+            f"for the losses {values.tolist()} of tasks {passes.tasks}."
+        )
+    return weights
+
+
+def _by_gramian(balancer: GramianBalancer, values: Tensor, passes: Passes) -> Tensor:
+    """Weights `[A]` from inner products of gradients, and all gradients put in place."""
+    _need_shared(balancer, passes)
+    at_features = balancer.at == "features"
+    if at_features and passes.features is None:
+        raise ValueError("`at='features'` needs `features=`: one alias per task.")
+    weights = balancer.remembered()
+    if weights is not None:
+        weights = weights.to(values)
+        passes.weighted(weights, balancer.weight_heads)
+        return weights
+    factor = passes.amplification()
+    heads = not balancer.weight_heads
+    cotangents = None if passes.features is None else passes.cotangents(heads)
+    reached = _reached(passes)
+    rows = None
+    if at_features:
+        assert cotangents is not None
+        products = passes.feature_rows(cotangents) / factor**2
+    else:
+        rows = passes.jacobian(cotangents, factor, heads)
+        products = gramian(rows) / factor**2
+    overflow = not bool(products.isfinite().all())
+    if overflow:
+        _raise_unless_scaled(products, passes, factor)
+        weights = torch.ones(len(products), dtype=torch.float64)
+    else:
+        weights = balancer.scaled(balancer(products, values.cpu().double()))
+        balancer.remember(weights)
+        balancer.zero_updates += int(float(weights @ products @ weights) == 0.0)
+    weights = weights.to(values)
+    if rows is None:
+        assert cotangents is not None
+        passes.features_weighted(cotangents, weights, factor, heads)
+    else:
+        passes.shared.add(weights.to(rows) @ rows, reached)
+    if not heads:
+        passes.others_weighted(weights)
+    return weights
+
+
+def _by_gradients(balancer: GradientBalancer, values: Tensor, passes: Passes) -> None:
+    """The update from the gradients themselves."""
+    _need_shared(balancer, passes)
+    factor = passes.amplification()
+    cotangents = None if passes.features is None else passes.cotangents(heads=True)
+    reached = _reached(passes)
+    rows = passes.jacobian(cotangents, factor, heads=True)
+    if not bool(rows.isfinite().all()):
+        _raise_unless_scaled(rows, passes, factor)
+        update = rows.sum(0)
+    else:
+        update = balancer(rows / factor if factor != 1.0 else rows, values) * factor
+        balancer.zero_updates += int(not bool(update.any()))
+    passes.shared.add(update, reached)
+
+
+def _need_shared(balancer: Balancer, passes: Passes) -> None:
+    if not passes.shared:
+        raise ValueError(
+            f"{type(balancer).__name__} combines gradients at shared parameters. Pass `shared=`, "
+            "the parameters that several tasks train (at least one must require gradients)."
+        )
+
+
+def _reached(passes: Passes) -> list[Tensor] | None:
+    """The leaves that any active task reaches; None (all) if other processes may reach more."""
+    if passes.reduce is not identity:
+        return None
+    if passes.features is None:
+        return leaves(passes.losses.nodes(passes.tasks))
+    return leaves(f.grad_fn for f in passes.features if f is not None)
+
+
+def _raise_unless_scaled(values: Tensor, passes: Passes, factor: float) -> None:
+    """Overflow is an everyday event under a gradient scaler, which then skips the step."""
+    if factor != 1.0:
+        return
+    bad = (~values.isfinite()).all(1) if values.shape[0] == values.shape[1] else None
+    rows = range(len(values)) if bad is None else [i for i, b in enumerate(bad.tolist()) if b]
+    names = [passes.tasks[i] for i in rows if not bool(values[i].isfinite().all())]
+    raise TrainingError(f"The gradients of tasks {names} at shared parameters are not finite.")

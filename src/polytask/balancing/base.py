@@ -1,0 +1,199 @@
+"""The three kinds of balancers, told apart by what they need to see.
+
+T tasks in all, A active tasks (those with a label in this step), P shared parameters (entries).
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from polytask.errors import TrainingError
+
+Scale = Literal["unit", "paper"]
+Where = Literal["parameters", "features"]
+Convention = Literal["sum", "mean", "free"]
+
+
+class SolverError(TrainingError):
+    """A balancer's equation has no finite solution, or its solver did not reach it."""
+
+
+@runtime_checkable
+class EndsEpoch(Protocol):
+    """A balancer that learns from the mean losses of finished epochs (DWA)."""
+
+    def end_epoch(self, mean_losses: Tensor, active: Tensor | None = None) -> None:
+        """Take `[T]` mean losses of the epoch; `active` marks the tasks that had any label."""
+
+
+@runtime_checkable
+class RecomputesLosses(Protocol):
+    """A balancer that sees the same batch's losses again, after the optimizer's step (FAMO)."""
+
+    def update(self, losses: Tensor, active: Tensor | None = None) -> None:
+        """Take the `[T]` losses of the same batch under the new parameters."""
+
+
+class Balancer(nn.Module, ABC):
+    """How the losses of several tasks become one update.
+
+    A subclass computes in the scale of its paper. `scaled` brings weights to the one convention
+    of this library, in which tasks that are all alike have weight 1 each.
+
+    The tasks that a call is about are `self.tasks`, the numbers of the active ones; per-task state
+    is indexed by it, so the state of an absent task is neither read nor written. `backward` sets
+    it; who calls a balancer directly with all tasks need not.
+
+    Attributes:
+        num_tasks: T.
+        scale: `unit`, or `paper` for the paper's own scale.
+        weight_heads: Whether heads receive weighted gradients too.
+        failures: How often a solver failed.
+        zero_updates: How often the combined gradient was exactly zero.
+        convention: What the paper's weights are when all tasks are alike: 1 (`sum`), 1/A (`mean`),
+            or something that depends on losses or gradients (`free`; rescaled to the sum A).
+    """
+
+    convention: ClassVar[Convention] = "sum"
+
+    def __init__(
+        self,
+        num_tasks: int,
+        *,
+        scale: Scale = "unit",
+        weight_heads: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if num_tasks < 1:
+            raise ValueError(f"`num_tasks` should be at least 1. Found {num_tasks}.")
+        if scale not in ("unit", "paper"):
+            raise ValueError(f"`scale` should be 'unit' or 'paper'. Found {scale!r}.")
+        self.num_tasks = num_tasks
+        self.scale = scale
+        self.weight_heads = weight_heads
+        self.seed = seed
+        self.draws = 0
+        self.steps = 0
+        self.failures = 0
+        self.zero_updates = 0
+        self.tasks: Tensor
+        self.register_buffer("tasks", torch.arange(num_tasks), persistent=False)
+
+    @contextmanager
+    def about(self, tasks: list[int]) -> Iterator[None]:
+        """Within this context the active tasks are `tasks`."""
+        everything = self.tasks
+        if len(tasks) < self.num_tasks:
+            self.tasks = torch.tensor(tasks, device=everything.device)
+        try:
+            yield
+        finally:
+            self.tasks = everything
+
+    def scaled(self, weights: Tensor) -> Tensor:
+        """Weights `[A]` of the paper in the scale that was asked for."""
+        if self.scale == "paper" or self.convention == "sum":
+            return weights
+        if self.convention == "mean":
+            return weights * len(weights)
+        total = weights.sum()
+        return torch.where(total > 0, weights * (len(weights) / total), weights)
+
+    def generator(self) -> torch.Generator:
+        """Fresh randomness: the same for the same seed and number of draws, on every rank."""
+        self.draws += 1
+        return torch.Generator().manual_seed((self.seed << 32) + self.draws)
+
+    def check(self, losses: Tensor) -> None:
+        """Raise if `losses` has not one entry per active task."""
+        if losses.shape != self.tasks.shape:
+            raise ValueError(
+                f"`losses` should have one entry per active task ({len(self.tasks)} of "
+                f"num_tasks={self.num_tasks}). Found shape {tuple(losses.shape)}. "
+                "Did a task have no label? Pass `active=` to `backward`."
+            )
+
+    def get_extra_state(self) -> Tensor:
+        """The counters, for `state_dict`."""
+        return torch.tensor([self.draws, self.steps, self.failures, self.zero_updates])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """The counters, from `state_dict`."""
+        self.draws, self.steps, self.failures, self.zero_updates = state.tolist()
+
+    def extra_repr(self) -> str:
+        """The settings that every balancer has."""
+        return f"num_tasks={self.num_tasks}, scale={self.scale!r}"
+
+
+class LossBalancer(Balancer):
+    """Sees the losses only, and costs what equal weighting costs."""
+
+    @abstractmethod
+    def forward(self, losses: Tensor) -> Tensor:
+        """One scalar from `[A]` losses. A task's weight is its derivative by that task's loss."""
+
+
+class GramianBalancer(Balancer):
+    """Sees the inner products of the task gradients; costs one trunk backward per task.
+
+    Attributes:
+        at: Where gradients are taken: at the shared `parameters`, or at the shared `features`,
+            which costs one trunk backward for any number of tasks (the upper bound of MGDA-UB).
+        every: The weights are refreshed each `every` steps; steps between cost one backward.
+    """
+
+    def __init__(
+        self,
+        num_tasks: int,
+        *,
+        scale: Scale = "unit",
+        weight_heads: bool = False,
+        at: Where = "parameters",
+        every: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(num_tasks, scale=scale, weight_heads=weight_heads, seed=seed)
+        if at not in ("parameters", "features"):
+            raise ValueError(f"`at` should be 'parameters' or 'features'. Found {at!r}.")
+        if every < 1:
+            raise ValueError(f"`every` should be at least 1. Found {every}.")
+        self.at = at
+        self.every = every
+        self.cached: Tensor
+        self.register_buffer("cached", torch.full((num_tasks,), math.nan, dtype=torch.float64))
+
+    @abstractmethod
+    def forward(self, gramian: Tensor, losses: Tensor) -> Tensor:
+        """Weights `[A]` from the Gramian `[A, A]` of the task gradients and the losses `[A]`.
+
+        The Gramian comes in float64 on the CPU, where the solvers work; so do the weights.
+        """
+
+    def remembered(self) -> Tensor | None:
+        """The weights `[A]` of an earlier step, if they are for these tasks and still fresh."""
+        known = ~self.cached.isnan()
+        same = int(known.sum()) == len(self.tasks) and bool(known[self.tasks].all())
+        fresh = same and self.steps % self.every != 0
+        self.steps = self.steps + 1 if fresh else 1
+        return self.cached[self.tasks] if fresh else None
+
+    def remember(self, weights: Tensor) -> None:
+        """Keep the weights `[A]` for the steps to come."""
+        if self.every > 1:
+            self.cached.fill_(math.nan)
+            self.cached[self.tasks] = weights.to(self.cached)
+
+
+class GradientBalancer(Balancer):
+    """Sees the task gradients themselves; costs a trunk backward per task and `[A, P]` memory."""
+
+    @abstractmethod
+    def forward(self, jacobian: Tensor, losses: Tensor) -> Tensor:
+        """The update `[P]` from the task gradients `[A, P]` and the losses `[A]`."""
