@@ -1,0 +1,389 @@
+"""From sources, inputs and tasks to datasets that are ready to gather batches.
+
+Letters: N rows of a source, B rows of a batch, K target columns of a task.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polytask.data.cache import Progress, decoded
+from polytask.data.collate import SOURCE_SHIFT
+from polytask.data.inputs import Input, MediaInput, TableInput
+from polytask.data.labels import columns_of, encode_cells, fit_task
+from polytask.data.sources import Row, Source, Table
+from polytask.data.splits import PARTS, Rows, Split
+from polytask.data.stores import Store, as_rows
+from polytask.errors import ConfigError, DataError, nearest
+from polytask.tasks.base import Task
+from polytask.types import Batch
+
+Policy = Literal["error", "skip"]
+Parts = dict[str, dict[str, Tensor]]
+
+_SHOWN = 20
+
+
+@dataclass
+class Dataset:
+    """One source, prepared.
+
+    Attributes:
+        name: The source.
+        number: Its place among the sources, the upper bits of `Batch.rows`.
+        table: Its rows as loaded.
+        stores: The decoded rows of each input that it feeds.
+        targets: `[N, ...]` per task that reads one of these inputs; placeholders where absent.
+        present: `[N]` bool per task.
+        reads: Per task the input that it reads.
+        skipped: Rows that are in no part, and why.
+        unknown: Per task, how many labels count as absent because training never saw them.
+    """
+
+    name: str
+    number: int
+    table: Table
+    stores: dict[str, Store] = field(default_factory=dict)
+    targets: dict[str, Tensor] = field(default_factory=dict)
+    present: dict[str, Tensor] = field(default_factory=dict)
+    reads: dict[str, str] = field(default_factory=dict)
+    skipped: list[tuple[int, str]] = field(default_factory=list)
+    unknown: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """N."""
+        return len(self.table)
+
+    def gather(self, indices: Tensor | Rows) -> Batch:
+        """The batch of some rows, in their order."""
+        rows = as_rows(indices)
+        picked = torch.from_numpy(rows)
+        names = picked + self.number * SOURCE_SHIFT
+        return Batch(
+            {name: store.gather(rows) for name, store in self.stores.items()},
+            {task: values[picked] for task, values in self.targets.items()},
+            {task: values[picked] for task, values in self.present.items()},
+            {name: names for name in self.stores},
+        )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that training and evaluation read.
+
+    Attributes:
+        datasets: Per source.
+        parts: Per part (`train`, `validation`, `test`) and source the row numbers, int64. A source
+            without rows in a part is absent from it.
+        tasks: The tasks, fitted.
+        inputs: The inputs, fitted.
+    """
+
+    datasets: dict[str, Dataset]
+    parts: Parts
+    tasks: tuple[Task, ...]
+    inputs: dict[str, Input]
+
+    def describe(self, row: int) -> str:
+        """Where an entry of `Batch.rows` comes from."""
+        number, index = divmod(int(row), SOURCE_SHIFT)
+        dataset = next(d for d in self.datasets.values() if d.number == number)
+        return dataset.table.describe(index)
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, as JSON.
+
+        Returns:
+            `rows[part][source]`, `labels[task][part]` (how many are present), `classes[task][part]`
+            (how many of each class, for tasks whose targets are classes), `skipped[source]` and
+            `unknown[task]`.
+        """
+        rows = {p: {s: len(r) for s, r in per.items()} for p, per in self.parts.items()}
+        labels: dict[str, dict[str, int]] = {}
+        classes: dict[str, dict[str, dict[str, int]]] = {}
+        for task in self.tasks:
+            labels[task.name], names = {}, getattr(task, "classes", ())
+            for part, per_source in self.parts.items():
+                found = [self._labels(task.name, s, r) for s, r in per_source.items()]
+                known = [f for f in found if f is not None]
+                labels[task.name][part] = sum(len(f) for f in known)
+                if names and known and all(f.dtype == torch.int64 and f.ndim == 1 for f in known):
+                    counts = torch.bincount(torch.cat(known), minlength=len(names)).tolist()
+                    counted = dict(zip(map(str, names), counts, strict=False))
+                    classes.setdefault(task.name, {})[part] = counted
+        unknown = {
+            t.name: sum(d.unknown.get(t.name, 0) for d in self.datasets.values())
+            for t in self.tasks
+        }
+        return {
+            "rows": rows,
+            "labels": labels,
+            "classes": classes,
+            "skipped": {s: len(d.skipped) for s, d in self.datasets.items() if d.skipped},
+            "unknown": {t: n for t, n in unknown.items() if n},
+        }
+
+    def _labels(self, task: str, source: str, rows: Tensor) -> Tensor | None:
+        dataset = self.datasets[source]
+        if task not in dataset.present:
+            return None
+        picked = rows[dataset.present[task][rows]]
+        return dataset.targets[task][picked]
+
+
+def prepare(
+    sources: Mapping[str, Source],
+    inputs: Mapping[str, Input],
+    tasks: Sequence[Task],
+    *,
+    splits: Split | Mapping[str, Split] | None = None,
+    seed: int = 0,
+    on_bad: Policy = "error",
+    unknown_labels: Policy = "error",
+    progress: Progress | None = None,
+    parts: Mapping[str, Mapping[str, Tensor]] | None = None,
+    fitted: bool = False,
+) -> Prepared:
+    """Loads, decodes, splits, fits and encodes.
+
+    Args:
+        sources: The sources by name.
+        inputs: The inputs by name; they keep what they learn as their `state`.
+        tasks: The tasks.
+        splits: One split for all sources, or one by source name (the default split for others).
+        seed: Decides the splits that have no seed of their own.
+        on_bad: What to do with pictures and sounds that cannot be decoded.
+        unknown_labels: What to do with labels that training rows do not have.
+        progress: Called while decoding with items done, items in all and what they are.
+        parts: The rows of a saved run, used instead of splitting.
+        fitted: Take tasks and inputs as fitted, such as those of a saved run.
+
+    Raises:
+        ConfigError: If names do not fit together.
+        DataError: If anything in the data is not as declared.
+    """
+    check_names(sources, inputs, tasks)
+    datasets: dict[str, Dataset] = {}
+    for number, (name, source) in enumerate(sources.items()):
+        table = source.load()
+        table.name = name
+        if len(table) == 0:
+            raise DataError(f"{name} has no rows.")
+        datasets[name] = Dataset(name, number, table)
+        _check_columns(table, inputs, tasks)
+    _decode(datasets, inputs, keep_bad=on_bad == "skip", progress=progress)
+    chosen = _given_parts(datasets, parts) if parts is not None else _split(datasets, splits, seed)
+    chosen = _without_skipped(datasets, chosen)
+    if not fitted:
+        _fit_inputs(datasets, inputs, chosen)
+        tasks = [_fit(task, datasets, chosen) for task in tasks]
+    for name, some in inputs.items():
+        if isinstance(some, TableInput):
+            for source_name in some.columns:
+                dataset = datasets[source_name]
+                dataset.stores[name] = some.vectors(dataset.table)
+    for task in tasks:
+        _encode(task, datasets, inputs, unknown_labels)
+    return Prepared(datasets, chosen, tuple(tasks), dict(inputs))
+
+
+def check_names(
+    sources: Mapping[str, Source], inputs: Mapping[str, Input], tasks: Sequence[Task]
+) -> None:
+    """Makes sure that inputs and tasks name sources and inputs that exist.
+
+    Raises:
+        ConfigError: If one does not, or a task has labels in a source that its input never reads.
+    """
+    for name, some in inputs.items():
+        for source in some.columns:
+            if source not in sources:
+                raise ConfigError(
+                    f"Input '{name}' reads source '{source}', which is not declared. "
+                    f"{nearest(source, sources)}"
+                )
+    for task in tasks:
+        if task.input not in inputs:
+            raise ConfigError(
+                f"Task '{task.name}' reads input '{task.input}', which is not declared. "
+                f"{nearest(task.input, inputs)}"
+            )
+        for source in task.target:
+            if source not in inputs[task.input].columns:
+                raise ConfigError(
+                    f"Task '{task.name}' has its label in source '{source}', but its input "
+                    f"'{task.input}' does not read that source. "
+                    f"{nearest(source, inputs[task.input].columns)}"
+                )
+    unused = [s for s in sources if not any(s in i.columns for i in inputs.values())]
+    if unused:
+        raise ConfigError(f"No input reads source '{unused[0]}'. Remove it, or give it an input.")
+
+
+def _check_columns(table: Table, inputs: Mapping[str, Input], tasks: Sequence[Task]) -> None:
+    for name, some in inputs.items():
+        named = some.columns.get(table.name, ())
+        for column in (named,) if isinstance(named, str) else named:
+            table.check_column(column, f"Input '{name}'", kind=some.media)
+    for task in tasks:
+        for column in columns_of(task, table.name):
+            table.check_column(column, f"Task '{task.name}'")
+
+
+def _decode(
+    datasets: Mapping[str, Dataset],
+    inputs: Mapping[str, Input],
+    *,
+    keep_bad: bool,
+    progress: Progress | None,
+) -> None:
+    """Fills the stores of pictures and sounds; collects every bad row before saying anything."""
+    bad: list[Row] = []
+    for dataset in datasets.values():
+        reasons: dict[int, str] = {}
+        for name, some in inputs.items():
+            if not isinstance(some, MediaInput) or dataset.name not in some.columns:
+                continue
+            result = decoded(
+                dataset.table,
+                some,
+                column=some.column(dataset.name),
+                keep_bad=keep_bad,
+                progress=progress,
+            )
+            dataset.stores[name] = result.store
+            for row, reason in result.bad.items():
+                reasons[row] = f"{reasons[row]}; {reason}" if row in reasons else reason
+        dataset.skipped = sorted(reasons.items())
+        bad += [
+            Row(dataset.name, row, dataset.table.describe(row), reason)
+            for row, reason in dataset.skipped[:_SHOWN]
+        ]
+    if bad and not keep_bad:
+        total = sum(len(d.skipped) for d in datasets.values())
+        shown = "\n".join(f"  {row}" for row in bad[:_SHOWN])
+        more = f"\n  ... and {total - _SHOWN} more" if total > _SHOWN else ""
+        raise DataError(
+            f"{total} row{'s' if total > 1 else ''} cannot be decoded:\n{shown}{more}\n"
+            "Mend or remove them, or set 'on_bad: skip' to leave them out."
+        )
+
+
+def _split(
+    datasets: Mapping[str, Dataset], splits: Split | Mapping[str, Split] | None, seed: int
+) -> Parts:
+    parts: Parts = {part: {} for part in PARTS}
+    if isinstance(splits, Mapping):
+        for name in splits:
+            if name not in datasets:
+                raise ConfigError(
+                    f"`splits` names source '{name}', which is not declared. "
+                    f"{nearest(name, datasets)}"
+                )
+    for name, dataset in datasets.items():
+        split = splits.get(name, Split()) if isinstance(splits, Mapping) else (splits or Split())
+        for part, rows in split.assign(dataset.table, seed).items():
+            if len(rows):
+                parts[part][name] = torch.from_numpy(rows)
+    return parts
+
+
+def _given_parts(
+    datasets: Mapping[str, Dataset], parts: Mapping[str, Mapping[str, Tensor]]
+) -> Parts:
+    given: Parts = {part: {} for part in PARTS}
+    for part, per_source in parts.items():
+        for name, rows in per_source.items():
+            if name not in datasets:
+                raise DataError(f"The saved rows are of source '{name}'. {nearest(name, datasets)}")
+            if len(rows) and int(rows.max()) >= datasets[name].rows:
+                raise DataError(
+                    f"The saved rows of {name} go up to {int(rows.max())}, but it has "
+                    f"{datasets[name].rows} rows: it is not the data that the run was trained on."
+                )
+            given.setdefault(part, {})[name] = torch.as_tensor(rows, dtype=torch.int64)
+    return given
+
+
+def _without_skipped(datasets: Mapping[str, Dataset], parts: Parts) -> Parts:
+    result: Parts = {}
+    for part, per_source in parts.items():
+        result[part] = {}
+        for name, rows in per_source.items():
+            bad = torch.tensor([row for row, _ in datasets[name].skipped], dtype=torch.int64)
+            kept = rows[~torch.isin(rows, bad)] if len(bad) else rows
+            if len(rows) and not len(kept):
+                raise DataError(
+                    f"The {part} part of {name} is empty: all of its {len(rows)} rows cannot be "
+                    f"decoded. The first: {datasets[name].skipped[0][1]}"
+                )
+            result[part][name] = kept
+    return result
+
+
+def _fit_inputs(datasets: Mapping[str, Dataset], inputs: Mapping[str, Input], parts: Parts) -> None:
+    for name, some in inputs.items():
+        some.fit(
+            [
+                (datasets[s].table, datasets[s].stores.get(name), as_rows(parts["train"][s]))
+                for s in some.columns
+            ]
+        )
+
+
+def _fit(task: Task, datasets: Mapping[str, Dataset], parts: Parts) -> Task:
+    """Fits a task on the training rows of all sources that have its labels."""
+    cells: list[NDArray[Any]] = []
+    for source in task.target:
+        rows = as_rows(parts["train"][source])
+        cells.append(datasets[source].table.cells(columns_of(task, source), rows))
+    return fit_task(task, np.concatenate(cells), _describer(task, datasets, parts))
+
+
+def _describer(task: Task, datasets: Mapping[str, Dataset], parts: Parts) -> Any:
+    """Names the table row of an offset into the training rows of all the task's sources."""
+
+    def describe(offset: int) -> str:
+        for source in task.target:
+            rows = parts["train"][source]
+            if offset < len(rows):
+                return datasets[source].table.describe(int(rows[offset]))
+            offset -= len(rows)
+        raise AssertionError(offset)
+
+    return describe
+
+
+def _encode(
+    task: Task, datasets: Mapping[str, Dataset], inputs: Mapping[str, Input], unknown: Policy
+) -> None:
+    """Fills targets and presence, with placeholders for sources that have no labels."""
+    example: Tensor | None = None
+    for source in task.target:
+        dataset = datasets[source]
+        cells = dataset.table.cells(columns_of(task, source))
+        target, present, missed = encode_cells(
+            task, cells, unknown=unknown, describe=dataset.table.describe
+        )
+        dataset.targets[task.name], dataset.present[task.name] = target, present
+        if missed:
+            dataset.unknown[task.name] = missed
+        example = target
+    if example is None:
+        empty = np.empty((0, max(1, len(columns_of(task)))), dtype=object)
+        example = task.encode(empty)[0]
+    for source in inputs[task.input].columns:
+        dataset = datasets[source]
+        dataset.reads[task.name] = task.input
+        if task.name not in dataset.targets:
+            shape = (dataset.rows, *example.shape[1:])
+            dataset.targets[task.name] = torch.zeros((1, *shape[1:]), dtype=example.dtype).expand(
+                shape
+            )
+            dataset.present[task.name] = torch.zeros(dataset.rows, dtype=torch.bool)

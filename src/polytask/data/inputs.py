@@ -1,0 +1,334 @@
+"""One modality as the model sees it: which columns it reads, and how an item is decoded.
+
+Letters: N rows, H x W pixels, D entries of a vector.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.data.sources import Media, MediaKind, Table
+from polytask.data.stores import PictureStore, Rows, SoundStore, Store, VectorStore
+from polytask.errors import ConfigError, DataError, require
+
+_SAMPLE = 2000  # pictures that the mean and standard deviation are measured on
+
+
+class Input(ABC):
+    """What one encoder reads.
+
+    Attributes:
+        columns: Per source, the column (for vectors: the columns) that it reads.
+        media: The kind of column; None for plain values.
+        state: What `fit` learned, as JSON; empty before.
+    """
+
+    media: ClassVar[MediaKind | None]
+    columns: Mapping[str, Any]
+    state: dict[str, Any]
+
+    @property
+    @abstractmethod
+    def features(self) -> dict[str, Any]:
+        """Facts that the model builder needs."""
+
+    @abstractmethod
+    def fit(self, parts: Sequence[tuple[Table, Store | None, Rows]]) -> dict[str, Any]:
+        """Learns from training rows and keeps it as `state`.
+
+        Args:
+            parts: Per source its table, its decoded rows (None for plain values) and the numbers
+                of its training rows.
+        """
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Takes over what an earlier `fit` learned."""
+        self.state = dict(state)
+
+    def column(self, source: str) -> str:
+        """The column of media that this input reads from a source."""
+        return str(self.columns[source])
+
+
+class MediaInput(Input):
+    """An input of pictures or sounds: items are decoded once, into the cache."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What the decoded items depend on, a part of the cache's key."""
+
+    @abstractmethod
+    def decode(self, media: Media, item: int) -> NDArray[Any]:
+        """One item as it is stored.
+
+        Raises:
+            DataError: If it cannot be decoded.
+        """
+
+
+class ImageInput(MediaInput):
+    """Pictures, scaled to one size.
+
+    Args:
+        columns: Per source, the column of pictures.
+        size: Height and width in pixels; one number for squares.
+    """
+
+    media = "image"
+    channels = 3
+
+    def __init__(self, *, columns: dict[str, str], size: int | tuple[int, int] = 32) -> None:
+        height, width = (size, size) if isinstance(size, int) else size
+        if height < 1 or width < 1:
+            raise ConfigError(f"`size` should be at least 1 pixel. Found {size}.")
+        self.columns = columns
+        self.size = (int(height), int(width))
+        self.state = {}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The size."""
+        return {"kind": "image", "size": list(self.size)}
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """`channels`, `size`, and after `fit` `mean` and `std` per channel, of values in 0..1."""
+        return {"channels": 3, "size": self.size, **self.state}
+
+    def decode(self, media: Media, item: int) -> NDArray[Any]:
+        """One picture, `[3, H, W]` of uint8; scaled with an antialiasing filter if need be."""
+        picture = media.picture(item)
+        if picture.shape[:2] != self.size:
+            image = require("PIL.Image", "image")
+            scaled = image.fromarray(picture).resize(
+                self.size[::-1], image.Resampling.BILINEAR, reducing_gap=3.0
+            )
+            picture = np.asarray(scaled)
+        return np.ascontiguousarray(picture.transpose(2, 0, 1))
+
+    def fit(self, parts: Sequence[tuple[Table, Store | None, Rows]]) -> dict[str, Any]:
+        """Mean and standard deviation per channel over up to 2,000 training pictures a source."""
+        total, squares, count = np.zeros(3), np.zeros(3), 0
+        for _, store, rows in parts:
+            assert isinstance(store, PictureStore)
+            some = rows[:: max(1, len(rows) // _SAMPLE)]
+            pixels = store.gather(some).values.numpy()
+            levels = np.stack([np.bincount(pixels[:, c].ravel(), minlength=256) for c in range(3)])
+            total += levels @ (np.arange(256) / 255)
+            squares += levels @ (np.arange(256) / 255) ** 2
+            count += int(levels[0].sum())
+        mean = total / max(count, 1)
+        std = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 1e-6))
+        self.state = {"mean": mean.round(6).tolist(), "std": std.round(6).tolist()}
+        return self.state
+
+
+class SoundInput(MediaInput):
+    """Sounds: mono waves of int16 at one sample rate, cut to a greatest length.
+
+    Args:
+        columns: Per source, the column of sounds.
+        sample_rate: Samples per second; other rates are resampled.
+        seconds: The greatest length; what is longer is cut at its end.
+        level: Scale every recording to the same peak (0.9 of full scale).
+        fixed: Pad to exactly `seconds` instead of to the longest of the batch.
+    """
+
+    media = "sound"
+
+    def __init__(
+        self,
+        *,
+        columns: dict[str, str],
+        sample_rate: int = 8000,
+        seconds: float = 1.0,
+        level: bool = False,
+        fixed: bool = False,
+    ) -> None:
+        if sample_rate < 1 or seconds * sample_rate < 1:
+            raise ConfigError(
+                f"`sample_rate` and `seconds` should give at least one sample. Found {sample_rate} "
+                f"and {seconds}."
+            )
+        self.columns = columns
+        self.sample_rate = sample_rate
+        self.seconds = seconds
+        self.level = level
+        self.fixed = fixed
+        self.state = {}
+
+    @property
+    def samples(self) -> int:
+        """The greatest number of samples of a wave."""
+        return round(self.seconds * self.sample_rate)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that changes the stored samples."""
+        return {
+            "kind": "sound",
+            "sample_rate": self.sample_rate,
+            "seconds": self.seconds,
+            "level": self.level,
+        }
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """`sample_rate` and `seconds`."""
+        return {"sample_rate": self.sample_rate, "seconds": self.seconds}
+
+    def decode(self, media: Media, item: int) -> NDArray[Any]:
+        """One wave, `[samples]` of int16. Recordings with windows are kept whole."""
+        wave, rate = media.wave(item)
+        if media.windows is None:  # a little more, so that resampling ends as if it went on
+            wave = wave[: int((self.seconds + 0.1) * rate) + 1]
+        if rate != self.sample_rate:
+            wave = require("soxr", "audio").resample(wave, rate, self.sample_rate)
+        if self.level:
+            peak = float(np.abs(wave.astype(np.float32)).max(initial=0.0))
+            if peak > 0:
+                wave = (wave.astype(np.float32) * (0.9 / peak)).astype(np.float32)
+        if wave.dtype != np.int16:
+            wave = np.clip(np.rint(wave * 32767.0), -32768, 32767).astype(np.int16)
+        if len(wave) == 0:
+            raise DataError(f"nothing is left of the sound at {self.sample_rate} samples a second")
+        return wave if media.windows is not None else wave[: self.samples]
+
+    def fit(self, parts: Sequence[tuple[Table, Store | None, Rows]]) -> dict[str, Any]:
+        """Nothing to learn."""
+        for _, store, _ in parts:
+            assert isinstance(store, SoundStore)
+        return self.state
+
+
+class TableInput(Input):
+    """Plain columns as one vector.
+
+    A column of numbers is standardised by its training rows; if any of them is blank, blanks
+    become 0 and a second entry says so. Any other column becomes one entry per category; rare
+    and unknown categories and blanks are all zeros.
+
+    Args:
+        columns: Per source, the columns. With several sources the same number of columns each, in
+            matching order.
+        min_count: A category needs this many training rows.
+        max_categories: At most this many categories a column, the most frequent ones.
+    """
+
+    media = None
+
+    def __init__(
+        self,
+        *,
+        columns: dict[str, list[str]],
+        min_count: int = 2,
+        max_categories: int = 50,
+    ) -> None:
+        if len({len(c) for c in columns.values()}) > 1:
+            raise ConfigError(
+                "`columns` should have the same number of columns for every source. Found "
+                + ", ".join(f"{s}: {len(c)}" for s, c in columns.items())
+            )
+        self.columns = columns
+        self.min_count = min_count
+        self.max_categories = max_categories
+        self.state = {}
+
+    @property
+    def width(self) -> int:
+        """D of the vectors; known after `fit`."""
+        return sum(_width(spec) for spec in self.state.get("columns", ()))
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """`width`, and `names` of the entries."""
+        return {"width": self.width, "names": self.names}
+
+    @property
+    def names(self) -> list[str]:
+        """What each entry of the vector is."""
+        result: list[str] = []
+        for spec in self.state.get("columns", ()):
+            if spec["kind"] == "number":
+                result.append(spec["name"])
+                result += [f"{spec['name']} is blank"] if spec["blank"] else []
+            else:
+                result += [f"{spec['name']} = {v}" for v in spec["values"]]
+        return result
+
+    def fit(self, parts: Sequence[tuple[Table, Store | None, Rows]]) -> dict[str, Any]:
+        """Categories, means and standard deviations of the training rows."""
+        named = {id(table): self.columns[table.name] for table, _, _ in parts}
+        first = next(iter(named.values()))
+        specs = []
+        for k, name in enumerate(first):
+            cells = [t.cells([named[id(t)][k]], rows)[:, 0] for t, _, rows in parts]
+            specs.append(self._fit_column(name, np.concatenate(cells)))
+        self.state = {"columns": specs}
+        return self.state
+
+    def _fit_column(self, name: str, cells: NDArray[Any]) -> dict[str, Any]:
+        known = [c for c in cells.tolist() if c is not None]
+        if not known:
+            raise DataError(f"Column '{name}' has no value in any training row: leave it out.")
+        if all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in known):
+            values = np.array(known, dtype=np.float64)
+            std = float(values.std())
+            return {
+                "kind": "number",
+                "name": name,
+                "mean": float(values.mean()),
+                "std": std if std > 1e-12 else 1.0,
+                "blank": len(known) < len(cells),
+            }
+        texts, counts = np.unique([str(c) for c in known], return_counts=True)
+        order = np.argsort(-counts, kind="stable")[: self.max_categories]
+        kept = [str(texts[i]) for i in order if counts[i] >= self.min_count]
+        return {"kind": "category", "name": name, "values": kept}
+
+    def vectors(self, table: Table) -> VectorStore:
+        """All rows of a table as vectors.
+
+        Raises:
+            DataError: If there is text where training had numbers.
+        """
+        if not self.state:
+            raise DataError("A table input has to be fitted before it makes vectors.")
+        cells = table.cells(self.columns[table.name])
+        blocks = []
+        for k, spec in enumerate(self.state["columns"]):
+            column = cells[:, k]
+            if spec["kind"] == "number":
+                blocks.append(_numbers(column, spec, table))
+            else:
+                texts = np.array(["" if c is None else str(c) for c in column.tolist()], dtype=str)
+                known = np.array([c is not None for c in column.tolist()], dtype=bool)
+                match = texts[:, None] == np.array(spec["values"], dtype=str)[None, :]
+                blocks.append((match & known[:, None]).astype(np.float32))
+        return VectorStore(np.ascontiguousarray(np.concatenate(blocks, axis=1)))
+
+
+def _width(spec: Mapping[str, Any]) -> int:
+    return 1 + bool(spec["blank"]) if spec["kind"] == "number" else len(spec["values"])
+
+
+def _numbers(column: NDArray[Any], spec: Mapping[str, Any], table: Table) -> NDArray[np.float32]:
+    values = np.full(len(column), np.nan)
+    for row, cell in enumerate(column.tolist()):
+        if cell is None:
+            continue
+        try:
+            values[row] = float(cell)
+        except (TypeError, ValueError):
+            raise DataError(
+                f"{table.describe(row)}: column '{spec['name']}' should hold numbers. Found "
+                f"{cell!r}. Correct the cell or leave it blank."
+            ) from None
+    blank = ~np.isfinite(values)
+    scaled = np.where(blank, 0.0, (values - spec["mean"]) / spec["std"])
+    parts = [scaled, blank] if spec["blank"] else [scaled]
+    return np.stack(parts, axis=1).astype(np.float32)

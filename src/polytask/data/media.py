@@ -1,0 +1,236 @@
+"""Columns of pictures and sounds: in files, zip archives, Parquet columns and arrays."""
+
+import io
+import struct
+import threading
+import zipfile
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.data.sources import Media, MediaKind
+from polytask.errors import DataError, require
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".sph", ".au")
+
+
+class EncodedMedia(Media):
+    """Items that are encoded files, wherever the bytes are."""
+
+    @abstractmethod
+    def content(self, item: int) -> bytes:
+        """The encoded bytes of an item."""
+
+    def picture(self, item: int) -> NDArray[np.uint8]:
+        """One picture, `[H, W, 3]`, turned upright where a camera left a note to do so."""
+        if self.kind != "image":
+            return super().picture(item)
+        return decode_picture(self.content(item))
+
+    def wave(self, item: int) -> tuple[NDArray[Any], int]:
+        """One mono wave and its sample rate; channels are averaged."""
+        if self.kind != "sound":
+            return super().wave(item)
+        return decode_wave(self.content(item))
+
+
+class FileMedia(EncodedMedia):
+    """Items in files; None is an item that a table leaves blank."""
+
+    def __init__(self, kind: MediaKind, paths: Sequence[Path | None]) -> None:
+        self.kind = kind
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def where(self, item: int) -> str:
+        """The path."""
+        return str(self.paths[item] or "")
+
+    def content(self, item: int) -> bytes:
+        """The bytes of the file."""
+        path = self.paths[item]
+        if path is None:
+            raise DataError("the cell is blank")
+        if not path.is_file():
+            raise DataError("there is no such file")
+        return path.read_bytes()
+
+
+class ZipMedia(EncodedMedia):
+    """Items in a zip archive."""
+
+    def __init__(self, kind: MediaKind, archive: Path, names: Sequence[str]) -> None:
+        self.kind = kind
+        self.archive = archive
+        self.names = names
+        self._open: zipfile.ZipFile | None = None
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def where(self, item: int) -> str:
+        """The archive and the name in it."""
+        return f"{self.archive.name}: {self.names[item]}"
+
+    def content(self, item: int) -> bytes:
+        """The bytes of the member."""
+        with self._lock:
+            self._open = self._open or zipfile.ZipFile(self.archive)
+        try:
+            return self._open.read(self.names[item])
+        except (zipfile.BadZipFile, zipfile.zlib.error) as error:
+            raise DataError(f"the archive is damaged here ({error})") from error
+
+
+class ParquetMedia(EncodedMedia):
+    """Items that are encoded bytes in a column of Parquet files, read by row group."""
+
+    def __init__(self, kind: MediaKind, paths: Sequence[Path], column: str) -> None:
+        self.kind = kind
+        self.column = column
+        parquet = require("pyarrow.parquet", "train")
+        self._files = [parquet.ParquetFile(path) for path in paths]
+        self._groups = [(f, g) for f in self._files for g in range(f.num_row_groups)]
+        sizes = [f.metadata.row_group(g).num_rows for f, g in self._groups]
+        self._ends = np.cumsum(sizes, dtype=np.int64)
+        self._recent: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def where(self, item: int) -> str:
+        """Empty: the row says it all."""
+        return ""
+
+    def content(self, item: int) -> bytes:
+        """The bytes of the cell; of a struct cell (as some publishers write) its `bytes` field."""
+        group = int(np.searchsorted(self._ends, item, side="right"))
+        first = int(self._ends[group - 1]) if group else 0
+        with self._lock:
+            if group not in self._recent:
+                file, number = self._groups[group]
+                column = file.read_row_group(number, columns=[self.column]).column(0)
+                while len(self._recent) >= 3:
+                    self._recent.pop(next(iter(self._recent)))
+                self._recent[group] = column
+            cell = self._recent[group][item - first].as_py()
+        if isinstance(cell, dict):
+            cell = cell.get("bytes")
+        if not cell:
+            raise DataError("the cell is blank")
+        if not isinstance(cell, bytes):
+            raise DataError(f"encoded bytes were expected, found {type(cell).__name__}")
+        return cell
+
+
+class ArrayMedia(Media):
+    """Pictures that are pixels already: `pixels(item)` gives `[H, W, 3]` of uint8."""
+
+    kind: MediaKind = "image"
+
+    def __init__(self, count: int, pixels: Callable[[int], NDArray[np.uint8]]) -> None:
+        self._count = count
+        self._pixels = pixels
+
+    def __len__(self) -> int:
+        return self._count
+
+    def where(self, item: int) -> str:
+        """Empty: the row says it all."""
+        return ""
+
+    def picture(self, item: int) -> NDArray[np.uint8]:
+        """One picture, `[H, W, 3]`."""
+        return self._pixels(item)
+
+
+def decode_picture(content: bytes) -> NDArray[np.uint8]:
+    """Decodes an encoded picture to `[H, W, 3]`.
+
+    Raises:
+        DataError: If it cannot be decoded to the end.
+    """
+    image = require("PIL.Image", "image")
+    turn = require("PIL.ImageOps", "image").exif_transpose
+    try:
+        with image.open(io.BytesIO(content)) as opened:
+            if opened.mode.startswith("I;16"):
+                grey = (np.asarray(opened) >> 8).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=2)
+            plain = (
+                opened if opened.format == "WEBP" and "exif" not in opened.info else turn(opened)
+            )
+            return np.asarray(plain.convert("RGB"))
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        IndexError,
+        struct.error,
+        image.DecompressionBombError,
+    ) as error:
+        raise DataError(f"not a readable picture ({_found(content, error)})") from error
+
+
+def decode_wave(content: bytes) -> tuple[NDArray[Any], int]:
+    """Decodes an encoded sound to a mono wave `[samples]` and its sample rate.
+
+    Raises:
+        DataError: If it cannot be decoded, is cut off, has no samples or no finite ones.
+    """
+    soundfile = require("soundfile", "audio")
+    missing = _missing_bytes(content)
+    if missing > 0:
+        raise DataError(f"the sound is cut off: {missing} bytes are missing at its end")
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            kind = "int16" if file.subtype in ("PCM_16", "PCM_U8", "PCM_S8") else "float32"
+            declared, rate = file.frames, int(file.samplerate)
+            wave = file.read(dtype=kind, always_2d=True)
+    except (soundfile.SoundFileError, OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"not a readable sound ({_found(content, error)})") from error
+    if len(wave) < declared and declared < 2**40:
+        raise DataError(f"the sound is cut off: {len(wave)} of {declared} samples can be read")
+    if len(wave) == 0:
+        raise DataError("the sound has no samples")
+    if not np.isfinite(wave).all():
+        raise DataError("the sound has samples that are not finite numbers")
+    if wave.shape[1] == 1:
+        return wave[:, 0], rate
+    return wave.mean(axis=1, dtype=np.float32).astype(wave.dtype), rate
+
+
+def _missing_bytes(content: bytes) -> int:
+    """How many bytes a RIFF or NIST SPHERE header promises beyond the end of the content."""
+    if content[:4] == b"RIFF" and len(content) >= 8:
+        promised = struct.unpack("<I", content[4:8])[0]
+        return 0 if promised >= 2**32 - 256 else int(promised) + 8 - len(content) - promised % 2
+    if content[:7] == b"NIST_1A":
+        try:
+            length = int(content[8:16])
+            fields = [line.split() for line in content[16:length].decode("latin-1").splitlines()]
+            values = {f[0]: f[2] for f in fields if len(f) == 3}
+            coding = values.get("sample_coding", "pcm")
+            if "," in coding:  # packed with a codec: the length says nothing
+                return 0
+            size = int(values["sample_count"]) * int(values.get("channel_count", "1"))
+            return length + size * int(values.get("sample_n_bytes", "2")) - len(content)
+        except (ValueError, KeyError):
+            return 0
+    return 0
+
+
+def _found(content: bytes, error: Exception) -> str:
+    if not content:
+        return "the file is empty"
+    return f"{len(content)} bytes that start with {content[:8]!r}: {error}"

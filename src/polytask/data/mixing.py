@@ -1,0 +1,267 @@
+"""How several sources share the steps, and the stream of batches.
+
+A batch is a pure function of the seed and the step's number, so that resuming needs neither.
+Letters: B examples of a step, N rows of a source, q the examples of a source per step.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from math import ceil
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polytask.data.collate import collate, take
+from polytask.data.dataset import Dataset
+from polytask.data.stores import Rows, as_rows
+from polytask.data.transforms import Transform
+from polytask.errors import ConfigError, DataError, nearest
+from polytask.types import Batch
+
+
+class Mixing(ABC):
+    """How many examples of a step come from each source."""
+
+    @abstractmethod
+    def shares(self, sizes: Mapping[str, int], batch_size: int) -> dict[str, Fraction]:
+        """Examples per step and source, as exact fractions that add up to the step's size.
+
+        Args:
+            sizes: Training rows per source.
+            batch_size: Examples per step over all sources.
+        """
+
+
+class Proportional(Mixing):
+    """Each source as often as it has rows: all sources finish a pass together."""
+
+    def shares(self, sizes: Mapping[str, int], batch_size: int) -> dict[str, Fraction]:
+        """`batch_size * N / sum(N)`."""
+        total = sum(sizes.values())
+        return {name: Fraction(batch_size * size, total) for name, size in sizes.items()}
+
+
+class Uniform(Mixing):
+    """Every source the same."""
+
+    def shares(self, sizes: Mapping[str, int], batch_size: int) -> dict[str, Fraction]:
+        """`batch_size / sources`."""
+        return {name: Fraction(batch_size, len(sizes)) for name in sizes}
+
+
+class Temperature(Mixing):
+    """Between the two: shares proportional to `N ** (1 / temperature)`.
+
+    Args:
+        temperature: 1 is proportional; the larger, the nearer to uniform.
+    """
+
+    def __init__(self, *, temperature: float = 2.0) -> None:
+        if temperature <= 0:
+            raise ConfigError(f"`temperature` should be above 0. Found {temperature}.")
+        self.temperature = temperature
+
+    def shares(self, sizes: Mapping[str, int], batch_size: int) -> dict[str, Fraction]:
+        """`batch_size * N ** (1 / T) / sum(N ** (1 / T))`."""
+        powers = {n: Fraction(size ** (1 / self.temperature)) for n, size in sizes.items()}
+        total = sum(powers.values())
+        return {n: (batch_size * p / total).limit_denominator(10**6) for n, p in powers.items()}
+
+
+class Counts(Mixing):
+    """Examples per step, source by source.
+
+    Args:
+        counts: Examples of each source in every step. They decide the size of a step.
+    """
+
+    def __init__(self, *, counts: dict[str, int]) -> None:
+        if not counts or min(counts.values()) < 1:
+            raise ConfigError(f"`counts` should be at least 1 for every source. Found {counts}.")
+        self.counts = counts
+
+    def shares(self, sizes: Mapping[str, int], batch_size: int) -> dict[str, Fraction]:
+        """The counts as given."""
+        for name in {*self.counts, *sizes}:
+            if name not in sizes:
+                raise ConfigError(f"`counts` names source '{name}'. {nearest(name, sizes)}")
+            if name not in self.counts:
+                raise ConfigError(f"`counts` lacks source '{name}': say how many per step.")
+        return {name: Fraction(self.counts[name]) for name in sizes}
+
+
+class BatchStream:
+    """The batches of training, by number.
+
+    Step k draws from source s what brings its total to `floor((k + 1) * q)`; every pass over a
+    source is a new permutation of its rows.
+
+    Args:
+        datasets: The sources by name.
+        rows: The training rows of each source.
+        batch_size: Examples per step, over all sources and ranks.
+        mixing: How the sources share a step.
+        augment: Per input, transforms in order.
+        seed: Decides order and augmentation.
+        epoch_examples: Examples of an epoch, over all sources. None: until every row of every
+            source was seen at least once.
+        rank: Which process this is.
+        world_size: How many processes share every step. Their rows together are exactly those of
+            one process; each gathers the whole step and keeps its share.
+    """
+
+    def __init__(
+        self,
+        datasets: Mapping[str, Dataset],
+        rows: Mapping[str, Tensor],
+        *,
+        batch_size: int,
+        mixing: Mixing,
+        augment: Mapping[str, Sequence[Transform]] | None = None,
+        seed: int = 0,
+        epoch_examples: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"`batch_size` should be at least 1. Found {batch_size}.")
+        self.datasets = {name: datasets[name] for name in rows}
+        self.rows = {name: as_rows(r) for name, r in rows.items()}
+        empty = [name for name, r in self.rows.items() if len(r) == 0]
+        if empty or not self.rows:
+            raise DataError(f"Source '{', '.join(empty)}' has no rows to draw from.")
+        self.quota = mixing.shares({n: len(r) for n, r in self.rows.items()}, batch_size)
+        self.augment = dict(augment or {})
+        self.seed = seed
+        self.rank, self.world_size = rank, world_size
+        self._order: dict[tuple[str, int], Rows] = {}
+        if epoch_examples is None:
+            self.steps_per_epoch = max(
+                ceil(len(self.rows[name]) / quota) for name, quota in self.quota.items()
+            )
+        else:
+            self.steps_per_epoch = max(1, ceil(epoch_examples / sum(self.quota.values())))
+
+    def drawn(self, source: str, steps: int) -> int:
+        """How many examples of a source the first steps have drawn."""
+        return int(self.quota[source] * steps)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, counted from 0 over all epochs."""
+        generator = torch.Generator().manual_seed(_seed_of(self.seed, "augment", step))
+        parts = []
+        for name, dataset in self.datasets.items():
+            picked = self._picked(name, step)
+            if len(picked) == 0:
+                continue
+            part = dataset.gather(picked)
+            changed = dict(part.inputs)
+            for key in changed:
+                for transform in self.augment.get(key, ()):
+                    changed[key] = transform(changed[key], generator)
+            part = Batch(changed, part.targets, part.present, part.rows)
+            if self.world_size > 1:
+                first = len(picked) * self.rank // self.world_size
+                last = len(picked) * (self.rank + 1) // self.world_size
+                part = take(part, slice(first, last))
+            parts.append(part)
+        return collate(parts)
+
+    def _picked(self, name: str, step: int) -> Rows:
+        """The rows of a source in a step; they may cross from one pass into the next."""
+        position, end = self.drawn(name, step), self.drawn(name, step + 1)
+        size = len(self.rows[name])
+        pieces = [np.zeros(0, np.int64)]
+        while position < end:
+            pass_number, offset = divmod(position, size)
+            stop = min(size, offset + end - position)
+            pieces.append(self._permutation(name, pass_number)[offset:stop])
+            position += stop - offset
+        return np.concatenate(pieces)
+
+    def _permutation(self, name: str, pass_number: int) -> Rows:
+        key = (name, pass_number)
+        found = self._order.get(key)
+        if found is None:
+            rng = np.random.default_rng(_seed_of(self.seed, name, pass_number))
+            found = rng.permutation(self.rows[name])
+            recent = [k for k in self._order if k[0] == name]
+            for old in recent[:-1]:
+                self._order.pop(old, None)
+            self._order[key] = found
+        return found
+
+    def describe_epoch(self) -> str:
+        """What an epoch is, in one line."""
+        parts = []
+        for name, rows in self.rows.items():
+            count = self.drawn(name, self.steps_per_epoch)
+            passes = count / len(rows)
+            plural = "pass" if f"{passes:.1f}" == "1.0" else "passes"
+            parts.append(f"{count:,} of {name} ({passes:.1f} {plural})")
+        return f"one epoch = {self.steps_per_epoch:,} steps = " + " + ".join(parts)
+
+
+class Prefetcher:
+    """Makes the next batch in a thread while the current one is trained on.
+
+    Args:
+        stream: Where batches come from.
+    """
+
+    def __init__(self, stream: BatchStream) -> None:
+        self.stream = stream
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._next: tuple[int, Future[Batch]] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch."""
+        return self.stream.steps_per_epoch
+
+    def describe_epoch(self) -> str:
+        """What an epoch is, in one line."""
+        return self.stream.describe_epoch()
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step; what goes wrong in making it is raised here."""
+        ready = self._next
+        self._next = None
+        if ready is None or ready[0] != step:
+            if ready is not None:
+                ready[1].cancel()
+            ready = (step, self._pool.submit(self.stream.batch, step))
+        batch = ready[1].result()
+        self._next = (step + 1, self._pool.submit(self.stream.batch, step + 1))
+        return batch
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._next = None
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def evaluation_batches(
+    datasets: Mapping[str, Dataset], rows: Mapping[str, Tensor], batch_size: int
+) -> Iterator[Batch]:
+    """Every row once, in order, one source at a time, as they are."""
+    for name, picked in rows.items():
+        for first in range(0, len(picked), batch_size):
+            yield datasets[name].gather(picked[first : first + batch_size])
+
+
+def _seed_of(seed: int, what: str, number: int) -> int:
+    """A seed of 63 bits of its own for everything that is drawn."""
+    text = int.from_bytes(what.encode()[:64].ljust(1, b"\0"), "little")
+    mixed = np.random.SeedSequence([seed, text, number]).generate_state(1, np.uint64)
+    return int(mixed[0]) >> 1

@@ -1,0 +1,166 @@
+"""What every source gives: a table of rows whose pictures and sounds decode lazily.
+
+Letters: N rows, H x W pixels; a row of a table is one example.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import pandas
+
+MediaKind = Literal["image", "sound"]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Rows that are parts of recordings, for tables with many rows per recording.
+
+    Attributes:
+        item: `[N]` int64, the recording of each row.
+        start: `[N]` seconds from the start of the recording; negative reaches into the silence
+            that is put before it.
+        seconds: The length of every window.
+        pad: Seconds of silence kept before each recording; what a window reaches past the end is
+            silence too.
+    """
+
+    item: NDArray[np.int64]
+    start: NDArray[np.float64]
+    seconds: float
+    pad: float
+
+
+class Media(ABC):
+    """A column of pictures or sounds, decoded one item at a time.
+
+    An item belongs to one row, unless `windows` says which part of which item a row is.
+    """
+
+    kind: MediaKind
+    windows: Windows | None = None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of items."""
+
+    @abstractmethod
+    def where(self, item: int) -> str:
+        """The file of an item, for messages; empty where the row says it all."""
+
+    def picture(self, item: int) -> NDArray[np.uint8]:
+        """One picture, `[H, W, 3]`.
+
+        Raises:
+            DataError: If this is not a column of pictures, or the picture is broken.
+        """
+        raise DataError(f"This column holds {self.kind}s: it has no pictures.")
+
+    def wave(self, item: int) -> tuple[NDArray[Any], int]:
+        """One mono wave, `[samples]` of int16 or of float32 in -1..1, and its sample rate.
+
+        Raises:
+            DataError: If this is not a column of sounds, or the sound is broken.
+        """
+        raise DataError(f"This column holds {self.kind}s: it has no sounds.")
+
+
+@dataclass
+class Table:
+    """The rows of one source.
+
+    Attributes:
+        name: What the source is called in messages.
+        frame: Labels, numbers, text and groups, one row per example. Missing is NaN, None or NA.
+        media: The columns that hold pictures or sounds.
+        fingerprint: A key of the content.
+        locate: Says where a row comes from.
+        fixed_split: `train`, `validation` or `test` per row, where the source has a split.
+    """
+
+    name: str
+    frame: "pandas.DataFrame"
+    media: Mapping[str, Media]
+    fingerprint: str
+    locate: Callable[[int], str]
+    fixed_split: "pandas.Series[Any] | None" = None
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def describe(self, row: int) -> str:
+        """Where a row (counted from 0) comes from, as a person looks it up."""
+        return self.locate(int(row))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns, pictures and sounds included."""
+        return tuple(dict.fromkeys([*map(str, self.frame.columns), *self.media]))
+
+    def check_column(self, column: str, wanted: str, *, kind: MediaKind | None = None) -> None:
+        """Makes sure that a column is there.
+
+        Args:
+            column: The column.
+            wanted: Who asks, such as `input 'picture'`.
+            kind: The kind of media it should hold; None for a column of plain values.
+
+        Raises:
+            DataError: If there is no such column, or it holds something else.
+        """
+        if column not in self.columns:
+            raise DataError(
+                f"{wanted} reads column '{column}' of {self.name}, which has no such column. "
+                f"{nearest(column, self.columns)}"
+            )
+        found = self.media[column].kind if column in self.media else None
+        if found != kind:
+            names = {"image": "pictures", "sound": "sounds", None: "plain values"}
+            hint = " Declare it under the source's `media`." if kind and not found else ""
+            raise DataError(
+                f"{wanted} needs a column of {names[kind]}; column '{column}' of {self.name} "
+                f"holds {names[found]}.{hint}"
+            )
+
+    def cells(self, columns: Sequence[str], rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """Raw cells as an object array `[rows, len(columns)]`; a missing cell is None."""
+        frame = self.frame if rows is None else self.frame.iloc[rows]
+        result = np.empty((len(frame), len(columns)), dtype=object)
+        for k, column in enumerate(columns):
+            series = frame[column]
+            values = series.astype(object).to_numpy(copy=True)
+            values[series.isna().to_numpy()] = None
+            result[:, k] = values
+        return result
+
+
+class Source(ABC):
+    """A place that rows come from. Options are keyword-only constructor arguments."""
+
+    @abstractmethod
+    def load(self) -> Table:
+        """Reads labels and finds the pictures and sounds; decodes none of them.
+
+        Raises:
+            DataError: If something is missing or cannot be read.
+        """
+
+
+@dataclass
+class Row:
+    """A row that cannot be used, and why."""
+
+    source: str
+    row: int
+    where: str
+    reason: str = field(default="")
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"

@@ -1,0 +1,258 @@
+"""Tables of the user's own: CSV, TSV, Parquet, JSON lines.
+
+Letters: N rows.
+"""
+
+import csv
+import gzip
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from polytask.data.media import FileMedia, ParquetMedia
+from polytask.data.places import content_key, file_key, files_key
+from polytask.data.sources import Media, Source, Table
+from polytask.errors import ConfigError, DataError, nearest, require
+
+Format = Literal["csv", "tsv", "parquet", "jsonl"]
+
+SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+_MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A")
+
+
+class TableFile(Source):
+    """Rows of a file, or of several files with the same columns.
+
+    Args:
+        path: The file or files: `.csv`, `.tsv`, `.parquet`, `.jsonl` (all but Parquet also `.gz`).
+        format: What they are, if the name does not say it.
+        media: Columns that hold pictures or sounds: paths (relative to the table's folder), or in
+            Parquet the encoded bytes.
+        missing: Texts that mean that a cell is blank. Blank and white cells always do.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Path | list[Path],
+        format: Format | None = None,
+        media: dict[str, Literal["image", "sound"]] | None = None,
+        missing: list[str] | None = None,
+    ) -> None:
+        paths = path if isinstance(path, list) else [path]
+        if not paths:
+            raise ConfigError("`path` should name at least one file.")
+        self.paths = [Path(p).expanduser() for p in paths]
+        self.format = format
+        self.media = dict(media or {})
+        self.missing = list(_MISSING if missing is None else missing)
+
+    def load(self) -> Table:
+        """Reads all plain columns."""
+        pandas = require("pandas", "train")
+        frames, formats = [], []
+        for path in self.paths:
+            if not path.is_file():
+                raise DataError(f"There is no file {path.absolute()}. {_beside(path)}")
+            formats.append(self.format or format_of(path))
+            frames.append(self._read(path, formats[-1]))
+        first = list(frames[0].columns)
+        for path, frame in zip(self.paths[1:], frames[1:], strict=True):
+            if set(frame.columns) != set(first):
+                other = sorted(set(frame.columns) ^ set(first))
+                raise DataError(
+                    f"{path.name} and {self.paths[0].name} should have the same columns. Only one "
+                    f"has: {', '.join(other)}."
+                )
+        frame = frames[0] if len(frames) == 1 else pandas.concat(frames, ignore_index=True)
+        sizes = [len(f) for f in frames]
+        media = {
+            column: self._media(column, kind, frame, sizes) for column, kind in self.media.items()
+        }
+        frame = frame.drop(columns=[c for c in self.media if c in frame.columns])
+        linked = [p for m in media.values() if isinstance(m, FileMedia) for p in m.paths if p]
+        key = content_key(["table", *map(file_key, self.paths), files_key(linked), self.missing])
+
+        def locate(row: int) -> str:
+            for path, kind, size in zip(self.paths, formats, sizes, strict=True):
+                if row < size:
+                    return f"{path.name} row {line_of(path, kind, row)}"
+                row -= size
+            raise AssertionError(row)
+
+        return Table(self.paths[0].name, frame, media, key, locate)
+
+    def _read(self, path: Path, kind: Format) -> Any:
+        if kind == "parquet":
+            frame = _read_parquet(path)
+        elif kind == "jsonl":
+            frame = _read_json_lines(path)
+        else:
+            frame = _read_csv(path, kind, self.missing)
+        for column in frame.columns:
+            series = frame[column]
+            if series.dtype == object or str(series.dtype) in ("string", "str"):
+                frame[column] = _blanked(series, self.missing)
+        return frame
+
+    def _media(
+        self, column: str, kind: Literal["image", "sound"], frame: Any, sizes: list[int]
+    ) -> Media:
+        if column in frame.columns:
+            cells = frame[column].astype(object)
+            cells = cells.where(cells.notna(), None).tolist()
+            folders = [
+                p.parent for p, size in zip(self.paths, sizes, strict=True) for _ in range(size)
+            ]
+            return FileMedia(
+                kind,
+                [
+                    None if cell is None else folder / str(cell).strip()
+                    for folder, cell in zip(folders, cells, strict=True)
+                ],
+            )
+        if all((self.format or format_of(p)) == "parquet" for p in self.paths):
+            parquet = require("pyarrow.parquet", "train")
+            names = parquet.ParquetFile(self.paths[0]).schema_arrow.names
+            if column in names:
+                return ParquetMedia(kind, self.paths, column)
+        else:
+            names = list(frame.columns)
+        raise DataError(
+            f"`media` names column '{column}', which {self.paths[0].name} does not have. "
+            f"{nearest(column, names)}"
+        )
+
+
+def format_of(path: Path) -> Format:
+    """The format that a file's name says.
+
+    Raises:
+        DataError: If it says none.
+    """
+    name = path.name.lower().removesuffix(".gz")
+    for suffix, kind in SUFFIXES.items():
+        if name.endswith(suffix):
+            return kind
+    raise DataError(
+        f"{path.name}: the name says no known format. Known: {', '.join(SUFFIXES)} (also .gz). "
+        "Set `format` if it is one of them under another name."
+    )
+
+
+def open_text(path: Path) -> IO[str]:
+    """Opens a text file, unpacking `.gz`; a byte order mark is skipped."""
+    if path.name.lower().endswith(".gz"):
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def line_of(path: Path, kind: Format, row: int) -> int:
+    """The line, from 1, that a row (from 0) begins on in an editor; Parquet counts rows."""
+    if kind == "parquet":
+        return row + 1
+    with open_text(path) as file:
+        lines = _json_lines(file) if kind == "jsonl" else _csv_lines(file, kind)
+        for number, line in enumerate(lines):
+            if number == row:
+                return line
+    raise AssertionError(row)
+
+
+def _csv_lines(file: IO[str], kind: Format) -> Iterator[int]:
+    """The first line of every record below the header."""
+    reader = csv.reader(file, delimiter="\t" if kind == "tsv" else ",")
+    header, before = False, 0
+    for record in reader:
+        first, before = before + 1, reader.line_num
+        if record and header:
+            yield first
+        header = header or bool(record)
+
+
+def _json_lines(lines: Iterable[str]) -> Iterator[int]:
+    return (number for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def _read_csv(path: Path, kind: Format, missing: list[str]) -> Any:
+    pandas = require("pandas", "train")
+    try:
+        return pandas.read_csv(
+            path,
+            sep="\t" if kind == "tsv" else ",",
+            dtype_backend="numpy_nullable",
+            keep_default_na=False,
+            na_values=missing,
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+            low_memory=False,
+        )
+    except (ValueError, UnicodeError, OSError, EOFError, pandas.errors.ParserError) as error:
+        raise DataError(
+            f"{path} cannot be read as {kind.upper()}: {error}. Expected UTF-8 text with a header "
+            "line and one row per example."
+        ) from error
+
+
+def _read_parquet(path: Path) -> Any:
+    parquet, types = require("pyarrow.parquet", "train"), require("pyarrow", "train").types
+    try:
+        file = parquet.ParquetFile(path)
+        plain = [
+            f.name
+            for f in file.schema_arrow
+            if not (types.is_binary(f.type) or types.is_large_binary(f.type))
+            and not types.is_struct(f.type)
+        ]
+        return file.read(columns=plain).to_pandas(ignore_metadata=True)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _read_json_lines(path: Path) -> Any:
+    pandas = require("pandas", "train")
+    records = []
+    try:
+        with open_text(path) as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    record = json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise DataError(f"{path.name} line {number} is not JSON: {error}") from error
+                if not isinstance(record, dict):
+                    raise DataError(
+                        f'{path.name} line {number} should be an object such as {{"a": 1}}. '
+                        f"Found {line.strip()[:60]}"
+                    )
+                records.append(record)
+    except (OSError, UnicodeError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as JSON lines: {error}") from error
+    return pandas.DataFrame(records)
+
+
+def _blanked(series: Any, missing: list[str]) -> Any:
+    """A column of text with white and `missing` cells blank, and no white ends."""
+    cells: list[Any] = []
+    blank = {"", *missing}
+    for cell in series.astype(object).tolist():
+        text = cell.strip() if isinstance(cell, str) else cell
+        cells.append(None if isinstance(text, str) and text in blank else text)
+    pandas = require("pandas", "train")
+    return pandas.Series(cells, index=series.index, dtype=object)
+
+
+def _beside(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"There is no folder {path.parent.absolute()} either."
+    return nearest(path.name, [p.name for p in path.parent.iterdir()][:1000])

@@ -1,0 +1,247 @@
+"""Augmentation of whole batches; pictures stay uint8, waves int16.
+
+Every transform is a function of the features and the state of a generator. Letters: B examples,
+H x W pixels, L samples.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from polytask.errors import ConfigError
+from polytask.types import Features
+
+
+class Transform(ABC):
+    """Changes a batch of raw features at random."""
+
+    @abstractmethod
+    def __call__(self, features: Features, generator: Generator) -> Features:
+        """The changed batch; the given one stays as it is."""
+
+
+class RandomCrop(Transform):
+    """Pads every picture on all sides and cuts a random part of the old size out of it.
+
+    Args:
+        padding: Pixels on each side.
+        mode: What is padded: the mirrored picture, or black.
+    """
+
+    def __init__(self, *, padding: int = 4, mode: Literal["reflect", "zero"] = "reflect") -> None:
+        if padding < 1:
+            raise ConfigError(f"`padding` should be at least 1. Found {padding}.")
+        self.padding = padding
+        self.mode = mode
+
+    def __call__(self, features: Features, generator: Generator) -> Features:
+        """Pictures `[B, C, H, W]`, each moved by its own offset."""
+        count, _, height, width = features.values.shape
+        offsets = torch.randint(0, 2 * self.padding + 1, (2, count), generator=generator).tolist()
+        padded = self._pad(features.values.numpy())
+        result = np.empty(features.values.shape, dtype=padded.dtype)
+        for k, (y, x) in enumerate(zip(*offsets, strict=True)):
+            result[k] = padded[k, :, y : y + height, x : x + width]
+        return Features(torch.from_numpy(result))
+
+    def _pad(
+        self, pictures: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
+    ) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+        p = self.padding
+        count, channels, height, width = pictures.shape
+        if self.mode == "reflect" and p >= min(height, width):
+            raise ConfigError(
+                f"`padding` should be less than the pictures' size to mirror them. Found {p} for "
+                f"{height} x {width} pixels."
+            )
+        padded = np.zeros((count, channels, height + 2 * p, width + 2 * p), pictures.dtype)
+        padded[:, :, p:-p, p:-p] = pictures
+        if self.mode == "reflect":
+            padded[:, :, :p, p:-p] = pictures[:, :, p:0:-1]
+            padded[:, :, -p:, p:-p] = pictures[:, :, -2 : -p - 2 : -1]
+            padded[:, :, :, :p] = padded[:, :, :, 2 * p : p : -1]
+            padded[:, :, :, -p:] = padded[:, :, :, -p - 2 : -2 * p - 2 : -1]
+        return padded
+
+
+class HorizontalFlip(Transform):
+    """Mirrors pictures left to right.
+
+    Args:
+        p: The probability for each picture.
+    """
+
+    def __init__(self, *, p: float = 0.5) -> None:
+        self.p = _probability(p)
+
+    def __call__(self, features: Features, generator: Generator) -> Features:
+        """Pictures `[B, C, H, W]`, some of them mirrored."""
+        chosen = torch.rand(len(features.values), generator=generator) < self.p
+        result = features.values.clone()
+        result[chosen] = features.values[chosen].flip(-1)
+        return Features(result)
+
+
+class Cutout(Transform):
+    """Blackens a square at a random place (DeVries and Taylor 2017).
+
+    Args:
+        size: The square's side in pixels; at the border only a part of it lies in the picture.
+    """
+
+    def __init__(self, *, size: int = 8) -> None:
+        if size < 1:
+            raise ConfigError(f"`size` should be at least 1 pixel. Found {size}.")
+        self.size = size
+
+    def __call__(self, features: Features, generator: Generator) -> Features:
+        """Pictures `[B, C, H, W]`, each with its own square."""
+        count, _, height, width = features.values.shape
+        ys = torch.randint(0, height, (count,), generator=generator) - self.size // 2
+        xs = torch.randint(0, width, (count,), generator=generator) - self.size // 2
+        result = features.values.clone()
+        pixels = result.numpy()
+        for k, (y, x) in enumerate(zip(ys.tolist(), xs.tolist(), strict=True)):
+            pixels[k, :, max(y, 0) : y + self.size, max(x, 0) : x + self.size] = 0
+        return Features(result)
+
+
+class Brightness(Transform):
+    """Multiplies a picture's values by a random factor.
+
+    Args:
+        amount: Factors lie in `1 - amount` to `1 + amount`.
+    """
+
+    def __init__(self, *, amount: float = 0.2) -> None:
+        if not 0 <= amount <= 1:
+            raise ConfigError(f"`amount` should be in 0..1. Found {amount}.")
+        self.amount = amount
+
+    def __call__(self, features: Features, generator: Generator) -> Features:
+        """Pictures `[B, C, H, W]`, each with its own factor."""
+        draw = torch.rand(len(features.values), generator=generator) * 2 - 1
+        factors = (256 * (1 + self.amount * draw)).round().to(torch.int32)
+        scaled = features.values.int() * factors.view(-1, 1, 1, 1)
+        return Features((scaled >> 8).clamp_(max=255).to(torch.uint8))
+
+
+class RandomShift(Transform):
+    """Moves every wave in time; silence comes in from the side that it leaves.
+
+    Args:
+        seconds: The greatest shift as a share of each wave's length, either way.
+    """
+
+    def __init__(self, *, share: float = 0.1) -> None:
+        self.share = _probability(share)
+
+    def __call__(self, features: Features, generator: Generator) -> Features:
+        """Waves `[B, L]`, each shifted inside its own length."""
+        waves, length = features.values, features.values.shape[1]
+        lengths = _lengths(features)
+        draw = torch.rand(len(waves), generator=generator) * 2 - 1
+        shifts = (draw * self.share * lengths).round().long().tolist()
+        result = torch.zeros_like(waves)
+        for k, (shift, count) in enumerate(zip(shifts, lengths.tolist(), strict=True)):
+            if shift >= 0:
+                result[k, shift:count] = waves[k, : count - shift]
+            else:
+                result[k, : count + shift] = waves[k, -shift:count]
+        del length
+        return Features(result, features.mask)
+
+
+class Gain(Transform):
+    """Makes every wave louder or softer.
+
+    Args:
+        decibels: The greatest change, either way; what gets too loud is clipped.
+    """
+
+    def __init__(self, *, decibels: float = 6.0) -> None:
+        self.decibels = decibels
+
+    def __call__(self, features: Features, generator: Generator) -> Features:
+        """Waves `[B, L]`, each with its own gain."""
+        draw = torch.rand(len(features.values), generator=generator) * 2 - 1
+        factors = 10 ** (draw * self.decibels / 20)
+        return Features(_rounded(features.values * factors.unsqueeze(1)), features.mask)
+
+
+class Noise(Transform):
+    """Adds white noise.
+
+    Args:
+        snr_low: The strongest noise, as the ratio of sound to noise in decibels.
+        snr_high: The weakest noise.
+    """
+
+    def __init__(self, *, snr_low: float = 10.0, snr_high: float = 40.0) -> None:
+        if snr_low > snr_high:
+            raise ConfigError(
+                f"`snr_low` should not be above `snr_high`. Found {snr_low} and {snr_high}."
+            )
+        self.snr_low, self.snr_high = snr_low, snr_high
+
+    def __call__(self, features: Features, generator: Generator) -> Features:
+        """Waves `[B, L]`, each with its own ratio; the padding stays silent."""
+        waves = features.values.float()
+        draw = torch.rand(len(waves), generator=generator)
+        ratio = self.snr_low + (self.snr_high - self.snr_low) * draw
+        power = waves.square().sum(1) / _lengths(features).clamp(min=1)
+        level = (power * 10 ** (-ratio / 10)).sqrt()
+        noise = torch.randn(waves.shape, generator=generator) * level.unsqueeze(1)
+        if features.mask is not None:
+            noise = noise * features.mask
+        return Features(_rounded(waves + noise), features.mask)
+
+
+class Speed(Transform):
+    """Plays every wave faster or slower, its pitch with it, by linear interpolation.
+
+    Args:
+        amount: Speeds lie in `1 - amount` to `1 + amount`. Slow waves are cut to the length of
+            the batch.
+    """
+
+    def __init__(self, *, amount: float = 0.1) -> None:
+        if not 0 <= amount < 1:
+            raise ConfigError(f"`amount` should be in 0..1. Found {amount}.")
+        self.amount = amount
+
+    def __call__(self, features: Features, generator: Generator) -> Features:
+        """Waves `[B, L]`, each with its own speed and so its own length."""
+        waves = features.values
+        size = waves.shape[1]
+        speed = 1 + self.amount * (torch.rand(len(waves), generator=generator) * 2 - 1)
+        lengths = _lengths(features)
+        kept = (lengths / speed).long().clamp(min=1, max=size)
+        place = torch.arange(size) * speed.unsqueeze(1)
+        first = place.long().clamp(max=size - 1)
+        second = (first + 1).clamp(max=size - 1)
+        part = (place - first).clamp(0, 1)
+        low, high = waves.gather(1, first).float(), waves.gather(1, second).float()
+        mask = torch.arange(size) < kept.unsqueeze(1)
+        result = _rounded((low + (high - low) * part) * mask)
+        return Features(result, None if bool(mask.all()) else mask)
+
+
+def _lengths(features: Features) -> Tensor:
+    """The number of samples of every wave, `[B]` int64."""
+    if features.mask is not None:
+        return features.mask.sum(1)
+    return torch.full((len(features.values),), features.values.shape[1])
+
+
+def _rounded(waves: Tensor) -> Tensor:
+    return waves.round().clamp_(-32768, 32767).to(torch.int16)
+
+
+def _probability(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"A share or probability should be in 0..1. Found {value}.")
+    return value
