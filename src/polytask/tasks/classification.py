@@ -103,6 +103,7 @@ class Multiclass(Task):
         return output.float().softmax(1)
 
     def metrics(self) -> "MetricCollection":
+        from torchmetrics import MetricCollection
         from torchmetrics.classification import (
             MulticlassAccuracy,
             MulticlassF1Score,
@@ -195,6 +196,7 @@ class Binary(Task):
         return output.float().squeeze(1).sigmoid()
 
     def metrics(self) -> "MetricCollection":
+        from torchmetrics import MetricCollection
         from torchmetrics.classification import (
             BinaryAccuracy,
             BinaryF1Score,
