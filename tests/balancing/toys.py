@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from polytask.balancing import BALANCERS, Balancer
+from polytask.balancing import BALANCERS, Balancer, RecomputesLosses, backward
 
 
 @dataclass
@@ -85,3 +85,35 @@ def flat(parameters: list[Tensor]) -> Tensor:
 def make(name: str, num_tasks: int, **settings: object) -> Balancer:
     """A balancer of the catalogue, in float64."""
     return BALANCERS[name](num_tasks, **settings).double()
+
+
+class Linear:
+    """Losses `values + J (theta - theta0)`, so that gradients `[T, P]` and losses are given."""
+
+    def __init__(self, jacobian: Tensor, values: Tensor) -> None:
+        self.jacobian, self.values = jacobian, values
+        self.theta = nn.Parameter(torch.zeros(jacobian.shape[1], dtype=jacobian.dtype))
+
+    def losses(self) -> list[Tensor]:
+        return [v + row @ self.theta for v, row in zip(self.values, self.jacobian, strict=True)]
+
+
+def combine(
+    balancer: Balancer, jacobian: Tensor, values: Tensor, active: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """The update `[P]` and the weights `[T]` for given gradients `[T, P]` and losses `[T]`.
+
+    Balancers that look at losses again are shown losses that have fallen by a tenth.
+    """
+    problem = Linear(jacobian, values)
+    parts = problem.losses()
+    weights = backward(parts, balancer, [problem.theta], active=active)
+    assert problem.theta.grad is not None
+    for p in balancer.parameters():  # A plain step of the balancer's own parameters.
+        if p.grad is not None:
+            p.data.sub_(0.05 * p.grad)
+            p.grad = None
+    if isinstance(balancer, RecomputesLosses):
+        fallen = values * torch.linspace(0.8, 1.0, len(values)).to(values)
+        balancer.update(fallen, active)
+    return problem.theta.grad, weights

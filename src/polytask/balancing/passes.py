@@ -270,18 +270,11 @@ class Passes:
         also_above = set(self.above())
         awkward = {p for p, f in factors.items() if len(f) != 1 or 0.0 in f or p in also_above}
         if awkward:
+            first = {"inputs": list(awkward), "retain_graph": True}
             if cotangents is None:
-                self.losses.differentiate(
-                    self.tasks, self.ones(), self.call, inputs=list(awkward), retain_graph=True
-                )
+                self.losses.differentiate(self.tasks, self.ones(), self.call, **first)
             else:
-                self.pull(
-                    range(len(self.tasks)),
-                    cotangents,
-                    factor,
-                    inputs=list(awkward),
-                    retain_graph=True,
-                )
+                self.pull(range(len(self.tasks)), cotangents, factor, **first)
         handles = [
             p.register_hook(torch.zeros_like if p in awkward else _dividing(next(iter(f))))
             for p, f in factors.items()

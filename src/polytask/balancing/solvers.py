@@ -45,11 +45,11 @@ def _quadratic_on_simplex(matrix: Tensor, price: Tensor, limit: int = 100) -> Te
         product = matrix @ y
         value, gap = float(y @ product), float(y @ s)
         residual = product - level * price - s
-        if gap <= max(1e-12 * value, 1e-18) and float(residual.abs().max()) <= 1e-9 * max(
+        if gap <= max(1e-12 * value, 1e-15) and float(residual.abs().max()) <= 1e-9 * max(
             float(product.abs().max()), 1e-9
         ):
             return y
-        factor = torch.linalg.cholesky(matrix + (s / y).diag())
+        factor = cholesky(matrix + (s / y).diag())
         along = torch.cholesky_solve(price[:, None], factor)[:, 0]
         slope = price @ along
 
@@ -69,6 +69,18 @@ def _quadratic_on_simplex(matrix: Tensor, price: Tensor, limit: int = 100) -> Te
         reach = 0.995 * min(_reach(y, dy), _reach(s, ds))
         y, level, s = y + reach * dy, level + reach * dlevel, s + reach * ds
     raise SolverError(f"The min-norm point was not reached in {limit} iterations.")
+
+
+def cholesky(matrix: Tensor) -> Tensor:
+    """The factor of a positive semidefinite matrix, of full rank after a nudge at rounding level."""
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    nudge = 1e-15 * float(matrix.diagonal().mean())
+    while int(info):
+        nudge *= 10
+        if not nudge < float("inf") or nudge > 1e-3 * float(matrix.diagonal().max()):
+            raise SolverError("A matrix that should be positive semidefinite is not.")
+        factor, info = torch.linalg.cholesky_ex(matrix + nudge * torch.eye(len(matrix)).to(matrix))
+    return factor
 
 
 def _reach(value: Tensor, step: Tensor) -> float:
