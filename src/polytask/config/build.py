@@ -1,0 +1,202 @@
+"""From a configuration to objects."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from polytask.backbones.base import Backbone
+from polytask.balancing import Balancer
+from polytask.config.mistakes import Mistake, Steps
+from polytask.config.schema import STACK, Config, InputSpec
+from polytask.config.spec import Spec
+from polytask.data.inputs import Input
+from polytask.data.mixing import Mixing
+from polytask.data.sources import Source
+from polytask.data.splits import Split
+from polytask.data.transforms import Transform
+from polytask.encoders import StackedEncoder
+from polytask.errors import ConfigError, MissingDependency
+from polytask.model import MultiTaskModel
+from polytask.tasks import Task
+from polytask.training.optim import OptimizerSpec, Schedule
+from polytask.training.trainer import Settings
+
+
+class BuildError(ConfigError):
+    """A constructor refused its settings.
+
+    Attributes:
+        path: The keys that lead to the settings.
+        reason: What the constructor said.
+    """
+
+    def __init__(self, path: Steps, reason: str) -> None:
+        super().__init__(f"{'.'.join(map(str, path))}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+@contextmanager
+def blaming(*path: str | int) -> Iterator[None]:
+    """Within this context, what a constructor refuses is the fault of the settings at `path`."""
+    try:
+        yield
+    except (BuildError, MissingDependency):
+        raise
+    except (TypeError, ValueError, ConfigError) as error:
+        raise BuildError(path, str(error)) from error
+
+
+def made(spec: Spec, *path: str | int, facts: Sequence[Any] = (), **supplied: Any) -> Any:
+    """The object that settings describe; refusals name their place."""
+    with blaming(*path):
+        return spec.make(*facts, **supplied)
+
+
+def build_sources(config: Config) -> dict[str, Source]:
+    """The sources by name; nothing is read yet."""
+    return {name: made(spec, "sources", name) for name, spec in config.sources.items()}
+
+
+def build_splits(config: Config) -> dict[str, Split]:
+    """How each source is divided."""
+    return {
+        name: made(spec.split, "sources", name, "split") for name, spec in config.sources.items()
+    }
+
+
+def build_inputs(config: Config) -> dict[str, Input]:
+    """The inputs by name, not fitted."""
+    return {name: made(spec, "inputs", name) for name, spec in config.inputs.items()}
+
+
+def build_augment(config: Config) -> dict[str, list[Transform]]:
+    """The transforms of each input, in order."""
+    return {
+        name: [
+            made(spec, "inputs", name, "augment", number)
+            for number, spec in enumerate(getattr(given, "augment", ()))
+        ]
+        for name, given in config.inputs.items()
+    }
+
+
+def build_tasks(config: Config) -> list[Task]:
+    """The tasks, not fitted."""
+    return [made(spec, "tasks", name, name=name) for name, spec in config.tasks.items()]
+
+
+def build_mixing(config: Config) -> Mixing:
+    """How the sources share a step."""
+    mixing: Mixing = made(config.batches.mixing, "batches", "mixing")
+    return mixing
+
+
+def build_balancer(config: Config, num_tasks: int) -> Balancer:
+    """How the losses become one update."""
+    balancer: Balancer = made(config.balancer, "balancer", facts=[num_tasks])
+    return balancer
+
+
+def build_optimizer(config: Config) -> OptimizerSpec:
+    """The description of the optimiser."""
+    optimizer: OptimizerSpec = made(config.optimizer, "optimizer")
+    return optimizer
+
+
+def build_schedule(config: Config) -> Schedule:
+    """The learning rate over time."""
+    schedule: Schedule = made(config.schedule, "schedule")
+    return schedule
+
+
+def build_settings(config: Config) -> Settings:
+    """How long and how to train."""
+    settings: Settings = made(config.training, "training")
+    return settings
+
+
+def build_model(
+    config: Config, inputs: Mapping[str, Input], tasks: Sequence[Task]
+) -> MultiTaskModel:
+    """The network, with fresh weights.
+
+    Args:
+        config: The configuration.
+        inputs: Fitted.
+        tasks: Fitted.
+
+    Raises:
+        ConfigError: If a part refuses its settings, or inputs that meet in the trunk differ in
+            width.
+    """
+    encoders = {
+        name: build_encoder(spec, inputs[name], name) for name, spec in config.inputs.items()
+    }
+    width = _common_width(encoders)
+
+    def backbone() -> Backbone:
+        network: Backbone = made(config.trunk.backbone, "trunk", "backbone", facts=[width])
+        return network
+
+    trunk = made(config.trunk, "trunk", facts=[backbone, [task.name for task in tasks]])
+    return MultiTaskModel(encoders, trunk, tasks)
+
+
+def build_encoder(spec: InputSpec, fitted: Input, name: str) -> StackedEncoder:
+    """An input's own network: front end, body, pooling, projection.
+
+    Args:
+        spec: The settings of the input.
+        fitted: The input, which knows what the front end needs.
+        name: The input's name, for messages.
+    """
+    facts = [fitted.features[fact] for fact in positional(spec.encoder.makes)]
+    front = made(spec.encoder, "inputs", name, "encoder", facts=facts)
+    body = None
+    if spec.body is not None:
+        body = made(spec.body, "inputs", name, "body", facts=[front.out_features])
+    with blaming("inputs", name):
+        return StackedEncoder(front, body, **{key: getattr(spec, key) for key in STACK})
+
+
+def positional(built: Callable[..., Any]) -> list[str]:
+    """The names of the facts that a class takes as positional arguments."""
+    return [
+        name
+        for name, argument in inspect.signature(built).parameters.items()
+        if argument.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ]
+
+
+def _common_width(encoders: Mapping[str, StackedEncoder]) -> int:
+    widths = {name: encoder.out_features for name, encoder in encoders.items()}
+    if len(set(widths.values())) > 1:
+        found = ", ".join(f"inputs.{name} gives {width}" for name, width in widths.items())
+        raise ConfigError(
+            f"Inputs that meet in one trunk need features of one width, and {found}. "
+            f"Give each of them the same 'width', such as 'width: {max(widths.values())}'."
+        )
+    return next(iter(widths.values()))
+
+
+def unbuildable(config: Config) -> Iterator[Mistake]:
+    """What constructors refuse, as far as they need no data to do so."""
+    attempts: list[Callable[[], Any]] = [
+        *(lambda n=n, s=s: made(s, "sources", n) for n, s in config.sources.items()),
+        *(lambda n=n, s=s: made(s.split, "sources", n, "split") for n, s in config.sources.items()),
+        *(lambda n=n, s=s: made(s, "inputs", n) for n, s in config.inputs.items()),
+        *(lambda n=n, s=s: made(s, "tasks", n, name=n) for n, s in config.tasks.items()),
+        lambda: build_augment(config),
+        lambda: build_mixing(config),
+        lambda: build_balancer(config, len(config.tasks)),
+        lambda: build_optimizer(config),
+        lambda: build_schedule(config),
+        lambda: build_settings(config),
+    ]
+    for attempt in attempts:
+        try:
+            attempt()
+        except BuildError as error:
+            yield Mistake(error.path, error.reason)

@@ -1,0 +1,101 @@
+"""Every name that a configuration can give as a `kind`, and the class behind it."""
+
+from polytask.backbones import PerceptronBackbone, RecurrentBackbone, ResidualBackbone
+from polytask.backbones.base import Backbone
+from polytask.balancing import BALANCERS
+from polytask.data.inputs import ImageInput, Input, SoundInput, TableInput
+from polytask.data.mixing import Counts, Mixing, Proportional, Temperature, Uniform
+from polytask.data.shapes import Shapes
+from polytask.data.sources import Source
+from polytask.data.speech import SpokenDigits
+from polytask.data.tables import TableFile
+from polytask.data.timit import Timit
+from polytask.data.transforms import (
+    Brightness,
+    Cutout,
+    Gain,
+    HorizontalFlip,
+    Noise,
+    RandomCrop,
+    RandomShift,
+    Speed,
+    Transform,
+)
+from polytask.data.vision import Cifar10
+from polytask.encoders import Encoder, LogMelEncoder, PixelEncoder, VectorEncoder
+from polytask.sharing import HardSharing, Independent, Trunk
+from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Task
+from polytask.training.optim import OPTIMIZERS, SCHEDULES
+
+__all__ = [
+    "BACKBONES",
+    "BALANCERS",
+    "BODIES",
+    "ENCODERS",
+    "INPUTS",
+    "MIXINGS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "SHAPES",
+    "SOURCES",
+    "TASKS",
+    "TASK_FACTS",
+    "TRANSFORMS",
+    "TRUNKS",
+]
+
+SOURCES: dict[str, type[Source]] = {
+    "shapes": Shapes,
+    "cifar10": Cifar10,
+    "fsdd": SpokenDigits,
+    "timit": Timit,
+    "table": TableFile,
+}
+INPUTS: dict[str, type[Input]] = {
+    "image": ImageInput,
+    "sound": SoundInput,
+    "table": TableInput,
+}
+# By the kind of input.
+ENCODERS: dict[str, dict[str, type[Encoder]]] = {
+    "image": {"pixels": PixelEncoder},
+    "sound": {"logmel": LogMelEncoder},
+    "table": {"vector": VectorEncoder},
+}
+TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
+    "image": {
+        "crop": RandomCrop,
+        "flip": HorizontalFlip,
+        "cutout": Cutout,
+        "brightness": Brightness,
+    },
+    "sound": {"shift": RandomShift, "gain": Gain, "noise": Noise, "speed": Speed},
+    "table": {},
+}
+BACKBONES: dict[str, type[Backbone]] = {
+    "perceptron": PerceptronBackbone,
+    "recurrent": RecurrentBackbone,
+    "residual": ResidualBackbone,
+}
+# What an encoder gives by the kind of input, and which backbones can take it.
+SHAPES: dict[str, str] = {"image": "map", "sound": "sequence", "table": "vector"}
+BODIES: dict[str, tuple[str, ...]] = {
+    "map": ("residual",),
+    "sequence": ("recurrent", "perceptron"),
+    "vector": ("perceptron",),
+}
+TASKS: dict[str, type[Task]] = {
+    "multiclass": Multiclass,
+    "binary": Binary,
+    "multilabel": Multilabel,
+    "regression": Regression,
+}
+# Fields of a task that no file states: its key is its name, and training rows give the others.
+TASK_FACTS = ("name", "counts", "mean", "std")
+TRUNKS: dict[str, type[Trunk]] = {"hard": HardSharing, "independent": Independent}
+MIXINGS: dict[str, type[Mixing]] = {
+    "proportional": Proportional,
+    "uniform": Uniform,
+    "temperature": Temperature,
+    "counts": Counts,
+}

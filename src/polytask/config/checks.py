@@ -1,0 +1,138 @@
+"""Parts of the file that should fit each other, found without touching data."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from polytask.config.catalogue import BODIES, SHAPES
+from polytask.config.mistakes import Mistake
+from polytask.config.references import Plain, section
+from polytask.errors import nearest
+
+
+def mismatches(raw: Plain) -> Iterator[Mistake]:
+    """Names that point nowhere, and parts that nothing uses.
+
+    Args:
+        raw: The plain values of a file, written out by `references.expand`.
+    """
+    for key, what in (("sources", "source"), ("inputs", "input"), ("tasks", "task")):
+        if raw.get(key) == {}:
+            yield Mistake((key,), f"at least one {what} is needed.")
+    yield from _inputs(raw)
+    yield from _tasks(raw)
+    yield from _unused(raw)
+    yield from _mixing(raw)
+    yield from _monitor(raw)
+    yield from _trunk(raw)
+
+
+def _inputs(raw: Plain) -> Iterator[Mistake]:
+    sources = section(raw, "sources")
+    readers: dict[str, str] = {}
+    for name, given in section(raw, "inputs").items():
+        columns = section(given, "columns") if isinstance(given, dict) else {}
+        for source in columns:
+            path = ("inputs", name, "columns", source)
+            if source not in sources:
+                yield Mistake(path, f"there is no source '{source}'. {nearest(source, sources)}")
+            elif source in readers:
+                yield Mistake(
+                    path,
+                    f"source '{source}' feeds input '{readers[source]}' already, and a source "
+                    "feeds one input.",
+                )
+            readers.setdefault(source, name)
+
+
+def _tasks(raw: Plain) -> Iterator[Mistake]:
+    sources, inputs = section(raw, "sources"), section(raw, "inputs")
+    for name, given in section(raw, "tasks").items():
+        if not isinstance(given, dict):
+            continue
+        path = ("tasks", name)
+        wanted = given.get("input")
+        if "input" not in given and inputs:
+            yield Mistake(path, f"'input' is needed: which of {', '.join(inputs)} it reads.")
+        elif isinstance(wanted, str) and wanted not in inputs:
+            yield Mistake(
+                (*path, "input"), f"there is no input '{wanted}'. {nearest(wanted, inputs)}"
+            )
+        target = section(given, "target")
+        if given.get("target") == {}:
+            yield Mistake((*path, "target"), "a column is needed, such as 'source.column'.")
+        read = inputs.get(wanted) if isinstance(wanted, str) else None
+        columns = section(read, "columns") if isinstance(read, dict) else None
+        for source in target:
+            at = (*path, "target", source)
+            if source not in sources:
+                yield Mistake(at, f"there is no source '{source}'. {nearest(source, sources)}")
+            elif columns is not None and source not in columns:
+                yield Mistake(
+                    at,
+                    f"its input '{wanted}' does not read source '{source}'. "
+                    + nearest(source, columns),
+                )
+        if len({1 if isinstance(c, str) else len(c) for c in target.values() if c}) > 1:
+            yield Mistake((*path, "target"), "every source needs the same number of columns.")
+
+
+def _unused(raw: Plain) -> Iterator[Mistake]:
+    inputs, tasks = section(raw, "inputs"), section(raw, "tasks")
+    read = {s for i in inputs.values() if isinstance(i, dict) for s in section(i, "columns")}
+    for source in section(raw, "sources"):
+        if inputs and source not in read:
+            yield Mistake(
+                ("sources", source), "no input reads this source. Remove it, or name it in one."
+            )
+    wanted = {task.get("input") for task in tasks.values() if isinstance(task, dict)}
+    for name in inputs:
+        if tasks and name not in wanted:
+            yield Mistake(("inputs", name), "no task reads this input. Remove it, or add a task.")
+
+
+def _mixing(raw: Plain) -> Iterator[Mistake]:
+    sources, mixing = section(raw, "sources"), section(section(raw, "batches"), "mixing")
+    counts = section(mixing, "counts")
+    path = ("batches", "mixing", "counts")
+    for name in counts:
+        if name not in sources:
+            yield Mistake((*path, name), f"there is no source '{name}'. {nearest(name, sources)}")
+    missing = [name for name in sources if name not in counts]
+    if counts and missing:
+        yield Mistake(path, f"says nothing of {', '.join(missing)}: how many examples per step?")
+
+
+def _monitor(raw: Plain) -> Iterator[Mistake]:
+    monitor, tasks = section(raw, "training").get("monitor", "mean"), section(raw, "tasks")
+    if not isinstance(monitor, str) or monitor == "mean":
+        return
+    task, dot, _ = monitor.partition(".")
+    if task not in tasks or not dot:
+        valid = ["mean", *(f"{name}.METRIC" for name in tasks)]
+        hint = nearest(task, tasks) if dot else f"Valid: {', '.join(valid)}."
+        yield Mistake(
+            ("training", "monitor"), f"expected 'mean' or 'task.metric', found '{monitor}'. {hint}"
+        )
+
+
+def _trunk(raw: Plain) -> Iterator[Mistake]:
+    """A trunk's backbone takes maps, sequences or vectors; each input gives one of these."""
+    kind = section(section(raw, "trunk"), "backbone").get("kind", "perceptron")
+    for name, given in section(raw, "inputs").items():
+        shape = shape_of(given) if isinstance(given, dict) else None
+        if shape is None or kind in BODIES[shape] or not any(kind in b for b in BODIES.values()):
+            continue
+        takers = " or ".join(BODIES[shape])
+        yield Mistake(
+            ("inputs", name),
+            f"gives a {shape}, which the trunk's backbone ({kind}) cannot take. Add "
+            f"'pool: mean' for a perceptron, or choose another trunk.backbone ({takers})."
+            if shape != "vector"
+            else f"gives a vector, which the trunk's backbone ({kind}) cannot take. "
+            f"Leave 'pool' out, or choose another trunk.backbone ({takers}).",
+        )
+
+
+def shape_of(given: Mapping[str, Any]) -> str | None:
+    """What an input's own network gives: a map, a sequence or a vector. None if unknown."""
+    return "vector" if given.get("pool") is not None else SHAPES.get(str(given.get("kind")))

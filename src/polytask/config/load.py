@@ -1,0 +1,117 @@
+"""From a file to a configuration: reading, overriding, and all mistakes at once."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from polytask.config.build import unbuildable
+from polytask.config.checks import mismatches
+from polytask.config.document import Document, parse, write
+from polytask.config.mistakes import Mistake, Steps, from_pydantic, report, shown
+from polytask.config.references import expand
+from polytask.config.schema import MODELS, Config
+from polytask.errors import ConfigError, nearest
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration.
+
+    Args:
+        path: The YAML file. Relative paths in it start at its folder.
+        overrides: Changes such as `trunk.backbone.widths=[128]`; the value is YAML.
+
+    Raises:
+        ConfigError: With all mistakes, one a line, as `file:line: path.to.key: message`.
+    """
+    document = parse(_read(path), str(path))
+    if document.value is None:
+        raise ConfigError(
+            f"{path} is empty. A configuration needs sources, inputs and tasks at least."
+        )
+    if not isinstance(document.value, dict):
+        raise ConfigError(
+            f"{path}: expected keys such as 'sources:', found {shown(document.value)}."
+        )
+    for override in overrides:
+        _override(document, override)
+    document.value.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-"))
+    return _validated(document, path.parent)
+
+
+def dump_config(config: Config, path: Path) -> None:
+    """Write a configuration with everything explicit; `load_config` gives it back."""
+    path.write_text(write(config.resolved()), encoding="utf-8")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        folder = path.parent
+        if not folder.is_dir():
+            raise ConfigError(f"There is no folder {folder}.") from None
+        names = [p.name for p in folder.iterdir() if p.suffix in (".yaml", ".yml")]
+        raise ConfigError(f"There is no file {path}. {nearest(path.name, names)}") from None
+    except IsADirectoryError:
+        names = sorted(p.name for p in path.iterdir() if p.suffix in (".yaml", ".yml"))
+        raise ConfigError(
+            f"{path} is a folder. Name a file in it: {', '.join(names) or '(it has no YAML)'}."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8 ({error}).") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _validated(document: Document, folder: Path) -> Config:
+    """The configuration of plain values, or a report of everything that is wrong with them."""
+    raw, places = document.value, document.places
+    mistakes = [*document.mistakes, *expand(raw, places), *mismatches(raw)]
+    config = None
+    try:
+        config = Config.model_validate_json(
+            json.dumps(raw), strict=True, context={"folder": folder.absolute()}
+        )
+    except ValidationError as error:
+        found = from_pydantic(error.errors(include_url=False), raw, Config, MODELS)
+        mistakes = [*document.mistakes, *found, *mistakes]
+    if config is not None and not mistakes:
+        mistakes = list(unbuildable(config))
+    if mistakes or config is None:
+        raise ConfigError(report(mistakes, places, document.name))
+    return config
+
+
+def _override(document: Document, override: str) -> None:
+    """Apply one `a.b.c=value`; a number among the keys counts the items of a list from 0."""
+    key, equals, text = override.partition("=")
+    steps = key.strip().split(".")
+    if not equals or not all(steps):
+        raise ConfigError(f"--set {override}: expected KEY=VALUE, such as training.epochs=5.")
+    place = f"--set {key.strip()}"
+    given = parse(text, place)
+    here: Any = document.value
+    path: Steps = ()
+    for number, step in enumerate(steps):
+        last = number == len(steps) - 1
+        if isinstance(here, list) and step.isdigit() and int(step) < len(here):
+            at: str | int = int(step)
+        elif isinstance(here, dict):
+            at = step
+            if not last and here.get(step) is None:
+                here[step] = {}
+        else:
+            raise ConfigError(f"{place}: {'.'.join(map(str, path))} has no key '{step}'.")
+        path = (*path, at)
+        if last:
+            here[at] = given.value
+        else:
+            here = here[at]
+    for known in [p for p in document.places if p[: len(path)] == path]:
+        del document.places[known]
+    document.places |= {path + inner: place for inner in given.places or [()]}
+    document.mistakes += [Mistake(path + m.path, m.message) for m in given.mistakes]

@@ -1,0 +1,249 @@
+"""The configuration: every part's model, derived from the classes in the catalogue."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, WithJsonSchema
+
+from polytask.config import catalogue
+from polytask.config.derive import FieldOf, Text, settings
+from polytask.config.spec import Exactly, OneOf, Section, Spec, choice, derive
+from polytask.data.mixing import BatchStream
+from polytask.data.splits import Split
+from polytask.encoders import StackedEncoder
+from polytask.tasks.base import Task, Unknown
+from polytask.training.trainer import Settings
+
+NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
+Name = Annotated[str, Field(pattern=NAME)]
+# The run's name is a folder's, and a file's name suggests it.
+RunName = Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+SPLIT = derive(Split)
+TRAINING = derive(Settings)
+BACKBONES = choice("backbone", catalogue.BACKBONES, default="perceptron")
+BALANCERS = choice("balancer", catalogue.BALANCERS, default="equal")
+MIXINGS = choice("mixing", catalogue.MIXINGS, default="proportional")
+OPTIMIZERS = choice("optimizer", catalogue.OPTIMIZERS, default="sgd")
+SCHEDULES = choice("schedule", catalogue.SCHEDULES, default="constant")
+ENCODERS = {
+    kind: choice(f"{kind} encoder", kinds, default=next(iter(kinds)))
+    for kind, kinds in catalogue.ENCODERS.items()
+}
+TRANSFORMS = {
+    kind: choice(f"{kind} augmentation", kinds)
+    for kind, kinds in catalogue.TRANSFORMS.items()
+    if kinds
+}
+BODIES = {
+    kind: choice(
+        f"{kind} body", {name: catalogue.BACKBONES[name] for name in catalogue.BODIES[shape]}
+    )
+    for kind, shape in catalogue.SHAPES.items()
+}
+
+
+# How a file may abbreviate {source: column}; `references.expand` writes it out.
+_COLUMNS = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}},
+        {
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+            },
+        },
+    ]
+}
+
+
+def _abbreviated(field: FieldOf) -> FieldOf:
+    """A field of columns by source, whose shorter forms an editor accepts too."""
+    return Annotated[field[0], WithJsonSchema(_COLUMNS)], field[1]
+
+
+def _input_may_be_left_out(schema: dict[str, Any]) -> None:
+    schema["required"].remove("input")
+
+
+def _column_is_short_for_columns(schema: dict[str, Any]) -> None:
+    schema["required"].remove("columns")
+    schema["properties"]["column"] = {
+        "type": "string",
+        "description": "The column, where there is one source; short for `columns`.",
+    }
+
+
+# What these models have in common. The derived models declare the fields, in the order in which
+# a file lists them; here they are named for the type checker.
+class SourceSpec(Spec):
+    """Where rows come from, and how they are divided."""
+
+    if TYPE_CHECKING:
+        split: Spec
+
+
+class InputSpec(Spec):
+    """What one encoder reads, and the network that is this input's own."""
+
+    model_config = ConfigDict(json_schema_extra=_column_is_short_for_columns)
+    if TYPE_CHECKING:
+        encoder: Spec
+        body: Spec | None
+
+
+class TaskSpec(Spec):
+    """What to predict."""
+
+    model_config = ConfigDict(json_schema_extra=_input_may_be_left_out)
+
+
+class TrunkSpec(Spec):
+    """How tasks share a network."""
+
+    if TYPE_CHECKING:
+        backbone: Spec
+
+
+def _part(annotation: Any, default: Any, description: str) -> FieldOf:
+    return annotation, Field(default=default, description=description)
+
+
+STACK = settings(StackedEncoder)
+
+
+def _input_parts(kind: str) -> dict[str, FieldOf]:
+    """What an input has besides its columns: augmentation, encoder, body, pooling."""
+    encoder, body = ENCODERS[kind], BODIES[kind]
+    parts: dict[str, FieldOf] = {}
+    if kind in TRANSFORMS:
+        several = tuple[Annotated[Spec, TRANSFORMS[kind]], ...]  # type: ignore[misc]
+        parts["augment"] = _part(several, (), "Random changes of training batches, in order.")
+    return parts | {
+        "encoder": _part(
+            Annotated[Spec, encoder], encoder.usual(), "How raw values become numbers."
+        ),
+        "body": _part(
+            Annotated[Spec, body] | None, None, "A network of the input's own, before the trunk."
+        ),
+        **STACK,
+    }
+
+
+SOURCES = choice(
+    "source",
+    catalogue.SOURCES,
+    base=SourceSpec,
+    parts={
+        "split": _part(
+            Annotated[Spec, Exactly(SPLIT)],
+            SPLIT(),
+            "How the rows are divided into training, validation and test.",
+        )
+    },
+)
+INPUTS = OneOf(
+    "input",
+    {
+        kind: derive(
+            made,
+            kind=kind,
+            base=InputSpec,
+            parts=_input_parts(kind),
+            replaced={"columns": _abbreviated(settings(made)["columns"])},
+        )
+        for kind, made in catalogue.INPUTS.items()
+    },
+)
+TASKS = choice(
+    "task",
+    catalogue.TASKS,
+    base=TaskSpec,
+    supplied=catalogue.TASK_FACTS,
+    replaced={"target": _abbreviated(settings(Task)["target"])},
+)
+TRUNKS = choice(
+    "trunk",
+    catalogue.TRUNKS,
+    default="hard",
+    base=TrunkSpec,
+    parts={
+        "backbone": _part(
+            Annotated[Spec, BACKBONES],
+            BACKBONES.usual(),
+            "The network that is shared, or that each task has of its own.",
+        )
+    },
+)
+_STREAM = settings(BatchStream)
+
+
+class Batches(Section):
+    """How many examples make a step, and from which source."""
+
+    size: int = Field(default=128, description=_STREAM["batch_size"][1].description)
+    mixing: Annotated[Spec, MIXINGS] = Field(
+        default=MIXINGS.usual(), description=_STREAM["mixing"][1].description
+    )
+    epoch_examples: int | None = Field(
+        default=None, description=_STREAM["epoch_examples"][1].description
+    )
+
+
+class Config(Section):
+    """One training run: the data, the tasks, the network and how it learns."""
+
+    name: RunName = Field(description="Names the run's folder; the file's name if left out.")
+    seed: int = Field(default=0, description="Decides splits, first weights, order and noise.")
+    sources: dict[Name, Annotated[SourceSpec, SOURCES]] = Field(
+        description="Where rows come from, by a name of your own."
+    )
+    inputs: dict[Name, Annotated[InputSpec, INPUTS]] = Field(
+        description="What the model sees and hears, by a name of your own."
+    )
+    tasks: dict[Name, Annotated[TaskSpec, TASKS]] = Field(
+        description="What to predict, by a name of your own."
+    )
+    trunk: Annotated[TrunkSpec, TRUNKS] = Field(
+        default=TRUNKS.usual(), description="How the tasks share a network."
+    )
+    balancer: Annotated[Spec, BALANCERS] = Field(
+        default=BALANCERS.usual(), description="How the tasks' losses become one update."
+    )
+    batches: Batches = Field(default=Batches(), description="What a step is made of.")
+    optimizer: Annotated[Spec, OPTIMIZERS] = Field(
+        default=OPTIMIZERS.usual(), description="What takes the steps."
+    )
+    schedule: Annotated[Spec, SCHEDULES] = Field(
+        default=SCHEDULES.usual(), description="The learning rate over time."
+    )
+    training: Annotated[Spec, Exactly(TRAINING)] = Field(
+        default=TRAINING(), description="How long and how to train."
+    )
+    on_bad: Literal["error", "skip"] = Field(
+        default="error", description="What to do with pictures and sounds that cannot be decoded."
+    )
+    unknown_labels: Unknown = Field(
+        default="error", description="What to do with labels that no training row has."
+    )
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything that was set or left to its default, as plain values of YAML."""
+        return self.model_dump(mode="json")
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of the file, for editors."""
+    schema = Config.model_json_schema()
+    schema["required"].remove("name")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+MODELS: dict[str, type[Spec]] = {
+    place.tag(kind): model
+    for place in (
+        *(SOURCES, INPUTS, TASKS, TRUNKS, BACKBONES, BALANCERS, MIXINGS, OPTIMIZERS, SCHEDULES),
+        *(*ENCODERS.values(), *TRANSFORMS.values(), *BODIES.values()),
+    )
+    for kind, model in place.models.items()
+}
