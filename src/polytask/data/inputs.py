@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.data.sources import Media, MediaKind, Table
-from polytask.data.stores import PictureStore, Rows, SoundStore, Store, VectorStore
+from polytask.data.stores import PictureStore, Rows, Store, VectorStore
 from polytask.errors import ConfigError, DataError, require
+from polytask.tasks.base import label_text
 
 _SAMPLE = 2000  # pictures that the mean and standard deviation are measured on
 
@@ -182,9 +183,9 @@ class SoundInput(MediaInput):
         return {"sample_rate": self.sample_rate, "seconds": self.seconds}
 
     def decode(self, media: Media, item: int) -> NDArray[Any]:
-        """One wave, `[samples]` of int16. Recordings with windows are kept whole."""
+        """One wave, `[samples]` of int16; cut unless the recording is read in windows."""
         wave, rate = media.wave(item)
-        if media.windows is None:  # a little more, so that resampling ends as if it went on
+        if not media.whole:  # a little more, so that resampling ends as if it went on
             wave = wave[: int((self.seconds + 0.1) * rate) + 1]
         if rate != self.sample_rate:
             wave = require("soxr", "audio").resample(wave, rate, self.sample_rate)
@@ -196,12 +197,16 @@ class SoundInput(MediaInput):
             wave = np.clip(np.rint(wave * 32767.0), -32768, 32767).astype(np.int16)
         if len(wave) == 0:
             raise DataError(f"nothing is left of the sound at {self.sample_rate} samples a second")
-        return wave if media.windows is not None else wave[: self.samples]
+        return wave if media.whole else wave[: self.samples]
 
     def fit(self, parts: Sequence[tuple[Table, Store | None, Rows]]) -> dict[str, Any]:
-        """Nothing to learn."""
-        for _, store, _ in parts:
-            assert isinstance(store, SoundStore)
+        """Whether training rows are windows of recordings, so that predictions are made so too."""
+        windows = [table.media[self.column(table.name)].windows for table, _, _ in parts]
+        found = {(w.seconds, w.step, w.pad) if w else None for w in windows}
+        self.state = {}
+        if len(found) == 1 and None not in found:
+            ((seconds, step, pad),) = (f for f in found if f)
+            self.state = {"window": {"seconds": seconds, "step": step, "before": pad}}
         return self.state
 
 
@@ -215,6 +220,7 @@ class TableInput(Input):
     Args:
         columns: Per source, the columns. With several sources the same number of columns each, in
             matching order.
+        categories: Columns that are categories though they hold numbers, such as codes.
         min_count: A category needs this many training rows.
         max_categories: At most this many categories a column, the most frequent ones.
     """
@@ -225,6 +231,7 @@ class TableInput(Input):
         self,
         *,
         columns: dict[str, list[str]],
+        categories: list[str] | None = None,
         min_count: int = 2,
         max_categories: int = 50,
     ) -> None:
@@ -234,6 +241,7 @@ class TableInput(Input):
                 + ", ".join(f"{s}: {len(c)}" for s, c in columns.items())
             )
         self.columns = columns
+        self.categories = list(categories or [])
         self.min_count = min_count
         self.max_categories = max_categories
         self.state = {}
@@ -275,7 +283,8 @@ class TableInput(Input):
         known = [c for c in cells.tolist() if c is not None]
         if not known:
             raise DataError(f"Column '{name}' has no value in any training row: leave it out.")
-        if all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in known):
+        numeric = all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in known)
+        if numeric and name not in self.categories:
             values = np.array(known, dtype=np.float64)
             std = float(values.std())
             return {
@@ -285,27 +294,31 @@ class TableInput(Input):
                 "std": std if std > 1e-12 else 1.0,
                 "blank": len(known) < len(cells),
             }
-        texts, counts = np.unique([str(c) for c in known], return_counts=True)
+        texts, counts = np.unique([label_text(c) for c in known], return_counts=True)
         order = np.argsort(-counts, kind="stable")[: self.max_categories]
         kept = [str(texts[i]) for i in order if counts[i] >= self.min_count]
         return {"kind": "category", "name": name, "values": kept}
 
-    def vectors(self, table: Table) -> VectorStore:
+    def vectors(self, table: Table, *, columns: list[str] | None = None) -> VectorStore:
         """All rows of a table as vectors.
+
+        Args:
+            table: The rows.
+            columns: Their columns, where the table is not one of the declared sources.
 
         Raises:
             DataError: If there is text where training had numbers.
         """
         if not self.state:
             raise DataError("A table input has to be fitted before it makes vectors.")
-        cells = table.cells(self.columns[table.name])
+        cells = table.cells(self.columns[table.name] if columns is None else columns)
         blocks = []
         for k, spec in enumerate(self.state["columns"]):
             column = cells[:, k]
             if spec["kind"] == "number":
                 blocks.append(_numbers(column, spec, table))
             else:
-                texts = np.array(["" if c is None else str(c) for c in column.tolist()], dtype=str)
+                texts = np.array(["" if c is None else label_text(c) for c in column.tolist()], dtype=str)
                 known = np.array([c is not None for c in column.tolist()], dtype=bool)
                 match = texts[:, None] == np.array(spec["values"], dtype=str)[None, :]
                 blocks.append((match & known[:, None]).astype(np.float32))

@@ -4,6 +4,7 @@ import io
 import struct
 import threading
 import zipfile
+import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -86,7 +87,7 @@ class ZipMedia(EncodedMedia):
             self._open = self._open or zipfile.ZipFile(self.archive)
         try:
             return self._open.read(self.names[item])
-        except (zipfile.BadZipFile, zipfile.zlib.error) as error:
+        except (zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"the archive is damaged here ({error})") from error
 
 

@@ -28,14 +28,17 @@ class Windows:
         start: `[N]` seconds from the start of the recording; negative reaches into the silence
             that is put before it.
         seconds: The length of every window.
-        pad: Seconds of silence kept before each recording; what a window reaches past the end is
+        pad: Seconds of silence kept before each recording, by which the first window reaches
+            back; what a window reaches past the end is
             silence too.
+        step: Seconds between one window and the next.
     """
 
     item: NDArray[np.int64]
     start: NDArray[np.float64]
     seconds: float
     pad: float
+    step: float
 
 
 class Media(ABC):
@@ -46,6 +49,7 @@ class Media(ABC):
 
     kind: MediaKind
     windows: Windows | None = None
+    whole: bool = False  # decode sounds to their end, though inputs may cut them
 
     @abstractmethod
     def __len__(self) -> int:

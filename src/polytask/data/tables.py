@@ -26,6 +26,7 @@ SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
+_SEPARATOR = {"csv": ",", "tsv": "\t"}
 _MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A")
 
 
@@ -149,6 +150,26 @@ def format_of(path: Path) -> Format:
     )
 
 
+def column_names(path: Path) -> list[str]:
+    """The columns of a table, from its first lines alone.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    kind = format_of(path)
+    try:
+        if kind == "parquet":
+            schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
+            return [str(name) for name in schema.names]
+        with open_text(path) as file:
+            if kind == "jsonl":
+                return list(json.loads(next((x for x in file if x.strip()), "{}")))
+            reader = csv.reader(file, delimiter=_SEPARATOR[kind], skipinitialspace=True)
+            return next((record for record in reader if record), [])
+    except (OSError, ValueError, csv.Error, EOFError) as error:
+        raise DataError(f"{path} cannot be read as {kind}: {error}") from error
+
+
 def open_text(path: Path) -> IO[str]:
     """Opens a text file, unpacking `.gz`; a byte order mark is skipped."""
     if path.name.lower().endswith(".gz"):
@@ -170,7 +191,7 @@ def line_of(path: Path, kind: Format, row: int) -> int:
 
 def _csv_lines(file: IO[str], kind: Format) -> Iterator[int]:
     """The first line of every record below the header."""
-    reader = csv.reader(file, delimiter="\t" if kind == "tsv" else ",")
+    reader = csv.reader(file, delimiter=_SEPARATOR[kind])
     header, before = False, 0
     for record in reader:
         first, before = before + 1, reader.line_num
@@ -188,7 +209,7 @@ def _read_csv(path: Path, kind: Format, missing: list[str]) -> Any:
     try:
         return pandas.read_csv(
             path,
-            sep="\t" if kind == "tsv" else ",",
+            sep=_SEPARATOR[kind],
             dtype_backend="numpy_nullable",
             keep_default_na=False,
             na_values=missing,

@@ -143,7 +143,10 @@ class Timit(Source):
             start=start - self.context * self.frame_seconds,
             seconds=(2 * self.context + 1) * self.frame_seconds,
             pad=self.context * self.frame_seconds,
+            step=self.frame_seconds,
         )
+
+        media.whole = True
 
         def locate(row: int) -> str:
             return f"{media.where(int(item[row]))} at {start[row]:.2f} s"

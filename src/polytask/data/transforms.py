@@ -9,10 +9,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from polytask.errors import ConfigError
 from polytask.types import Features
+
+Pixels = NDArray[np.uint8]
 
 
 class Transform(ABC):
@@ -47,9 +50,7 @@ class RandomCrop(Transform):
             result[k] = padded[k, :, y : y + height, x : x + width]
         return Features(torch.from_numpy(result))
 
-    def _pad(
-        self, pictures: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
-    ) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    def _pad(self, pictures: Pixels) -> Pixels:
         p = self.padding
         count, channels, height, width = pictures.shape
         if self.mode == "reflect" and p >= min(height, width):
@@ -133,7 +134,7 @@ class RandomShift(Transform):
     """Moves every wave in time; silence comes in from the side that it leaves.
 
     Args:
-        seconds: The greatest shift as a share of each wave's length, either way.
+        share: The greatest shift as a share of each wave's length, either way.
     """
 
     def __init__(self, *, share: float = 0.1) -> None:
@@ -141,7 +142,7 @@ class RandomShift(Transform):
 
     def __call__(self, features: Features, generator: Generator) -> Features:
         """Waves `[B, L]`, each shifted inside its own length."""
-        waves, length = features.values, features.values.shape[1]
+        waves = features.values
         lengths = _lengths(features)
         draw = torch.rand(len(waves), generator=generator) * 2 - 1
         shifts = (draw * self.share * lengths).round().long().tolist()
@@ -151,7 +152,6 @@ class RandomShift(Transform):
                 result[k, shift:count] = waves[k, : count - shift]
             else:
                 result[k, : count + shift] = waves[k, -shift:count]
-        del length
         return Features(result, features.mask)
 
 

@@ -1,0 +1,73 @@
+"""Pictures and sounds without labels: one file, or a folder of them."""
+
+from pathlib import Path
+from typing import Literal
+
+from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES, FileMedia
+from polytask.data.places import content_key, files_key
+from polytask.data.sources import MediaKind, Source, Table
+from polytask.errors import DataError, require
+
+_COLUMN = {"image": "image", "sound": "audio"}
+
+
+class Files(Source):
+    """Pictures or sounds of one file or of a folder and the folders in it.
+
+    Columns: `image` or `audio`, and `path`.
+
+    Args:
+        path: The file or folder.
+        kind: What to look for; None for what there is.
+    """
+
+    def __init__(self, *, path: Path, kind: Literal["image", "sound"] | None = None) -> None:
+        self.path = Path(path)
+        self.kind = kind
+
+    def load(self) -> Table:
+        """Lists the files, by name."""
+        pandas = require("pandas", "train")
+        found = list_media(self.path)
+        kinds = [k for k in found if found[k] and self.kind in (None, k)]
+        if len(kinds) != 1:
+            raise DataError(
+                f"{self.path} holds pictures and sounds: say which `kind` is meant."
+                if kinds
+                else nothing_readable(self.path)
+            )
+        paths = found[kinds[0]]
+        names = [p.relative_to(self.path).as_posix() if p != self.path else p.name for p in paths]
+        media = FileMedia(kinds[0], paths)
+        return Table(
+            str(self.path),
+            pandas.DataFrame({"path": names}),
+            {_COLUMN[kinds[0]]: media},
+            content_key(["files", names, files_key(paths)]),
+            media.where,
+        )
+
+
+def list_media(path: Path) -> dict[MediaKind, list[Path]]:
+    """The pictures and sounds of a file or folder, sorted; hidden files are left out.
+
+    Raises:
+        DataError: If it does not exist.
+    """
+    if not path.exists():
+        raise DataError(f"There is no file or folder {path.absolute()}.")
+    paths = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    shown = [p for p in paths if not p.name.startswith(".")]
+    return {
+        "image": [p for p in shown if p.suffix.lower() in PICTURE_SUFFIXES],
+        "sound": [p for p in shown if p.suffix.lower() in SOUND_SUFFIXES],
+    }
+
+
+def nothing_readable(path: Path) -> str:
+    """The message for a file or folder with nothing in it that can be read."""
+    what = f"{path} holds no pictures or sounds" if path.is_dir() else f"{path.name} is not known"
+    return (
+        f"{what}. Pictures: {' '.join(PICTURE_SUFFIXES)}. Sounds: {' '.join(SOUND_SUFFIXES)}. "
+        "Tables: .csv .tsv .parquet .jsonl (name the file itself)."
+    )

@@ -1,0 +1,264 @@
+"""Rows without labels, read as the training rows were.
+
+Letters: B rows of a batch.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polytask.data.files import Files, list_media, nothing_readable
+from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput, TableInput
+from polytask.data.sources import Table
+from polytask.data.stores import PictureStore, SoundStore, Store, VectorStore, pack_waves
+from polytask.data.tables import SUFFIXES, TableFile, column_names
+from polytask.errors import ConfigError, DataError, nearest
+from polytask.types import Batch
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One table and the column (or columns) of it that each input reads."""
+
+    table: Table
+    inputs: Mapping[str, Input]
+    columns: Mapping[str, str | list[str]]
+
+
+class Unlabelled:
+    """Rows to predict, decoded batch by batch as they are asked for.
+
+    Args:
+        readings: What is read by which inputs.
+        on_bad: Whether what cannot be decoded is an error or is left out and listed.
+
+    Attributes:
+        skipped: What was left out so far, and why.
+    """
+
+    def __init__(
+        self, readings: Sequence[_Reading], *, on_bad: Literal["error", "skip"] = "error"
+    ) -> None:
+        self._readings = readings
+        self._on_bad = on_bad
+        self._places: list[str] = []
+        self.skipped: list[tuple[str, str]] = []
+
+    def __len__(self) -> int:
+        """Files or table rows; a recording may give many rows of a batch."""
+        return sum(len(r.table) for r in self._readings)
+
+    def describe(self, row: int) -> str:
+        """Where an entry of `Batch.rows`, of a batch that was read, comes from."""
+        return self._places[int(row)]
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """All rows in order, without targets.
+
+        Raises:
+            DataError: If something cannot be decoded and that is an error.
+        """
+        self._places, self.skipped = [], []
+        for reading in self._readings:
+            vectors = {
+                name: some.vectors(reading.table, columns=list(reading.columns[name]))
+                for name, some in reading.inputs.items()
+                if isinstance(some, TableInput)
+            }
+            for first in range(0, len(reading.table), batch_size):
+                rows = np.arange(first, min(first + batch_size, len(reading.table)))
+                yield from self._read(reading, rows, vectors, batch_size)
+
+    def _read(
+        self,
+        reading: _Reading,
+        rows: NDArray[np.int64],
+        vectors: Mapping[str, VectorStore],
+        batch_size: int,
+    ) -> Iterator[Batch]:
+        good, items = self._decode(reading, rows)
+        names = [reading.table.describe(row) for row in good]
+        window = _window(reading.inputs)
+        if window is not None:
+            ((name, some),) = reading.inputs.items()
+            assert isinstance(some, SoundInput)
+            store, names = _windowed(items[name], names, some, window)
+            stores: dict[str, Store] = {name: store}
+            count = len(store)
+        else:
+            stores = {n: _packed(reading.inputs[n], values) for n, values in items.items()}
+            stores |= {n: VectorStore(v.vectors[good]) for n, v in vectors.items()}
+            count = len(good)
+        begin = len(self._places)
+        self._places += names
+        for first in range(0, count, batch_size):
+            picked = np.arange(first, min(first + batch_size, count))
+            numbers = torch.from_numpy(picked) + begin
+            features = {n: store.gather(picked) for n, store in stores.items()}
+            yield Batch(features, {}, {}, {n: numbers for n in stores})
+
+    def _decode(
+        self, reading: _Reading, rows: NDArray[np.int64]
+    ) -> tuple[list[int], dict[str, list[NDArray[Any]]]]:
+        """The rows that can be decoded, and the values of each input of media."""
+        media = {n: i for n, i in reading.inputs.items() if isinstance(i, MediaInput)}
+        good: list[int] = []
+        items: dict[str, list[NDArray[Any]]] = {name: [] for name in media}
+        bad: list[tuple[str, str]] = []
+        for row in rows.tolist():
+            try:
+                values = {
+                    name: some.decode(reading.table.media[str(reading.columns[name])], row)
+                    for name, some in media.items()
+                }
+            except (DataError, OSError) as error:
+                bad.append((reading.table.describe(row), str(error)))
+                continue
+            good.append(row)
+            for name, value in values.items():
+                items[name].append(value)
+        if bad and self._on_bad == "error":
+            lines = "\n".join(f"  {where}: {reason}" for where, reason in bad[:20])
+            raise DataError(f"{len(bad)} of {len(rows)} cannot be decoded:\n{lines}")
+        self.skipped += bad
+        return good, items
+
+
+def read_unlabelled(
+    path: Path,
+    inputs: Mapping[str, Input],
+    *,
+    input: str | None = None,
+    on_bad: Literal["error", "skip"] = "error",
+) -> Unlabelled:
+    """Opens what is to be predicted.
+
+    Args:
+        path: A picture, a sound, a folder of them, or a table with the columns of training.
+        inputs: The fitted inputs of a run.
+        input: The only input to feed, where several could read the same files.
+        on_bad: Whether what cannot be decoded is an error or is left out and listed.
+
+    Raises:
+        DataError: If there is nothing that an input reads.
+        ConfigError: If several inputs could read the same files.
+    """
+    path = Path(path).expanduser()
+    if input is not None:
+        if input not in inputs:
+            raise ConfigError(f"There is no input '{input}'. {nearest(input, inputs)}")
+        inputs = {input: inputs[input]}
+    if path.is_file() and _is_table(path):
+        return Unlabelled([_read_table(path, inputs)], on_bad=on_bad)
+    readings = []
+    found = list_media(path)
+    for kind, column in (("image", "image"), ("sound", "audio")):
+        files = found["image" if kind == "image" else "sound"]
+        readers = {name: some for name, some in inputs.items() if some.media == kind}
+        if not files or not readers:
+            continue
+        if len(readers) > 1:
+            raise ConfigError(
+                f"Inputs {', '.join(readers)} all read {kind}s: say which `input` is meant, or "
+                "write a table with a column for each."
+            )
+        table = Files(path=path, kind="image" if kind == "image" else "sound").load()
+        readings.append(_Reading(table, _whole(readers, table), dict.fromkeys(readers, column)))
+    if readings:
+        return Unlabelled(readings, on_bad=on_bad)
+    if any(found.values()):
+        has = " and ".join(f"{kind}s" for kind, files in found.items() if files)
+        reads = ", ".join(f"'{n}' ({i.media or 'table'})" for n, i in inputs.items())
+        raise DataError(f"{path} holds {has}, which no input of this run reads: {reads}.")
+    raise DataError(nothing_readable(path))
+
+
+def _is_table(path: Path) -> bool:
+    name = path.name.lower().removesuffix(".gz")
+    return any(name.endswith(suffix) for suffix in SUFFIXES)
+
+
+def _read_table(path: Path, inputs: Mapping[str, Input]) -> _Reading:
+    names = column_names(path)
+    columns: dict[str, str | list[str]] = {}
+    for name, some in inputs.items():
+        options = [[c] if isinstance(c, str) else list(c) for c in some.columns.values()]
+        whole = next((o for o in options if all(c in names for c in o)), None)
+        partly = next((o for o in options if any(c in names for c in o)), None)
+        if whole is None and partly is not None:
+            missing = next(c for c in partly if c not in names)
+            raise DataError(
+                f"Input '{name}' reads column '{missing}', which {path.name} does not have. "
+                f"{nearest(missing, names)}"
+            )
+        if whole is not None:
+            columns[name] = whole if isinstance(some, TableInput) else whole[0]
+    if not columns:
+        wanted = "; ".join(
+            f"{n}: {', '.join(str(c) for c in some.columns.values())}" for n, some in inputs.items()
+        )
+        raise DataError(
+            f"{path.name} has none of the columns that this run reads ({wanted}). Its columns: "
+            f"{', '.join(names[:20])}."
+        )
+    media: dict[str, Literal["image", "sound"]] = {}
+    for name, column in columns.items():
+        kind = inputs[name].media
+        if kind is not None:
+            media[str(column)] = kind
+    table = TableFile(path=path, media=media).load()
+    return _Reading(table, _whole({n: inputs[n] for n in columns}, table), columns)
+
+
+def _window(inputs: Mapping[str, Input]) -> Mapping[str, float] | None:
+    """The window that training rows were, where the only input is of windows of recordings."""
+    if len(inputs) != 1:
+        return None
+    (some,) = inputs.values()
+    found: Mapping[str, float] | None = some.state.get("window")
+    return found
+
+
+def _whole(inputs: Mapping[str, Input], table: Table) -> Mapping[str, Input]:
+    """Makes recordings that are read in windows be decoded to their end."""
+    if _window(inputs) is not None:
+        for media in table.media.values():
+            media.whole = True
+    return inputs
+
+
+def _windowed(
+    waves: list[NDArray[np.int16]],
+    names: list[str],
+    some: SoundInput,
+    window: Mapping[str, float],
+) -> tuple[SoundStore, list[str]]:
+    """Every whole step of every recording as a row, with silence around the recording."""
+    rate = some.sample_rate
+    kept = min(window["seconds"], some.seconds)
+    length, pad = round(kept * rate), round(window["seconds"] * rate)
+    flat, spans, places, begin = [], [], [], 0
+    for wave, name in zip(waves, names, strict=True):
+        count = max(1, int(len(wave) / rate / window["step"] + 1e-6))
+        times = np.arange(count) * window["step"]
+        first = times - window["before"] + (window["seconds"] - kept) / 2
+        spans.append(np.rint(first * rate).astype(np.int64) + pad + begin)
+        flat.append(np.pad(wave, pad))
+        places += [f"{name} at {t:.2f} s" for t in times]
+        begin += len(flat[-1])
+    starts = np.concatenate([*spans, np.zeros(0, np.int64)])
+    samples = np.concatenate([*flat, np.zeros(0, np.int16)])
+    counts = np.full(len(starts), length)
+    return SoundStore(samples, np.stack([starts, counts], axis=1)), places
+
+
+def _packed(some: Input, values: list[NDArray[Any]]) -> Store:
+    if isinstance(some, ImageInput):
+        return PictureStore(np.stack(values) if values else np.zeros((0, 3, *some.size), np.uint8))
+    assert isinstance(some, SoundInput)
+    return pack_waves(values, length=some.samples if some.fixed else None)

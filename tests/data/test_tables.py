@@ -1,0 +1,128 @@
+"""Tables of the user's own."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from polytask.data.tables import TableFile, column_names
+from polytask.errors import ConfigError, DataError
+from tests.data.conftest import png, riff, wave
+
+CSV = 'photo,age,kind,note\na.png,3,cat,"two\nlines"\n\nb.png,,dog,\na.png,4.5, ,NA\n'
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_csv_with_blanks_pictures_and_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(7))
+    table = TableFile(path=write(tmp_path, "t.csv", CSV), media={"photo": "image"}).load()
+    assert table.columns == ("age", "kind", "note", "photo")
+    cells = table.cells(["age", "kind", "note"])
+    assert cells.tolist() == [[3.0, "cat", "two\nlines"], [None, "dog", None], [4.5, None, None]]
+    assert [table.describe(k) for k in range(3)] == [f"t.csv row {n}" for n in (2, 5, 6)]
+    assert table.media["photo"].picture(0).shape == (8, 8, 3)
+    with pytest.raises(DataError, match="no such file"):
+        table.media["photo"].picture(1)
+
+
+@pytest.mark.parametrize("kind", ["tsv", "csv.gz", "jsonl", "jsonl.gz", "parquet"])
+def test_formats_agree(tmp_path: Path, kind: str) -> None:
+    rows = [{"x": 1, "y": "a"}, {"x": None, "y": None}, {"x": 3, "y": "c"}]
+    path = tmp_path / f"t.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif kind.startswith("jsonl"):
+        text = "\n\n".join(json.dumps(r) for r in rows)
+        path.write_bytes(gzip.compress(text.encode()) if kind.endswith("gz") else text.encode())
+    else:
+        mark = "\t" if kind == "tsv" else ","
+        text = f"x{mark}y\n1{mark}a\n{mark}\n3{mark}c\n"
+        path.write_bytes(gzip.compress(text.encode()) if kind.endswith("gz") else text.encode())
+    table = TableFile(path=path).load()
+    assert table.cells(["x", "y"]).tolist() == [[1, "a"], [None, None], [3, "c"]]
+    assert column_names(path) == ["x", "y"]
+    expected = {"parquet": 3, "jsonl": 5, "jsonl.gz": 5}.get(kind, 4)
+    assert table.describe(2).endswith(f"row {expected}")
+
+
+def test_encoded_bytes_in_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    cells = {"pic": [png(5), None], "snd": [{"bytes": riff(wave()), "path": "x"}] * 2, "y": [1, 2]}
+    pq.write_table(pa.table(cells), path)
+    table = TableFile(path=path, media={"pic": "image", "snd": "sound"}).load()
+    assert table.media["pic"].picture(0)[3, 3, 0] == 5
+    assert table.media["snd"].wave(1)[1] == 8000
+    with pytest.raises(DataError, match="blank"):
+        table.media["pic"].picture(1)
+
+
+def test_several_files_are_one_table(tmp_path: Path) -> None:
+    one, two = write(tmp_path, "a.csv", "x,y\n1,a\n"), write(tmp_path, "b.csv", "y,x\nb,2\nc,3\n")
+    table = TableFile(path=[one, two]).load()
+    assert table.cells(["x", "y"]).tolist() == [[1, "a"], [2, "b"], [3, "c"]]
+    assert table.describe(2) == "b.csv row 3"
+    write(tmp_path, "c.csv", "x,z\n1,2\n")
+    with pytest.raises(DataError, match="same columns.*y, z"):
+        TableFile(path=[one, tmp_path / "c.csv"]).load()
+
+
+def test_the_fingerprint_follows_table_and_linked_files(tmp_path: Path) -> None:
+    path = write(tmp_path, "t.csv", "photo\na.png\n")
+    keys = [TableFile(path=path, media={"photo": "image"}).load().fingerprint for _ in range(2)]
+    (tmp_path / "a.png").write_bytes(png(1))
+    keys.append(TableFile(path=path, media={"photo": "image"}).load().fingerprint)
+    path.write_text("photo\na.png\na.png\n")
+    keys.append(TableFile(path=path, media={"photo": "image"}).load().fingerprint)
+    assert keys[0] == keys[1] and len(set(keys)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"", "cannot be read as CSV"),
+        ("t.csv", b"\xff\xfe\x00bad", "cannot be read as CSV"),
+        ("t.csv", b'a,b\n1,2\n"3', "cannot be read as CSV"),
+        ("t.parquet", b"PAR1 no", "cannot be read as Parquet"),
+        ("t.jsonl", b'{"a": 1}\n{"a": \n', "line 2 is not JSON"),
+        ("t.jsonl", b"[1]\n", "line 1 should be an object"),
+        ("t.csv.gz", b"not packed", "cannot be read as CSV"),
+        ("t.xlsx", b"", "no known format"),
+    ],
+)
+def test_unreadable_tables_say_why(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        TableFile(path=tmp_path / name).load()
+
+
+def test_missing_file_and_columns_name_the_nearest(tmp_path: Path) -> None:
+    path = write(tmp_path, "labels.csv", "photo,age\na.png,1\n")
+    with pytest.raises(DataError, match=r"no file .*label\.csv.*Did you mean 'labels\.csv'"):
+        TableFile(path=tmp_path / "label.csv").load()
+    with pytest.raises(DataError, match="Did you mean 'photo'"):
+        TableFile(path=path, media={"foto": "image"}).load()
+    table = TableFile(path=path).load()
+    with pytest.raises(DataError, match="Task 'a' reads column 'agee'.*Did you mean 'age'"):
+        table.check_column("agee", "Task 'a'")
+    with pytest.raises(DataError, match=r"needs a column of pictures.*`media`"):
+        table.check_column("photo", "Input 'p'", kind="image")
+    with pytest.raises(ConfigError):
+        TableFile(path=[])
+
+
+def test_own_words_for_missing(tmp_path: Path) -> None:
+    path = write(tmp_path, "t.csv", "x,y\n?,None\n2,b\n")
+    cells = TableFile(path=path, missing=["?"]).load().cells(["x", "y"])
+    assert cells.tolist() == [[None, "None"], [2, "b"]]
+    assert np.array_equal(TableFile(path=path).load().cells(["y"])[:, 0], [None, "b"])
