@@ -30,7 +30,10 @@ class Features(NamedTuple):
     mask: Tensor | None = None
 
     def pooled(self, how: Pooling = "mean") -> Tensor:
-        """One vector per example, `[B, D]`: the mean or maximum over pixels or valid frames."""
+        """One vector per example, `[B, D]`: the mean or maximum over pixels or valid frames.
+
+        An example without a valid frame becomes zeros.
+        """
         if self.values.ndim == 2:
             return self.values
         if self.values.ndim == 4:
@@ -39,7 +42,8 @@ class Features(NamedTuple):
             return self.values.mean(1) if how == "mean" else self.values.amax(1)
         valid = self.mask.unsqueeze(-1)
         if how == "max":
-            return self.values.masked_fill(~valid, float("-inf")).amax(1)
+            greatest = self.values.masked_fill(~valid, float("-inf")).amax(1)
+            return torch.where(valid.any(1), greatest, 0.0)
         count = valid.sum(1).clamp(min=1)
         return self.values.masked_fill(~valid, 0.0).sum(1) / count
 

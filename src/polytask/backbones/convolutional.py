@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polytask.backbones.base import ACTIVATIONS, Activation, Backbone, OnValues
+from polytask.errors import ConfigError
 from polytask.types import Features
 
 
@@ -61,7 +62,7 @@ class ResidualBackbone(Backbone):
         stages = [PooledStage(i, o, depth, act) for i, o in zip(ins, widths, strict=True)]
         self.stages = nn.ModuleList(OnValues(m) for m in (first, *stages))
         self.widths = (stem_width, *widths)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def fit_to(self, features: Features) -> None:
         """Compute a whitening stem from training pictures `[B, C, H, W]`."""
@@ -117,19 +118,40 @@ class PooledStage(nn.Module):
     def __init__(self, ins: int, outs: int, depth: int, activation: type[nn.Module]) -> None:
         super().__init__()
         self.enter = nn.Sequential(
-            _convolution(ins, outs, 3), nn.MaxPool2d(2), nn.BatchNorm2d(outs), activation()
+            _convolution(ins, outs, 3), nn.MaxPool2d(2), Normalization(outs), activation()
         )
         rest = [
             layer
             for _ in range(depth - 1)
-            for layer in (_convolution(outs, outs, 3), nn.BatchNorm2d(outs), activation())
+            for layer in (_convolution(outs, outs, 3), Normalization(outs), activation())
         ]
         self.residual = nn.Sequential(*rest) if rest else None
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, ins, H, W]` to `[B, outs, H // 2, W // 2]`."""
+        if min(x.shape[2:]) < 2:
+            raise ConfigError(
+                f"Pictures are too small for this network: {x.shape[2]}x{x.shape[3]} pixels are "
+                "left in front of a stage that halves them. Give 'widths:' fewer entries, or make "
+                "the pictures larger."
+            )
         x = self.enter(x)
         return x if self.residual is None else x + self.residual(x)
+
+
+class Normalization(nn.BatchNorm2d):
+    """Batch normalisation that survives a last batch of one example.
+
+    A single value per channel has no variance; it is then normalised as in evaluation.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise `[B, C, H, W]` per channel."""
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            return F.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(x)
 
 
 def _convolution(ins: int, outs: int, size: int, stride: int = 1) -> nn.Conv2d:

@@ -49,6 +49,11 @@ class LogMelEncoder(Encoder):
         mask_share: float = 0.15,
     ) -> None:
         super().__init__()
+        if min(round(window * sample_rate), round(hop * sample_rate)) < 1:
+            raise ValueError(
+                f"`window` ({window}) and `hop` ({hop}) should span at least one sample "
+                f"at a `sample_rate` of {sample_rate}."
+            )
         self.mels = mels
         self.out_features = mels * (2 if deltas else 1)
         self.length = round(window * sample_rate)
@@ -64,19 +69,21 @@ class LogMelEncoder(Encoder):
         )
 
     def forward(self, raw: Features) -> Features:
-        """Waves `[B, N]` in -1..1 (or int16) with their mask, to frames `[B, L, D]`."""
+        """Waves `[B, N]` in -1..1 (or int16) with their mask, to frames `[B, L, D]`.
+
+        Frames are those whose centre lies in the sound, L = ceil(N / hop), one at least.
+        """
         wave = raw.values
         if wave.dtype == torch.int16:
             wave = wave.float() / 32768.0
+        if raw.mask is not None:
+            wave = wave.masked_fill(~raw.mask, 0.0)
         with torch.autocast(wave.device.type, enabled=False):
             frames = self._log_mel(wave.float())  # [B, L, M]
-        count = frames.shape[1]
         mask = None
         if raw.mask is not None:
-            lengths = raw.mask.sum(1)
-            # A frame is valid if its centre lies in the sound; one frame at least.
-            valid = 1 + (lengths - 1).clamp(min=0) // self.hop
-            mask = torch.arange(count, device=wave.device) < valid.unsqueeze(1)
+            valid = self.frames(raw.mask.sum(1))
+            mask = torch.arange(frames.shape[1], device=wave.device) < valid.unsqueeze(1)
         if self.normalize:
             frames = standardized(frames, mask)
         if self.training and (self.time_masks or self.frequency_masks):
@@ -86,8 +93,12 @@ class LogMelEncoder(Encoder):
             frames = torch.cat([frames, slope], dim=2)
         return Features(frames, mask)
 
+    def frames(self, samples: Tensor) -> Tensor:
+        """The number of frames of waves of so many samples."""
+        return ((samples + self.hop - 1) // self.hop).clamp(min=1)
+
     def _log_mel(self, wave: Tensor) -> Tensor:
-        """Waves `[B, N]` to log energies `[B, L, M]`, L = 1 + N // hop."""
+        """Waves `[B, N]` to log energies `[B, L, M]`."""
         spectrum = torch.stft(
             wave,
             self.points,
@@ -98,6 +109,8 @@ class LogMelEncoder(Encoder):
             pad_mode="constant",
             return_complex=True,
         )
+        # The transform has a frame more, centred on the end, if the hop divides the length.
+        spectrum = spectrum[:, :, : max(1, -(-wave.shape[1] // self.hop))]
         power = spectrum.real.square() + spectrum.imag.square()  # [B, K, L]
         # 1e-8 lies below the rounding noise of 16-bit sound.
         return torch.log(power.transpose(1, 2) @ self.bands + 1e-8)
@@ -116,7 +129,9 @@ class LogMelEncoder(Encoder):
                 start = torch.rand(batch, device=device) * (size - width)
                 blank = (place >= start.unsqueeze(1)) & (place < (start + width).unsqueeze(1))
                 keep &= ~(blank.unsqueeze(2) if axis == 1 else blank.unsqueeze(1))
-        return frames * keep
+        # Blank is the example's mean, which is zero if it was taken out.
+        blank = frames.new_zeros(()) if self.normalize else valid_mean(frames, mask)
+        return torch.where(keep, frames, blank)
 
 
 def mel_bands(sample_rate: int, bins: int, mels: int) -> Tensor:
@@ -135,13 +150,18 @@ def mel_bands(sample_rate: int, bins: int, mels: int) -> Tensor:
     return bands.float()
 
 
+def valid_mean(frames: Tensor, mask: Tensor | None) -> Tensor:
+    """The mean per example and band over valid frames, `[B, 1, M]`; zero where there is none."""
+    if mask is None:
+        return frames.mean(1, keepdim=True)
+    valid = mask.unsqueeze(2)
+    return (frames * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
+
+
 def standardized(frames: Tensor, mask: Tensor | None) -> Tensor:
     """Zero mean and unit variance per example and band over valid frames; zero elsewhere."""
-    if mask is None:
-        mask = frames.new_ones(frames.shape[:2], dtype=torch.bool)
-    valid = mask.unsqueeze(2)
-    count = valid.sum(1, keepdim=True).clamp(min=1)
-    mean = (frames * valid).sum(1, keepdim=True) / count
-    centred = (frames - mean) * valid
-    std = (centred.square().sum(1, keepdim=True) / count).sqrt()
+    centred = frames - valid_mean(frames, mask)
+    if mask is not None:
+        centred = centred * mask.unsqueeze(2)
+    std = valid_mean(centred.square(), mask).sqrt()
     return centred / (std + 0.1)  # 0.1: a silent band stays near zero

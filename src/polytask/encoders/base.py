@@ -47,14 +47,16 @@ class StackedEncoder(Encoder):
         self.front = front
         self.body = body
         self.pool: Pooling | None = pool
-        self.out_features = int(front.out_features if body is None else body.out_features)
-        self.project = None if width is None else nn.Linear(self.out_features, width)
+        width_before = front.out_features if body is None else body.out_features
+        assert isinstance(width_before, int)
+        self.out_features = width_before
+        self.project = None if width is None else nn.Linear(width_before, width)
         if width is not None:
             self.out_features = width
 
     def forward(self, raw: Features) -> Features:
         """Encode a batch of raw values."""
-        features = self.front(raw)
+        features: Features = self.front(raw)
         if self.body is not None:
             features = self.body(features)
         if self.pool is not None:

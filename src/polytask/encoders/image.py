@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from polytask.encoders.base import Encoder
+from polytask.errors import DataError
 from polytask.types import Features
 
 
@@ -42,5 +43,9 @@ class PixelEncoder(Encoder):
 
     def forward(self, raw: Features) -> Features:
         """Pixels `[B, C, H, W]` (uint8, or float on the same scale) to floats."""
+        if raw.values.shape[1] != self.out_features:
+            raise DataError(
+                f"Pictures should have {self.out_features} channels. Found {raw.values.shape[1]}."
+            )
         pixels = raw.values.to(dtype=self.mean.dtype, memory_format=torch.channels_last)
         return Features((pixels - self.mean) * self.scale)

@@ -1,5 +1,6 @@
 """Scores of a model on examples: per task, over the examples that have its label."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -23,35 +24,38 @@ def evaluate(
 
     Returns:
         Per task its metrics, `loss` (mean per labelled example) and `count` (labelled examples).
-        Every value but the count is None for a task without a label.
+        Every value but the count is None for a task without a label, and a metric is None where
+        it is not defined, such as R2 of a single example.
     """
     metrics = {task.name: task.metrics().to(device) for task in tasks}
     losses = {task.name: 0.0 for task in tasks}
     counts = {task.name: 0 for task in tasks}
     training = model.training
     model.eval()
-    for batch in batches:
-        batch = batch.to(device)
-        here = [
-            task
-            for task in tasks
-            if task.input in batch.inputs and bool(batch.present[task.name].any())
-        ]
-        outputs = model(batch.inputs, [task.name for task in here])
-        for task in here:
-            present = batch.present[task.name]
-            output = outputs[task.name][present].float()
-            target = batch.targets[task.name][present]
-            metrics[task.name].update(task.decode(output), target)
-            losses[task.name] += float(task.loss(output, target).sum())
-            counts[task.name] += len(target)
-    model.train(training)
+    try:
+        for batch in batches:
+            batch = batch.to(device)
+            here = [
+                task
+                for task in tasks
+                if task.input in batch.inputs and bool(batch.present[task.name].any())
+            ]
+            outputs = model(batch.inputs, [task.name for task in here])
+            for task in here:
+                present = batch.present[task.name]
+                output = outputs[task.name][present].float()
+                target = batch.targets[task.name][present]
+                metrics[task.name].update(task.decode(output), target)
+                losses[task.name] += float(task.loss(output, target).sum())
+                counts[task.name] += len(target)
+    finally:
+        model.train(training)
     scores: dict[str, dict[str, float | None]] = {}
     for task in tasks:
         count = counts[task.name]
         if count:
-            values = metrics[task.name].compute().items()
-            scores[task.name] = {name: float(value) for name, value in values}
+            values = {k: float(v) for k, v in metrics[task.name].compute().items()}
+            scores[task.name] = {k: None if math.isnan(v) else v for k, v in values.items()}
             scores[task.name]["loss"] = losses[task.name] / count
         else:
             scores[task.name] = dict.fromkeys([*metrics[task.name], "loss"])

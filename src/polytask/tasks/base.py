@@ -3,6 +3,7 @@
 Shapes: B examples, C classes, K columns or outputs, D features.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -96,7 +97,7 @@ class Task(ABC):
         """Learn label names or scales from training rows.
 
         Args:
-            values: `[N, K]` raw cells of the K target columns; None where missing.
+            values: `[N, K]` raw cells of the K target columns; None or NaN where missing.
 
         Returns:
             A copy that is ready to encode.
@@ -110,7 +111,7 @@ class Task(ABC):
         """Turn raw cells into targets.
 
         Args:
-            values: `[N, K]` raw cells; None where missing.
+            values: `[N, K]` raw cells; None or NaN where missing.
             unknown: Whether a label that `fit` never saw is an error, or counts as absent.
 
         Returns:
@@ -152,13 +153,15 @@ class Task(ABC):
 
     def restored(self, facts: Mapping[str, Any]) -> Self:
         """The task with the facts of an earlier fit."""
-        frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+        frozen: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()
+        }
         return replace(self, **frozen)
 
 
 def require_labels(task: Task, values: Cells) -> NDArray[np.bool_]:
     """Which rows have any label, `[N]`; a task without a single one is an error."""
-    labelled: NDArray[np.bool_] = (values != np.array(None)).any(axis=1)
+    labelled = np.array([not all(map(is_missing, cells)) for cells in values], dtype=np.bool_)
     if not labelled.any():
         raise DataError(
             f"Task '{task.name}' has no label in any training row (column "
@@ -166,6 +169,11 @@ def require_labels(task: Task, values: Cells) -> NDArray[np.bool_]:
             f"'tasks.{task.name}.target', or remove the task."
         )
     return labelled
+
+
+def is_missing(cell: object) -> bool:
+    """Whether a cell holds no label: None, or a NaN."""
+    return cell is None or (isinstance(cell, (float, np.floating)) and cell != cell)
 
 
 def columns(task: Task) -> list[str]:
@@ -187,16 +195,19 @@ def label_text(cell: object) -> str:
 
 
 def as_number(task: Task, cell: object, row: int) -> float:
-    """A cell as a float; text is an error that names the cell."""
+    """A cell as a float; text, and what float32 cannot hold, is an error that names the cell."""
     try:
-        return float(cell)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        number = float(cell)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.inf
+    if abs(number) > torch.finfo(torch.float32).max:
         raise LabelError(
             row,
-            f"Task '{task.name}' ({type(task).__name__.lower()}) needs numbers. Found {cell!r}. "
-            "Correct the cell, leave it blank if it is unknown, or make the task a "
-            "classification.",
-        ) from None
+            f"Task '{task.name}' ({type(task).__name__.lower()}) needs finite numbers. "
+            f"Found {cell!r}. Correct the cell, leave it blank if it is unknown, or make the task "
+            "a classification.",
+        )
+    return number
 
 
 def sort_labels(names: Sequence[str]) -> tuple[str, ...]:
@@ -222,19 +233,27 @@ def mean_of_known(per_output: Tensor, known: Tensor) -> Tensor:
     return (per_output * known).sum(1) / known.sum(1).clamp(min=1)
 
 
-def truth_names(names: tuple[str, ...]) -> tuple[str, str]:
-    """Negative and positive name in the style of the labels found, such as `no` and `yes`."""
+def truth_names(names: Sequence[str]) -> tuple[str, str] | None:
+    """Negative and positive name, if the labels found can only be read as no and yes.
+
+    A name that was not found is filled in, in the style of the other (`no` beside `yes`). Two
+    spellings of one side (`n` and `f`, or `yes` and `y`) without the other side are not readable.
+    """
     lowered = {name.lower(): name for name in names}
-    for negative, positive in (
-        ("0", "1"),
-        ("false", "true"),
-        ("no", "yes"),
-        ("n", "y"),
-        ("f", "t"),
-    ):
-        if negative in lowered or positive in lowered:
-            return lowered.get(negative, negative), lowered.get(positive, positive)
-    raise AssertionError(names)
+    negative = [lowered[name] for name in lowered if name in FALSE]
+    positive = [lowered[name] for name in lowered if name in TRUE]
+    if len(negative) + len(positive) < len(lowered):
+        return None
+    if negative and positive:
+        return negative[0], positive[0]
+    if len(lowered) != 1:
+        return None
+    (found,) = lowered
+    for pair in (("0", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t")):
+        if found in pair:
+            no, yes = pair
+            return (lowered[found], yes) if found == no else (no, lowered[found])
+    raise AssertionError(found)
 
 
 def unknown_label(task: Task, name: str, classes: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 Shapes: B examples, C classes.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from polytask.tasks.base import (
     LabelError,
     Task,
     Unknown,
+    is_missing,
     label_text,
     require_labels,
     sort_labels,
@@ -57,6 +59,12 @@ class Multiclass(Task):
         labelled = require_labels(self, values)
         seen = Counter(label_text(cell) for cell in values[labelled, 0])
         classes = self.classes or sort_labels(list(seen))
+        if len(set(classes)) < max(2, len(classes)):
+            raise DataError(
+                f"Task '{self.name}' needs at least two different classes. Found "
+                f"{', '.join(classes)}. Remove the task, or list all labels under "
+                f"'tasks.{self.name}.classes'."
+            )
         fitted = replace(self, classes=classes, counts=tuple(seen[name] for name in classes))
         fitted._factors()
         return fitted
@@ -66,7 +74,7 @@ class Multiclass(Task):
         target = torch.zeros(len(values), dtype=torch.int64)
         present = torch.zeros(len(values), dtype=torch.bool)
         for row, cell in enumerate(values[:, 0]):
-            if cell is None:
+            if is_missing(cell):
                 continue
             found = index.get(label_text(cell))
             if found is not None:
@@ -97,7 +105,13 @@ class Multiclass(Task):
                         + nearest(name, self.classes)
                     )
             factors = torch.tensor([self.class_weights.get(name, 1.0) for name in self.classes])
-        return factors * counts.sum() / (factors * counts).sum()
+        total = float((factors * counts).sum())
+        if not math.isfinite(total) or total <= 0 or bool((factors < 0).any()):
+            raise DataError(
+                f"tasks.{self.name}.class_weights should be finite, at least 0, and above 0 for a "
+                f"class that training rows have. Found {self.class_weights}."
+            )
+        return factors * (counts.sum() / total)
 
     def decode(self, output: Tensor) -> Tensor:
         return output.float().softmax(1)
@@ -161,28 +175,30 @@ class Binary(Task):
         names = sort_labels([label_text(cell) for cell in values[labelled, 0]])
         if self.classes:
             classes = self.classes
-        elif all(name.lower() in TRUE | FALSE for name in names):
-            classes = truth_names(names)
         else:
-            classes = names
-        if len(classes) != 2:
+            one_sided = {n.lower() for n in names} <= TRUE or {n.lower() for n in names} <= FALSE
+            classes = truth_names(names) or (() if one_sided else names)
+        if len(classes) != 2 or classes[0] == classes[1]:
             raise DataError(
-                f"Task '{self.name}' is binary and needs two labels. Found {len(classes)} in the "
-                f"training rows: {', '.join(classes[:10])}. Use 'kind: multiclass' for more than "
-                f"two, or name both under 'tasks.{self.name}.classes'."
+                f"Task '{self.name}' is binary and needs two different labels. Found "
+                f"{', '.join(names[:10])} in the training rows. Use 'kind: multiclass' for more "
+                f"than two, or name the negative and the positive one under "
+                f"'tasks.{self.name}.classes'."
             )
         return replace(self, classes=classes)
 
     def encode(self, values: Cells, *, unknown: Unknown = "error") -> tuple[Tensor, Tensor]:
+        negative, positive = (name.lower() for name in self.classes)
+        truths = negative in FALSE and positive in TRUE
         target = torch.zeros(len(values))
         present = torch.zeros(len(values), dtype=torch.bool)
         for row, cell in enumerate(values[:, 0]):
-            if cell is None:
+            if is_missing(cell):
                 continue
             name = label_text(cell)
             if name in self.classes:
                 target[row], present[row] = float(self.classes.index(name)), True
-            elif name.lower() in TRUE | FALSE and self.classes[1].lower() in TRUE:
+            elif truths and name.lower() in TRUE | FALSE:
                 target[row], present[row] = float(name.lower() in TRUE), True
             elif unknown == "error":
                 raise LabelError(row, unknown_label(self, name, self.classes))

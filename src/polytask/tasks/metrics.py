@@ -15,7 +15,7 @@ from torchmetrics.classification import (
     MultilabelPrecision,
     MultilabelRecall,
 )
-from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
+from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError
 
 from polytask.tasks.base import LOCAL
 
@@ -37,21 +37,62 @@ class PerOutput(Metric):
 
     def update(self, predicted: Tensor, target: Tensor) -> None:
         """Add a batch: both `[B, K]`, NaN in `target` where a value is missing."""
-        for column, metric in enumerate(self.outputs):
+        for column, metric in enumerate(self._metrics()):
             known = ~torch.isnan(target[:, column])
             if known.any():
                 metric.update(predicted[known, column], target[known, column])
 
     def compute(self) -> Tensor:
-        """The mean over outputs that have met at least one target."""
-        values = [m.compute() for m in self.outputs if m.update_called]
-        return torch.stack(values).mean()
+        """The mean over outputs that can be measured; NaN if none can."""
+        values = torch.stack([m.compute() for m in self._metrics() if m.update_called])
+        return values.nanmean()
 
     def reset(self) -> None:
         """Forget all batches."""
         super().reset()
-        for metric in self.outputs:
+        for metric in self._metrics():
             metric.reset()
+
+    def _metrics(self) -> list[Metric]:
+        return [metric for metric in self.outputs if isinstance(metric, Metric)]
+
+
+class Explained(Metric):
+    """R2: the share of the target's variance that predictions explain, for one output.
+
+    Sums of squares are taken around a running mean (Chan et al. 1983): with targets such as years
+    or prices, plain float32 sums of squares would lose the variance in the rounding.
+    """
+
+    full_state_update = False
+    count: Tensor
+    mean: Tensor
+    spread: Tensor
+    residual: Tensor
+
+    def __init__(self) -> None:
+        super().__init__(**LOCAL)
+        for name in ("count", "mean", "spread", "residual"):
+            self.add_state(name, torch.zeros(()))
+
+    def update(self, predicted: Tensor, target: Tensor) -> None:
+        """Add a batch, both `[B]`."""
+        count = self.count + len(target)
+        mean = target.mean()
+        step = mean - self.mean
+        self.spread = self.spread + (target - mean).square().sum()
+        self.spread = self.spread + step.square() * self.count * len(target) / count
+        self.mean = self.mean + step * len(target) / count
+        self.residual = self.residual + (target - predicted).square().sum()
+        self.count = count
+
+    def compute(self) -> Tensor:
+        """NaN with fewer than two targets; a constant target gives 1 if met exactly, else 0."""
+        if self.count < 2:
+            return torch.full_like(self.count, float("nan"))
+        if self.spread == 0:
+            return (self.residual == 0).float()
+        return 1.0 - self.residual / self.spread
 
 
 def regression_metrics(outputs: int) -> MetricCollection:
@@ -60,7 +101,7 @@ def regression_metrics(outputs: int) -> MetricCollection:
         {
             "mae": PerOutput([MeanAbsoluteError(**LOCAL) for _ in range(outputs)]),
             "rmse": PerOutput([MeanSquaredError(squared=False, **LOCAL) for _ in range(outputs)]),
-            "r2": PerOutput([R2Score(**LOCAL) for _ in range(outputs)]),
+            "r2": PerOutput([Explained() for _ in range(outputs)]),
         },
         compute_groups=False,
     )

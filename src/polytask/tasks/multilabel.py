@@ -6,6 +6,7 @@ Shapes: B examples, C labels, K target columns.
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,6 +19,7 @@ from polytask.tasks.base import (
     LabelError,
     Task,
     Unknown,
+    is_missing,
     label_text,
     masked,
     mean_of_known,
@@ -54,32 +56,38 @@ class Multilabel(Task):
 
     def fit(self, values: Cells) -> Self:
         labelled = require_labels(self, values)
-        if self.classes:
-            return self
-        if values.shape[1] > 1:
-            named = next(iter(self.target.values()))
-            return replace(self, classes=(named,) if isinstance(named, str) else tuple(named))
-        names = [n for cell in values[labelled, 0] for n in self._names(cell)]
-        if not names:
+        number = values.shape[1]
+        classes = self.classes
+        if not classes and number > 1:
+            classes = tuple(next(iter(self.target.values())))
+        elif not classes:
+            classes = sort_labels([n for cell in values[labelled, 0] for n in self._names(cell)])
+        if number > 1 and len(classes) != number:
             raise DataError(
-                f"Task '{self.name}' is multilabel and no training row names a label; cells hold "
-                f"names separated by '{self.separator}'."
+                f"tasks.{self.name}.classes should name one label per target column ({number}). "
+                f"Found {len(classes)}."
             )
-        return replace(self, classes=sort_labels(names))
+        if len(set(classes)) < max(2, len(classes)):
+            raise DataError(
+                f"Task '{self.name}' is multilabel and needs at least two different labels. Found "
+                f"{', '.join(classes) or 'none'}. Cells hold names separated by "
+                f"'{self.separator}'; for a single label use 'kind: binary'."
+            )
+        return replace(self, classes=classes)
 
     def _names(self, cell: object) -> list[str]:
-        if isinstance(cell, (list, tuple)):
+        if isinstance(cell, (list, tuple, np.ndarray)):
             return [label_text(part) for part in cell]
         return [part.strip() for part in label_text(cell).split(self.separator) if part.strip()]
 
     def encode(self, values: Cells, *, unknown: Unknown = "error") -> tuple[Tensor, Tensor]:
         if values.shape[1] > 1:
-            return self._encode_columns(values)
+            return self._encode_columns(values, unknown)
         index = {name: i for i, name in enumerate(self.classes)}
         target = torch.zeros(len(values), len(self.classes))
         present = torch.zeros(len(values), dtype=torch.bool)
         for row, cell in enumerate(values[:, 0]):
-            if cell is None:
+            if is_missing(cell):
                 continue
             names = self._names(cell)
             strange = [name for name in names if name not in index]
@@ -91,13 +99,15 @@ class Multilabel(Task):
                     target[row, index[name]] = 1.0
         return target, present
 
-    def _encode_columns(self, values: Cells) -> tuple[Tensor, Tensor]:
+    def _encode_columns(self, values: Cells, unknown: Unknown) -> tuple[Tensor, Tensor]:
         target = torch.full((len(values), values.shape[1]), float("nan"))
         for row, cells in enumerate(values):
             for column, cell in enumerate(cells):
-                if cell is None:
+                if is_missing(cell):
                     continue
                 name = label_text(cell).lower()
+                if name not in TRUE | FALSE and unknown == "skip":
+                    continue
                 if name not in TRUE | FALSE:
                     raise LabelError(
                         row,

@@ -17,6 +17,7 @@ from polytask.tasks.base import (
     Unknown,
     as_number,
     columns,
+    is_missing,
     masked,
     mean_of_known,
     require_labels,
@@ -64,14 +65,16 @@ class Regression(Task):
         std = spread.sqrt()
         if not self.standardize:
             mean, std = torch.zeros_like(mean), torch.ones_like(std)
-        std = torch.where(std > 0, std, 1.0)  # a constant target is learned by its mean
+        # What differs by less than float32 resolves is constant: it is learned by its mean.
+        constant = std <= torch.finfo(torch.float32).eps * value.abs().amax(0)
+        std = torch.where(constant, 1.0, std)
         return replace(self, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
 
     def encode(self, values: Cells, *, unknown: Unknown = "error") -> tuple[Tensor, Tensor]:
         target = torch.full(values.shape, float("nan"))
         for row, cells in enumerate(values):
             for column, cell in enumerate(cells):
-                if cell is not None:
+                if not is_missing(cell):
                     target[row, column] = as_number(self, cell, row)
         return target, ~torch.isnan(target).all(1)
 
