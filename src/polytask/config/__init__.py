@@ -13,11 +13,13 @@ from polytask.config.build import (
     build_splits,
     build_tasks,
 )
+from polytask.config.idle import ConfigWarning
 from polytask.config.load import dump_config, load_config
 from polytask.config.schema import Config, json_schema
 
 __all__ = [
     "Config",
+    "ConfigWarning",
     "build_augment",
     "build_balancer",
     "build_inputs",

@@ -77,16 +77,17 @@ def _tasks(raw: Plain) -> Iterator[Mistake]:
 
 
 def _unused(raw: Plain) -> Iterator[Mistake]:
-    inputs, tasks = section(raw, "inputs"), section(raw, "tasks")
+    """Sources and inputs that nothing reads; nothing is said while a name points nowhere."""
+    sources, inputs, tasks = (section(raw, key) for key in ("sources", "inputs", "tasks"))
     read = {s for i in inputs.values() if isinstance(i, dict) for s in section(i, "columns")}
-    for source in section(raw, "sources"):
-        if inputs and source not in read:
+    for source in sources:
+        if read and read <= set(sources) and source not in read:
             yield Mistake(
                 ("sources", source), "no input reads this source. Remove it, or name it in one."
             )
-    wanted = {task.get("input") for task in tasks.values() if isinstance(task, dict)}
+    wanted = {str(task.get("input")) for task in tasks.values() if isinstance(task, dict)}
     for name in inputs:
-        if tasks and name not in wanted:
+        if wanted and wanted <= set(inputs) and name not in wanted:
             yield Mistake(("inputs", name), "no task reads this input. Remove it, or add a task.")
 
 

@@ -30,10 +30,11 @@ def settings(made: type, *, supplied: Sequence[str] = ()) -> dict[str, FieldOf]:
     Returns:
         Per argument its type as a file states it, and a field with default and description.
     """
-    hints = get_type_hints(made.__init__)
+    constructor = next(vars(c)["__init__"] for c in made.__mro__ if "__init__" in vars(c))
+    hints = get_type_hints(constructor)
     described = descriptions(made)
     fields: dict[str, FieldOf] = {}
-    for name, argument in inspect.signature(made.__init__).parameters.items():
+    for name, argument in inspect.signature(constructor).parameters.items():
         if argument.kind is not inspect.Parameter.KEYWORD_ONLY or name in supplied:
             continue
         extra: dict[str, Any] = {"description": described.get(name)}
@@ -75,13 +76,14 @@ def in_file(annotation: Any) -> Any:
     if origin in (Union, types.UnionType):
         return Union[tuple(in_file(i) for i in inner)]  # noqa: UP007 (its members are computed)
     if origin is tuple:
-        return tuple[tuple(i if i is Ellipsis else in_file(i) for i in inner)]  # type: ignore[misc]
+        members = tuple(i if i is Ellipsis else in_file(i) for i in inner)
+        return types.GenericAlias(tuple, members)
     if origin is list:
-        return list[in_file(inner[0])]  # type: ignore[misc]
+        return types.GenericAlias(list, (in_file(inner[0]),))
     if issubclass(origin, Mapping):
-        return dict[inner[0], in_file(inner[1])]  # type: ignore[valid-type,misc]
+        return types.GenericAlias(dict, (inner[0], in_file(inner[1])))
     if issubclass(origin, Sequence):
-        return tuple[in_file(inner[0]), ...]
+        return types.GenericAlias(tuple, (in_file(inner[0]), ...))
     raise TypeError(f"Arguments of type {annotation} have no form in a file yet.")
 
 

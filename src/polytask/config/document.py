@@ -61,7 +61,7 @@ def write(value: Any) -> str:
     """Plain values as YAML."""
     from ruamel.yaml import YAML
 
-    yaml = YAML(typ="safe", pure=True)
+    yaml: Any = YAML(typ="safe", pure=True)
     yaml.default_flow_style = None  # a list of numbers stays on one line
     yaml.sort_base_mapping_type_on_output = False
     yaml.width = 100

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from polytask.config.build import unbuildable
 from polytask.config.checks import mismatches
 from polytask.config.document import Document, parse, write
+from polytask.config.idle import ConfigWarning, without_effect
 from polytask.config.mistakes import Mistake, Steps, from_pydantic, report, shown
 from polytask.config.references import expand
 from polytask.config.schema import MODELS, Config
@@ -39,7 +41,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         _override(document, override)
     document.value.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-"))
-    return _validated(document, path.parent)
+    config = _validated(document, path.parent)
+    for sentence in without_effect(config):
+        warnings.warn(f"{path}: {sentence}", ConfigWarning, stacklevel=2)
+    return config
 
 
 def dump_config(config: Config, path: Path) -> None:

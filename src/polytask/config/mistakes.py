@@ -1,6 +1,7 @@
 """What is wrong with a file, said so that a person can mend it."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,12 +105,8 @@ def _walk(error: ErrorDetails, raw: Any) -> tuple[Steps, Steps | None]:
         last = number == len(error["loc"]) - 1
         if isinstance(step, str) and (step.startswith(TAG) or step == "[key]"):
             continue
-        if (
-            (isinstance(here, dict)
-            and step in here)
-            or (isinstance(here, list)
-            and isinstance(step, int)
-            and step < len(here))
+        if (isinstance(here, dict) and step in here) or (
+            isinstance(here, list) and isinstance(step, int) and step < len(here)
         ):
             here = here[step]  # type: ignore[index]
         elif not (last and error["type"] == "missing"):
@@ -129,6 +126,8 @@ def _mistake(
     if kind == "extra_forbidden":
         valid = _model_at(error["loc"], root, models).model_fields
         return Mistake(path, f"unknown key. {nearest(str(path[-1]), valid)}")
+    if kind == "missing" and isinstance(path[-1], int):
+        return Mistake(path[:-1], f"expected a longer list, found {found}.")
     if kind == "missing":
         return Mistake(path[:-1], f"'{path[-1]}' is needed and missing.")
     if kind == "string_pattern_mismatch":
@@ -184,19 +183,16 @@ def _model_at(
 
 def _expected(error: ErrorDetails) -> str:
     if error["type"] == "literal_error":
-        return (
-            ", ".join(_literals(error)[:-1] + [""])[:-2] + " or " + _literals(error)[-1]
-            if len(_literals(error)) > 1
-            else _literals(error)[0]
-        )
-    if error["type"] in ("too_short", "too_long") and "ctx" in error:
-        wanted = error["ctx"].get("min_length", error["ctx"].get("max_length"))
-        return f"a list of {wanted}"
+        *others, last = _literals(error)
+        return f"{', '.join(others)} or {last}" if others else last
+    if error["type"] in ("too_short", "too_long"):
+        context = error["ctx"]
+        return f"a list of {context.get('min_length', context.get('max_length'))}"
     return _EXPECTED.get(error["type"], error["msg"][0].lower() + error["msg"][1:])
 
 
 def _literals(error: ErrorDetails) -> list[str]:
-    return str(error["ctx"]["expected"]).replace(" or ", ", ").split(", ")
+    return re.findall(r"'[^']*'", str(error["ctx"]["expected"]))
 
 
 def shown(value: object) -> str:

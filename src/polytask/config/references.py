@@ -75,10 +75,10 @@ def _expand_target(name: str, given: Plain, raw: Plain, sources: list[str]) -> I
     target = given["target"]
     if isinstance(target, dict) or target is None or not sources:
         return
-    read = section(raw, "inputs").get(given.get("input"))
+    read = section(raw, "inputs").get(str(given.get("input")))
     read_columns = section(read, "columns") if isinstance(read, dict) else {}
     homes = [s for s in read_columns if s in sources] or sources
-    pairs = []
+    pairs: list[tuple[str, Any]] = []
     for item in target if isinstance(target, list) else [target]:
         source, dot, column = str(as_text(item)).partition(".")
         if dot and source in sources:

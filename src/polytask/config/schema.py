@@ -35,15 +35,12 @@ TRANSFORMS = {
     if kinds
 }
 BODIES = {
-    kind: choice(
-        f"{kind} body", {name: catalogue.BACKBONES[name] for name in catalogue.BODIES[shape]}
-    )
+    kind: OneOf(f"{kind} body", {b: BACKBONES.models[b] for b in catalogue.BODIES[shape]})
     for kind, shape in catalogue.SHAPES.items()
 }
-
-
 # How a file may abbreviate {source: column}; `references.expand` writes it out.
 _COLUMNS = {
+    "$comment": "column, list of columns, or `{source: column}`",
     "anyOf": [
         {"type": "string"},
         {"type": "array", "items": {"type": "string"}},
@@ -53,7 +50,7 @@ _COLUMNS = {
                 "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
             },
         },
-    ]
+    ],
 }
 
 
@@ -117,7 +114,7 @@ def _input_parts(kind: str) -> dict[str, FieldOf]:
     encoder, body = ENCODERS[kind], BODIES[kind]
     parts: dict[str, FieldOf] = {}
     if kind in TRANSFORMS:
-        several = tuple[Annotated[Spec, TRANSFORMS[kind]], ...]  # type: ignore[misc]
+        several = tuple[Annotated[Spec, TRANSFORMS[kind]], ...]
         parts["augment"] = _part(several, (), "Random changes of training batches, in order.")
     return parts | {
         "encoder": _part(
@@ -236,6 +233,8 @@ def json_schema() -> dict[str, Any]:
     """The JSON schema of the file, for editors."""
     schema = Config.model_json_schema()
     schema["required"].remove("name")
+    for key in ("sources", "inputs", "tasks"):
+        schema["properties"][key]["additionalProperties"] = False
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

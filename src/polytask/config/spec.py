@@ -96,7 +96,7 @@ class OneOf:
         """What marks a kind of this part in the places that pydantic reports."""
         return f"kind={self.part}.{kind}"
 
-    def usual(self) -> Spec:
+    def usual(self) -> Any:
         """The default kind with default settings."""
         assert self.default is not None
         return self.models[self.default]()
