@@ -16,28 +16,49 @@ from polytask.balancing.base import (
     SolverError,
 )
 from polytask.balancing.catalogue import BALANCERS
+from polytask.balancing.famo import FAMO
 from polytask.balancing.fixed import ConstantWeights, EqualWeighting, RandomWeights
-from polytask.balancing.loss_history import DynamicWeightAverage
+from polytask.balancing.loss_history import DynamicTaskPriority, DynamicWeightAverage
 from polytask.balancing.min_norm import MGDA
+from polytask.balancing.preference import (
+    COSMOS,
+    BoundaryIntersection,
+    SmoothTchebycheff,
+    Tchebycheff,
+)
 from polytask.balancing.projection import PCGrad
-from polytask.balancing.scalarization import GeometricMean, UncertaintyWeighting
+from polytask.balancing.scalarization import GeometricMean, ScaleInvariant
+from polytask.balancing.uncertainty import (
+    ImpartialLosses,
+    SoftUncertaintyWeighting,
+    UncertaintyWeighting,
+)
 
 __all__ = [
     "BALANCERS",
+    "COSMOS",
+    "FAMO",
     "MGDA",
     "Balancer",
+    "BoundaryIntersection",
     "ConstantWeights",
+    "DynamicTaskPriority",
     "DynamicWeightAverage",
     "EndsEpoch",
     "EqualWeighting",
     "GeometricMean",
     "GradientBalancer",
     "GramianBalancer",
+    "ImpartialLosses",
     "LossBalancer",
     "PCGrad",
     "RandomWeights",
     "RecomputesLosses",
+    "ScaleInvariant",
+    "SmoothTchebycheff",
+    "SoftUncertaintyWeighting",
     "SolverError",
+    "Tchebycheff",
     "UncertaintyWeighting",
     "backward",
 ]

@@ -165,7 +165,7 @@ def _by_gramian(balancer: GramianBalancer, values: Tensor, passes: Passes) -> Te
         weights = weights.to(values)
         passes.weighted(weights, balancer.weight_heads)
         return weights
-    factor = passes.amplification()
+    factor = balancer.amplification = passes.amplification()
     heads = not balancer.weight_heads
     cotangents = None if passes.features is None else passes.cotangents(heads)
     reached = _reached(passes)
@@ -198,7 +198,7 @@ def _by_gramian(balancer: GramianBalancer, values: Tensor, passes: Passes) -> Te
 def _by_gradients(balancer: GradientBalancer, values: Tensor, passes: Passes) -> None:
     """The update from the gradients themselves."""
     _need_shared(balancer, passes)
-    factor = passes.amplification()
+    factor = balancer.amplification = passes.amplification()
     cotangents = None if passes.features is None else passes.cotangents(heads=True)
     reached = _reached(passes)
     rows = passes.jacobian(cotangents, factor, heads=True)

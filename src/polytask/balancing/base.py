@@ -57,9 +57,12 @@ class Balancer(nn.Module, ABC):
         zero_updates: How often the combined gradient was exactly zero.
         convention: What the paper's weights are when all tasks are alike: 1 (`sum`), 1/A (`mean`),
             or something that depends on losses or gradients (`free`; rescaled to the sum A).
+        neutral: A constant that `scale='unit'` multiplies weights by, besides the convention.
+        amplification: The factor that a gradient scaler puts on gradients in this step.
     """
 
     convention: ClassVar[Convention] = "sum"
+    neutral: float = 1.0
 
     def __init__(
         self,
@@ -82,6 +85,7 @@ class Balancer(nn.Module, ABC):
         self.steps = 0
         self.failures = 0
         self.zero_updates = 0
+        self.amplification = 1.0
         self.tasks: Tensor
         self.register_buffer("tasks", torch.arange(num_tasks), persistent=False)
 
@@ -98,12 +102,18 @@ class Balancer(nn.Module, ABC):
 
     def scaled(self, weights: Tensor) -> Tensor:
         """Weights `[A]` of the paper in the scale that was asked for."""
-        if self.scale == "paper" or self.convention == "sum":
+        if self.scale == "paper":
             return weights
+        if self.convention == "sum":
+            return weights * self.neutral
         if self.convention == "mean":
-            return weights * len(weights)
+            return weights * (len(weights) * self.neutral)
         total = weights.sum()
         return torch.where(total > 0, weights * (len(weights) / total), weights)
+
+    def learn(self, objective: Tensor) -> None:
+        """Give the balancer's own parameters their gradient of a scalar, for the optimizer."""
+        (objective * self.amplification).backward(inputs=list(self.parameters()))
 
     def generator(self) -> torch.Generator:
         """Fresh randomness: the same for the same seed and number of draws, on every rank."""

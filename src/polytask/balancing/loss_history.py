@@ -64,3 +64,53 @@ class DynamicWeightAverage(LossBalancer):
         known = known if active is None else known & active.to(known.device)
         self.history[1] = torch.where(known, self.history[0], self.history[1])
         self.history[0] = torch.where(known, values, self.history[0])
+
+
+class DynamicTaskPriority(LossBalancer):
+    """Dynamic task prioritization (DTP): the harder a task still is, the more it weighs.
+
+    `w_t = -(1 - k_t)^gamma log k_t` with `k_t` in (0, 1] a running mean of how well the task does,
+    not differentiated. Guo et al., *Dynamic Task Prioritization for Multitask Learning* (ECCV
+    2018): a focal loss over tasks. The opposite of methods that favour easy tasks; doubtful with
+    noisy labels.
+
+    Needs: losses of cross-entropy's kind. State: k per task. Cost: one backward. The paper measures
+    k by each task's metric; here it is `exp(-L_t)`, for a cross-entropy the geometric mean
+    probability of the right class, so no metric has to be computed while training. The paper gives
+    no default values.
+
+    Args:
+        num_tasks: T.
+        gamma: How sharply easy tasks are discounted.
+        discount: The share of the newest step in the running mean.
+        scale: `unit` rescales the weights to mean 1.
+        weight_heads: Whether heads are weighted too, as in the paper.
+    """
+
+    convention = "free"
+
+    def __init__(
+        self,
+        num_tasks: int,
+        *,
+        gamma: float = 1.0,
+        discount: float = 0.1,
+        scale: Scale = "unit",
+        weight_heads: bool = False,
+    ) -> None:
+        super().__init__(num_tasks, scale=scale, weight_heads=weight_heads)
+        if not 0 < discount <= 1:
+            raise ValueError(f"`discount` should be in (0, 1]. Found {discount}.")
+        self.gamma, self.discount = gamma, discount
+        self.skill: Tensor
+        self.register_buffer("skill", torch.full((num_tasks,), math.nan, dtype=torch.float64))
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """The losses `[A]` under weights that fall as tasks get better."""
+        self.check(losses)
+        now = (-losses.detach()).exp().to(self.skill).clamp(1e-12, 1.0)
+        before = self.skill[self.tasks]
+        mixed = torch.where(before.isnan(), now, before + self.discount * (now - before))
+        self.skill[self.tasks] = mixed
+        weights = -((1 - mixed) ** self.gamma) * mixed.log()
+        return (weights.to(losses) * losses).sum()

@@ -1,10 +1,9 @@
-"""Losses combined by a formula, some with learned scales.
+"""Losses combined by a formula without state.
 
 T tasks, A active tasks.
 """
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from polytask.balancing.base import LossBalancer, Scale
 
@@ -19,63 +18,6 @@ def positive(losses: Tensor, smallest: float = 1e-12) -> Tensor:
             f"This balancer takes logarithms and needs losses >= 0. Found {losses.tolist()}."
         )
     return losses.clamp_min(smallest)
-
-
-class UncertaintyWeighting(LossBalancer):
-    """Uncertainty weighting (UW): each task's noise is learned, and divides its loss.
-
-    `sum_t (exp(-s_t) L_t + s_t) / 2` for regression and `sum_t exp(-s_t) L_t + s_t / 2` for
-    classification, with learned `s_t = log variance`. Kendall, Gal, Cipolla, *Multi-Task Learning
-    Using Uncertainty to Weigh Losses* (CVPR 2018). At rest the weight is `1 / (2 L_t)` in both
-    forms, so it mainly brings losses to one size. A cheap second try after equal
-    weights when losses have different units.
-
-    Needs: its parameters in the optimizer, without weight decay. State: T parameters. Cost: one
-    backward. The paper's objective is unbounded below as a loss reaches zero; here `|s| <= bound`.
-    Authors released no code; a widely copied version starts at -0.5 and another at 0, as here.
-
-    Args:
-        num_tasks: T.
-        classification: The numbers of tasks that take the classification form; others take the
-            regression form, as published code does for all tasks.
-        init: Where s starts.
-        bound: The largest `|s|`.
-        scale: `unit` rescales the weights to mean 1; `s` learns by the paper's formula either way.
-        weight_heads: Whether heads are weighted too, as in the paper.
-    """
-
-    convention = "free"
-
-    def __init__(
-        self,
-        num_tasks: int,
-        *,
-        classification: tuple[int, ...] = (),
-        init: float = 0.0,
-        bound: float = 10.0,
-        scale: Scale = "unit",
-        weight_heads: bool = False,
-    ) -> None:
-        super().__init__(num_tasks, scale=scale, weight_heads=weight_heads)
-        if not all(0 <= t < num_tasks for t in classification):
-            raise ValueError(
-                f"`classification` should hold task numbers below {num_tasks}. "
-                f"Found {classification}."
-            )
-        self.bound = bound
-        self.log_variance = nn.Parameter(torch.full((num_tasks,), float(init)))
-        self.factor: Tensor
-        factor = torch.full((num_tasks,), 0.5)
-        factor[list(classification)] = 1.0
-        self.register_buffer("factor", factor, persistent=False)
-
-    def forward(self, losses: Tensor) -> Tensor:
-        """The losses `[A]`, each divided by its learned variance, plus the price of variance."""
-        self.check(losses)
-        with torch.no_grad():
-            self.log_variance.clamp_(-self.bound, self.bound)
-        s = self.log_variance[self.tasks]
-        return (self.factor[self.tasks] * torch.exp(-s) * losses + s / 2).sum()
 
 
 class GeometricMean(LossBalancer):
@@ -106,3 +48,31 @@ class GeometricMean(LossBalancer):
         """The geometric mean of the losses `[A]`."""
         self.check(losses)
         return positive(losses).log().mean().exp()
+
+
+class ScaleInvariant(LossBalancer):
+    """Scale-invariant loss (SI): the sum of the logarithms.
+
+    `sum_t log L_t`, so the weight is `1 / L_t`. The baseline of that name in Navon et al.,
+    *Multi-Task Learning as a Bargaining Game* (ICML 2022). Indifferent to the unit of each loss, as
+    the geometric mean, whose gradient has the same direction.
+
+    Needs: losses >= 0. State: none. Cost: one backward. A loss of zero has weight zero.
+
+    Args:
+        num_tasks: T.
+        scale: `unit` rescales the weights to mean 1.
+        weight_heads: Whether heads are weighted too, as in the paper.
+    """
+
+    convention = "free"
+
+    def __init__(
+        self, num_tasks: int, *, scale: Scale = "unit", weight_heads: bool = False
+    ) -> None:
+        super().__init__(num_tasks, scale=scale, weight_heads=weight_heads)
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """The sum of the logarithms of the losses `[A]`."""
+        self.check(losses)
+        return positive(losses).log().sum()

@@ -72,7 +72,8 @@ def _quadratic_on_simplex(matrix: Tensor, price: Tensor, limit: int = 100) -> Te
 
 
 def cholesky(matrix: Tensor) -> Tensor:
-    """The factor of a positive semidefinite matrix, of full rank after a nudge at rounding level."""
+    """The factor of a positive semidefinite matrix, nudged at rounding level if need be."""
+    factor: Tensor
     factor, info = torch.linalg.cholesky_ex(matrix)
     nudge = 1e-15 * float(matrix.diagonal().mean())
     while int(info):
