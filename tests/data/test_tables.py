@@ -71,7 +71,7 @@ def test_several_files_are_one_table(tmp_path: Path) -> None:
     assert table.cells(["x", "y"]).tolist() == [[1, "a"], [2, "b"], [3, "c"]]
     assert table.describe(2) == "b.csv row 3"
     write(tmp_path, "c.csv", "x,z\n1,2\n")
-    with pytest.raises(DataError, match="same columns.*y, z"):
+    with pytest.raises(DataError, match=r"same columns.*y, z"):
         TableFile(path=[one, tmp_path / "c.csv"]).load()
 
 
@@ -98,9 +98,7 @@ def test_the_fingerprint_follows_table_and_linked_files(tmp_path: Path) -> None:
         ("t.xlsx", b"", "no known format"),
     ],
 )
-def test_unreadable_tables_say_why(
-    tmp_path: Path, name: str, content: bytes, message: str
-) -> None:
+def test_unreadable_tables_say_why(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         TableFile(path=tmp_path / name).load()
@@ -113,7 +111,7 @@ def test_missing_file_and_columns_name_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Did you mean 'photo'"):
         TableFile(path=path, media={"foto": "image"}).load()
     table = TableFile(path=path).load()
-    with pytest.raises(DataError, match="Task 'a' reads column 'agee'.*Did you mean 'age'"):
+    with pytest.raises(DataError, match=r"Task 'a' reads column 'agee'.*Did you mean 'age'"):
         table.check_column("agee", "Task 'a'")
     with pytest.raises(DataError, match=r"needs a column of pictures.*`media`"):
         table.check_column("photo", "Input 'p'", kind="image")

@@ -189,7 +189,7 @@ def prepare(
                 dataset = datasets[source_name]
                 dataset.stores[name] = some.vectors(dataset.table)
     for task in tasks:
-        _encode(task, datasets, inputs, unknown_labels)
+        _encode(task, datasets, inputs, chosen, unknown=unknown_labels)
     return Prepared(datasets, chosen, tuple(tasks), dict(inputs))
 
 
@@ -361,13 +361,25 @@ def _describer(task: Task, datasets: Mapping[str, Dataset], parts: Parts) -> Any
 
 
 def _encode(
-    task: Task, datasets: Mapping[str, Dataset], inputs: Mapping[str, Input], unknown: Policy
+    task: Task,
+    datasets: Mapping[str, Dataset],
+    inputs: Mapping[str, Input],
+    parts: Parts,
+    *,
+    unknown: Policy,
 ) -> None:
-    """Fills targets and presence, with placeholders for sources that have no labels."""
+    """Fills targets and presence, with placeholders for sources that have no labels.
+
+    Labels of rows that are in no part are not looked at.
+    """
     example: Tensor | None = None
     for source in task.target:
         dataset = datasets[source]
         cells = dataset.table.cells(columns_of(task, source))
+        used = np.zeros(len(cells), dtype=bool)
+        for per_source in parts.values():
+            used[as_rows(per_source.get(source, ()))] = True
+        cells[~used] = None
         target, present, missed = encode_cells(
             task, cells, unknown=unknown, describe=dataset.table.describe
         )

@@ -318,7 +318,9 @@ class TableInput(Input):
             if spec["kind"] == "number":
                 blocks.append(_numbers(column, spec, table))
             else:
-                texts = np.array(["" if c is None else label_text(c) for c in column.tolist()], dtype=str)
+                texts = np.array(
+                    ["" if c is None else label_text(c) for c in column.tolist()], dtype=str
+                )
                 known = np.array([c is not None for c in column.tolist()], dtype=bool)
                 match = texts[:, None] == np.array(spec["values"], dtype=str)[None, :]
                 blocks.append((match & known[:, None]).astype(np.float32))

@@ -4,6 +4,7 @@ A batch is a pure function of the seed and the step's number, so that resuming n
 Letters: B examples of a step, N rows of a source, q the examples of a source per step.
 """
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -139,6 +140,7 @@ class BatchStream:
         self.seed = seed
         self.rank, self.world_size = rank, world_size
         self._order: dict[tuple[str, int], Rows] = {}
+        self._lock = threading.Lock()
         if epoch_examples is None:
             self.steps_per_epoch = max(
                 ceil(len(self.rows[name]) / quota) for name, quota in self.quota.items()
@@ -184,16 +186,15 @@ class BatchStream:
         return np.concatenate(pieces)
 
     def _permutation(self, name: str, pass_number: int) -> Rows:
+        """The order of a pass; the two latest of a source are kept."""
         key = (name, pass_number)
-        found = self._order.get(key)
-        if found is None:
-            rng = np.random.default_rng(_seed_of(self.seed, name, pass_number))
-            found = rng.permutation(self.rows[name])
-            recent = [k for k in self._order if k[0] == name]
-            for old in recent[:-1]:
-                self._order.pop(old, None)
-            self._order[key] = found
-        return found
+        with self._lock:
+            if key not in self._order:
+                rng = np.random.default_rng(_seed_of(self.seed, name, pass_number))
+                for old in [k for k in self._order if k[0] == name][:-1]:
+                    del self._order[old]
+                self._order[key] = rng.permutation(self.rows[name])
+            return self._order[key]
 
     def describe_epoch(self) -> str:
         """What an epoch is, in one line."""

@@ -1,0 +1,213 @@
+"""Mixing: exact quotas, batches that depend on nothing but seed and step, collation."""
+
+import threading
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polytask.data.collate import SOURCE_SHIFT, collate
+from polytask.data.dataset import Dataset
+from polytask.data.mixing import (
+    BatchStream,
+    Counts,
+    Mixing,
+    Prefetcher,
+    Proportional,
+    Temperature,
+    Uniform,
+    evaluation_batches,
+)
+from polytask.data.sources import Table
+from polytask.data.stores import PictureStore, SoundStore, VectorStore, pack_waves
+from polytask.data.transforms import Gain, HorizontalFlip, RandomCrop
+from polytask.errors import ConfigError, DataError
+from polytask.types import Batch
+
+
+def dataset(name: str, number: int, rows: int, kind: str = "vector") -> Dataset:
+    rng = np.random.default_rng(number)
+    frame = pd.DataFrame({"x": range(rows)})
+    some = Dataset(name, number, Table(name, frame, {}, name, lambda r: f"{name} {r}"))
+    if kind == "picture":
+        pixels = rng.integers(0, 256, (rows, 3, 8, 8), dtype=np.uint8)
+        some.stores["in"] = PictureStore(pixels)
+    elif kind == "sound":
+        waves = [rng.integers(-9, 9, n, dtype=np.int16) for n in rng.integers(5, 40, rows)]
+        some.stores["in"] = pack_waves(waves)
+    else:
+        some.stores["in"] = VectorStore(np.arange(rows, dtype=np.float32)[:, None])
+    some.targets["task"] = torch.arange(rows)
+    some.present["task"] = torch.arange(rows) % 3 != number
+    return some
+
+
+def stream(sizes: dict[str, int], mixing: Mixing, batch: int = 16, **more: object) -> BatchStream:
+    sets = {name: dataset(name, k, n) for k, (name, n) in enumerate(sizes.items())}
+    rows = {name: torch.arange(n) for name, n in sizes.items()}
+    return BatchStream(sets, rows, batch_size=batch, mixing=mixing, **more)  # type: ignore[arg-type]
+
+
+def same(one: Batch, two: Batch) -> bool:
+    def flat(batch: Batch) -> dict[str, torch.Tensor]:
+        parts = {"targets": batch.targets, "present": batch.present, "rows": batch.rows}
+        named = {f"{part} {k}": v for part, held in parts.items() for k, v in held.items()}
+        return named | {f"input {k}": v.values for k, v in batch.inputs.items()}
+
+    a, b = flat(one), flat(two)
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+MIXINGS = st.sampled_from([Proportional(), Uniform(), Temperature(), Temperature(temperature=5.0)])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=4), MIXINGS, st.integers(1, 40))
+def test_quotas_are_exact_in_the_long_run(sizes: list[int], mixing: Mixing, batch: int) -> None:
+    named = {f"s{k}": n for k, n in enumerate(sizes)}
+    some = stream(named, mixing, batch)
+    assert abs(sum(some.quota.values()) - batch) < Fraction(1, 1000)
+    counts = dict.fromkeys(named, 0)
+    for step in range(12):
+        for name in named:
+            counts[name] += len(some._picked(name, step))
+            assert counts[name] == int(some.quota[name] * (step + 1))
+    for name, size in named.items():
+        assert some.drawn(name, some.steps_per_epoch) >= size
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.integers(0, 3))
+def test_a_batch_depends_on_seed_and_step_only(steps: list[int], seed: int) -> None:
+    sizes = {"a": 50, "b": 7}
+    used, fresh = (stream(sizes, Uniform(), seed=seed) for _ in range(2))
+    asked = {step: used.batch(step) for step in steps}
+    for step, batch in asked.items():
+        fresh = stream(sizes, Uniform(), seed=seed)
+        assert same(batch, fresh.batch(step))
+        assert same(batch, used.batch(step))
+
+
+def test_every_pass_sees_every_row_once() -> None:
+    some = stream({"a": 10, "b": 30}, Uniform(), 8)
+    seen = torch.cat([some.batch(k).rows["in"] for k in range(10)])
+    first = seen[seen < SOURCE_SHIFT].tolist()
+    assert len(first) == 40
+    orders = [first[k : k + 10] for k in range(0, 40, 10)]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+    assert seen[seen >= SOURCE_SHIFT].max() == SOURCE_SHIFT + 29
+
+
+def test_ranks_share_the_batch_of_one_process() -> None:
+    sets = {"p": dataset("p", 0, 40, "picture"), "s": dataset("s", 1, 20, "picture")}
+    rows = {"p": torch.arange(40), "s": torch.arange(20)}
+
+    def make(rank: int, size: int) -> BatchStream:
+        return BatchStream(
+            sets,
+            rows,
+            batch_size=15,
+            mixing=Proportional(),
+            augment={"in": [RandomCrop(padding=2), HorizontalFlip()]},
+            rank=rank,
+            world_size=size,
+        )
+
+    for step in range(4):
+        whole = make(0, 1).batch(step)
+        shares = [make(rank, 2).batch(step) for rank in range(2)]
+        pixels = {
+            int(r): v for r, v in zip(whole.rows["in"], whole.inputs["in"].values, strict=True)
+        }
+        numbers = torch.cat([s.rows["in"] for s in shares])
+        assert sorted(numbers.tolist()) == sorted(whole.rows["in"].tolist())
+        for share in shares:
+            for row, value in zip(share.rows["in"], share.inputs["in"].values, strict=True):
+                assert torch.equal(value, pixels[int(row)])
+
+
+def test_an_epoch_is_said() -> None:
+    some = stream({"cifar10": 42000, "fsdd": 2100}, Counts(counts={"cifar10": 512, "fsdd": 64}))
+    assert some.describe_epoch() == (
+        "one epoch = 83 steps = 42,496 of cifar10 (1.0 pass) + 5,312 of fsdd (2.5 passes)"
+    )
+    assert stream({"a": 100}, Uniform(), 10, epoch_examples=25).steps_per_epoch == 3
+    assert Temperature(temperature=1.0).shares({"a": 1, "b": 3}, 8) == {"a": 2, "b": 6}
+
+
+def test_mixing_mistakes() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'fsdd'"):
+        stream({"fsdd": 5}, Counts(counts={"fsd": 2, "fsdd": 1}))
+    with pytest.raises(ConfigError, match="lacks source 'b'"):
+        stream({"a": 5, "b": 5}, Counts(counts={"a": 2}))
+    with pytest.raises(ConfigError):
+        Temperature(temperature=0)
+    with pytest.raises(DataError, match="'a' has no rows"):
+        stream({"a": 0}, Proportional())
+
+
+def test_collate_pads_waves_and_keeps_targets_with_their_rows() -> None:
+    sets = [dataset("a", 0, 9, "sound"), dataset("b", 1, 5, "sound")]
+    parts = [sets[0].gather(torch.tensor([3, 1])), sets[1].gather(torch.tensor([4]))]
+    batch = collate(parts)
+    values, mask = batch.inputs["in"]
+    assert mask is not None and values.shape == mask.shape
+    assert batch.rows["in"].tolist() == [3, 1, SOURCE_SHIFT + 4]
+    assert batch.targets["task"].tolist() == [3, 1, 4]
+    assert batch.present["task"].tolist() == [False, True, False]
+    for k, (some, row) in enumerate([(sets[0], 3), (sets[0], 1), (sets[1], 4)]):
+        store = some.stores["in"]
+        assert isinstance(store, SoundStore)
+        first, count = store.spans[row]
+        assert mask[k].sum() == count and not mask[k, count:].any()
+        assert values[k, :count].tolist() == store.samples[first : first + count].tolist()
+        assert (values[k, count:] == 0).all()
+
+
+def test_inputs_that_do_not_fit_together_are_named() -> None:
+    one, two = dataset("a", 0, 4), dataset("b", 1, 4)
+    two.stores["in"] = VectorStore(np.zeros((4, 2), np.float32))
+    with pytest.raises(DataError, match=r"Input 'in' .*\[1\], \[2\]"):
+        collate([one.gather(torch.arange(2)), two.gather(torch.arange(2))])
+
+
+def test_evaluation_reads_every_row_once_in_order() -> None:
+    sets = {"a": dataset("a", 0, 7), "b": dataset("b", 1, 5)}
+    rows = {"a": torch.tensor([6, 0, 3]), "b": torch.arange(5)}
+    batches = list(evaluation_batches(sets, rows, 2))
+    assert [b.size for b in batches] == [2, 1, 2, 2, 1]
+    read = torch.cat([b.rows["in"] for b in batches]).tolist()
+    assert read == [6, 0, 3, *(SOURCE_SHIFT + k for k in range(5))]
+
+
+def test_the_prefetcher_gives_the_same_and_raises_here() -> None:
+    some = stream({"a": 20, "b": 30}, Uniform())
+    before = threading.active_count()
+    with Prefetcher(some) as ahead:
+        for step in (0, 1, 2, 7, 8, 3):
+            assert same(ahead.batch(step), some.batch(step))
+        some.datasets["a"].stores["in"].vectors = None  # type: ignore[attr-defined]
+        with pytest.raises(TypeError):
+            for step in range(20, 23):
+                ahead.batch(step)
+    assert threading.active_count() == before
+
+
+def test_augmentation_changes_with_the_step_and_not_the_store() -> None:
+    some = dataset("s", 0, 4, "sound")
+    made = BatchStream(
+        {"s": some},
+        {"s": torch.arange(4)},
+        batch_size=4,
+        mixing=Uniform(),
+        augment={"in": [Gain(decibels=20)]},
+    )
+    before = some.gather(torch.arange(4)).inputs["in"].values.clone()
+    sums = {int(made.batch(k).inputs["in"].values.abs().sum()) for k in range(5)}
+    assert len(sums) > 1
+    assert torch.equal(some.gather(torch.arange(4)).inputs["in"].values, before)
