@@ -321,3 +321,18 @@ def test_sounds_are_resampled_levelled_and_cut(tmp_path: Path) -> None:
     assert abs(int(np.abs(long).max()) / 32767 - 0.9) < 0.02
     expected = wave(0.3).astype(float)
     assert np.corrcoef(long[50:-50], expected[50:-50])[0, 1] > 0.999
+
+
+def test_words_among_numbers_are_a_mistake(tmp_path: Path) -> None:
+    path = own_folder(tmp_path / "f")
+    path.write_text(path.read_text().replace("6.0,", "old,"))
+    source, task = TableFile(path=path), replace(KIND, input="facts")
+    splits = Split(column=None, seed=1, test=0.1, validation=0.1)
+    with pytest.raises(
+        DataError, match=r"labels\.csv row 6: column 'age' holds numbers in 15 of 16"
+    ):
+        facts = TableInput(columns={"own": ["age", "noise"]})
+        prepare({"own": source}, {"facts": facts}, [task], splits=splits)
+    facts = TableInput(columns={"own": ["age", "noise"]}, categories=["age", "noise"], min_count=1)
+    prepare({"own": source}, {"facts": facts}, [task], splits=splits)
+    assert "noise = 3" in facts.names and "age = old" in facts.names

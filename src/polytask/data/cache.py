@@ -200,7 +200,7 @@ def _decode_all(
                 result.append(str(error))
         return result
 
-    workers = min(8, os.process_cpu_count() if hasattr(os, "process_cpu_count") else 2)
+    workers = min(8, getattr(os, "process_cpu_count", os.cpu_count)() or 1)
     done = 0
     waiting: deque[Future[list[NDArray[Any] | str]]] = deque()
     firsts = iter(range(0, len(media), _CHUNK))

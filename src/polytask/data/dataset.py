@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polytask.data.cache import Progress, decoded
+from polytask.data.checking import check_columns, check_names
 from polytask.data.collate import SOURCE_SHIFT
 from polytask.data.inputs import Input, MediaInput, TableInput
 from polytask.data.labels import columns_of, encode_cells, fit_task
@@ -176,7 +177,7 @@ def prepare(
         if len(table) == 0:
             raise DataError(f"{name} has no rows.")
         datasets[name] = Dataset(name, number, table)
-        _check_columns(table, inputs, tasks)
+        check_columns(table, inputs, tasks)
     _decode(datasets, inputs, keep_bad=on_bad == "skip", progress=progress)
     chosen = _given_parts(datasets, parts) if parts is not None else _split(datasets, splits, seed)
     chosen = _without_skipped(datasets, chosen)
@@ -191,49 +192,6 @@ def prepare(
     for task in tasks:
         _encode(task, datasets, inputs, chosen, unknown=unknown_labels)
     return Prepared(datasets, chosen, tuple(tasks), dict(inputs))
-
-
-def check_names(
-    sources: Mapping[str, Source], inputs: Mapping[str, Input], tasks: Sequence[Task]
-) -> None:
-    """Makes sure that inputs and tasks name sources and inputs that exist.
-
-    Raises:
-        ConfigError: If one does not, or a task has labels in a source that its input never reads.
-    """
-    for name, some in inputs.items():
-        for source in some.columns:
-            if source not in sources:
-                raise ConfigError(
-                    f"Input '{name}' reads source '{source}', which is not declared. "
-                    f"{nearest(source, sources)}"
-                )
-    for task in tasks:
-        if task.input not in inputs:
-            raise ConfigError(
-                f"Task '{task.name}' reads input '{task.input}', which is not declared. "
-                f"{nearest(task.input, inputs)}"
-            )
-        for source in task.target:
-            if source not in inputs[task.input].columns:
-                raise ConfigError(
-                    f"Task '{task.name}' has its label in source '{source}', but its input "
-                    f"'{task.input}' does not read that source. "
-                    f"{nearest(source, inputs[task.input].columns)}"
-                )
-    unused = [s for s in sources if not any(s in i.columns for i in inputs.values())]
-    if unused:
-        raise ConfigError(f"No input reads source '{unused[0]}'. Remove it, or give it an input.")
-
-
-def _check_columns(table: Table, inputs: Mapping[str, Input], tasks: Sequence[Task]) -> None:
-    for name, some in inputs.items():
-        named = some.columns.get(table.name, ())
-        for column in (named,) if isinstance(named, str) else named:
-            table.check_column(column, f"Input '{name}'", kind=some.media)
-    for task in tasks:
-        for column in columns_of(task, table.name):
-            table.check_column(column, f"Task '{task.name}'")
 
 
 def _decode(
@@ -333,6 +291,7 @@ def _fit_inputs(datasets: Mapping[str, Dataset], inputs: Mapping[str, Input], pa
             [
                 (datasets[s].table, datasets[s].stores.get(name), as_rows(parts["train"][s]))
                 for s in some.columns
+                if s in parts["train"]
             ]
         )
 
@@ -341,7 +300,7 @@ def _fit(task: Task, datasets: Mapping[str, Dataset], parts: Parts) -> Task:
     """Fits a task on the training rows of all sources that have its labels."""
     cells: list[NDArray[Any]] = []
     for source in task.target:
-        rows = as_rows(parts["train"][source])
+        rows = as_rows(parts["train"].get(source, ()))
         cells.append(datasets[source].table.cells(columns_of(task, source), rows))
     return fit_task(task, np.concatenate(cells), _describer(task, datasets, parts))
 
@@ -351,7 +310,7 @@ def _describer(task: Task, datasets: Mapping[str, Dataset], parts: Parts) -> Any
 
     def describe(offset: int) -> str:
         for source in task.target:
-            rows = parts["train"][source]
+            rows = parts["train"].get(source, torch.zeros(0, dtype=torch.int64))
             if offset < len(rows):
                 return datasets[source].table.describe(int(rows[offset]))
             offset -= len(rows)

@@ -275,7 +275,11 @@ class TableInput(Input):
         specs = []
         for k, name in enumerate(first):
             cells = [t.cells([named[id(t)][k]], rows)[:, 0] for t, _, rows in parts]
-            specs.append(self._fit_column(name, np.concatenate(cells)))
+            places = [(t, int(row)) for t, _, rows in parts for row in rows]
+            together = np.concatenate(cells)
+            if name not in self.categories:
+                together = _as_numbers(name, together, places)
+            specs.append(self._fit_column(name, together))
         self.state = {"columns": specs}
         return self.state
 
@@ -283,8 +287,7 @@ class TableInput(Input):
         known = [c for c in cells.tolist() if c is not None]
         if not known:
             raise DataError(f"Column '{name}' has no value in any training row: leave it out.")
-        numeric = all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in known)
-        if numeric and name not in self.categories:
+        if name not in self.categories and all(_is_number(c) for c in known):
             values = np.array(known, dtype=np.float64)
             std = float(values.std())
             return {
@@ -325,6 +328,32 @@ class TableInput(Input):
                 match = texts[:, None] == np.array(spec["values"], dtype=str)[None, :]
                 blocks.append((match & known[:, None]).astype(np.float32))
         return VectorStore(np.ascontiguousarray(np.concatenate(blocks, axis=1)))
+
+
+def _is_number(cell: object) -> bool:
+    return isinstance(cell, (int, float, np.integer, np.floating)) and not isinstance(cell, bool)
+
+
+def _as_numbers(
+    name: str, cells: NDArray[Any], places: Sequence[tuple[Table, int]]
+) -> NDArray[Any]:
+    """A column with numbers written as text as numbers; a few words among numbers are a mistake."""
+    result, words = cells.copy(), []
+    for k, cell in enumerate(cells.tolist()):
+        if isinstance(cell, str):
+            try:
+                result[k] = float(cell)
+            except ValueError:
+                words.append(k)
+    known = sum(cell is not None for cell in cells.tolist())
+    if not words or known - len(words) < 0.5 * known:
+        return result if not words else cells
+    table, row = places[words[0]]
+    raise DataError(
+        f"{table.describe(row)}: column '{name}' holds numbers in {known - len(words)} of {known} "
+        f"training rows. Found {cells[words[0]]!r}. Correct the cell, leave it blank, or list the "
+        "column under `categories`."
+    )
 
 
 def _width(spec: Mapping[str, Any]) -> int:

@@ -98,7 +98,11 @@ class ParquetMedia(EncodedMedia):
         self.kind = kind
         self.column = column
         parquet = require("pyarrow.parquet", "train")
-        self._files = [parquet.ParquetFile(path) for path in paths]
+        try:
+            self._files = [parquet.ParquetFile(path) for path in paths]
+        except (OSError, ValueError) as error:
+            names = ", ".join(path.name for path in paths)
+            raise DataError(f"{names} cannot be read as Parquet: {error}") from error
         self._groups = [(f, g) for f in self._files for g in range(f.num_row_groups)]
         sizes = [f.metadata.row_group(g).num_rows for f, g in self._groups]
         self._ends = np.cumsum(sizes, dtype=np.int64)
@@ -119,7 +123,10 @@ class ParquetMedia(EncodedMedia):
         with self._lock:
             if group not in self._recent:
                 file, number = self._groups[group]
-                column = file.read_row_group(number, columns=[self.column]).column(0)
+                try:
+                    column = file.read_row_group(number, columns=[self.column]).column(0)
+                except (OSError, ValueError) as error:
+                    raise DataError(f"the Parquet file is damaged here ({error})") from error
                 while len(self._recent) >= 3:
                     self._recent.pop(next(iter(self._recent)))
                 self._recent[group] = column

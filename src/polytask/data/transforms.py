@@ -17,6 +17,8 @@ from polytask.types import Features
 
 Pixels = NDArray[np.uint8]
 
+_NOISE = 2**16  # samples of noise that the waves of a batch take their stretches from
+
 
 class Transform(ABC):
     """Changes a batch of raw features at random."""
@@ -188,16 +190,18 @@ class Noise(Transform):
         self.snr_low, self.snr_high = snr_low, snr_high
 
     def __call__(self, features: Features, generator: Generator) -> Features:
-        """Waves `[B, L]`, each with its own ratio; the padding stays silent."""
+        """Waves `[B, L]`, each with its own ratio and stretch of noise; padding stays silent."""
         waves = features.values.float()
         draw = torch.rand(len(waves), generator=generator)
         ratio = self.snr_low + (self.snr_high - self.snr_low) * draw
         power = waves.square().sum(1) / _lengths(features).clamp(min=1)
         level = (power * 10 ** (-ratio / 10)).sqrt()
-        noise = torch.randn(waves.shape, generator=generator) * level.unsqueeze(1)
-        if features.mask is not None:
-            noise = noise * features.mask
-        return Features(_rounded(waves + noise), features.mask)
+        size = waves.shape[1]
+        noise = torch.randn(size + _NOISE, generator=generator)
+        starts = torch.randint(0, _NOISE, (len(waves),), generator=generator).tolist()
+        for k, (start, count) in enumerate(zip(starts, _lengths(features).tolist(), strict=True)):
+            waves[k, :count].add_(noise[start : start + count], alpha=float(level[k]))
+        return Features(_rounded(waves), features.mask)
 
 
 class Speed(Transform):
@@ -215,18 +219,17 @@ class Speed(Transform):
 
     def __call__(self, features: Features, generator: Generator) -> Features:
         """Waves `[B, L]`, each with its own speed and so its own length."""
-        waves = features.values
-        size = waves.shape[1]
-        speed = 1 + self.amount * (torch.rand(len(waves), generator=generator) * 2 - 1)
+        size = features.values.shape[1]
+        speeds = 1 + self.amount * (torch.rand(len(features.values), generator=generator) * 2 - 1)
         lengths = _lengths(features)
-        kept = (lengths / speed).long().clamp(min=1, max=size)
-        place = torch.arange(size) * speed.unsqueeze(1)
-        first = place.long().clamp(max=size - 1)
-        second = (first + 1).clamp(max=size - 1)
-        part = (place - first).clamp(0, 1)
-        low, high = waves.gather(1, first).float(), waves.gather(1, second).float()
+        kept = (lengths / speeds).long().clamp(min=1, max=size)
+        result = torch.zeros_like(features.values)
+        source, played, place = features.values.numpy(), result.numpy(), np.arange(size)
+        for k, (speed, old, new) in enumerate(
+            zip(speeds.tolist(), lengths.tolist(), kept.tolist(), strict=True)
+        ):
+            played[k, :new] = np.interp(place[:new] * speed, place[:old], source[k, :old])
         mask = torch.arange(size) < kept.unsqueeze(1)
-        result = _rounded((low + (high - low) * part) * mask)
         return Features(result, None if bool(mask.all()) else mask)
 
 
