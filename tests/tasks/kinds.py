@@ -1,0 +1,65 @@
+"""One ready task of each kind, with cells that fit it."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Task
+from polytask.tasks.base import Cells
+
+
+def cells(*rows: Any) -> Cells:
+    """Raw cells `[N, K]`; a row that is no list is the single column's cell."""
+    listed = [row if isinstance(row, list) else [row] for row in rows]
+    array = np.empty((len(listed), len(listed[0])), dtype=object)
+    for i, row in enumerate(listed):
+        for j, cell in enumerate(row):
+            array[i, j] = cell
+    return array
+
+
+EXAMPLES: dict[str, tuple[type[Task], dict[str, Any], Cells]] = {
+    "multiclass": (Multiclass, {}, cells("cat", "dog", None, "cat", "owl", "dog")),
+    "weighted": (
+        Multiclass,
+        {"class_weights": "balanced", "label_smoothing": 0.1},
+        cells("cat", "dog", None, "cat", "owl", "dog"),
+    ),
+    "binary": (Binary, {"positive_weight": 2.0}, cells("no", "yes", None, "yes", "no", "no")),
+    "multilabel": (
+        Multilabel,
+        {"positive_weight": 3.0},
+        cells("red|round", "|", None, "red", "round|soft", "soft"),
+    ),
+    "columns": (
+        Multilabel,
+        {"target": {"t": ("red", "round")}},
+        cells([1, 0], [None, 1], [None, None], [True, "yes"], [0.0, None], [1, 1]),
+    ),
+    "regression": (Regression, {}, cells(1.5, 2, None, "3.5", -4.0, 9.25)),
+    "outputs": (
+        Regression,
+        {"target": {"t": ("x", "y")}, "criterion": "huber"},
+        cells([1, 200], [None, 150], [None, None], [-3, 175.5], [0.5, None], [2, 100]),
+    ),
+    "absolute": (Regression, {"criterion": "l1"}, cells(1.5, 2, None, 3.5, -4.0, 9.25)),
+}
+
+
+def raw(kind: str) -> Task:
+    """The task before it has seen data."""
+    made, settings, _ = EXAMPLES[kind]
+    return made(**{"name": kind, "input": "x", "target": {"t": "label"}, **settings})
+
+
+def ready(kind: str) -> tuple[Task, Tensor, Tensor]:
+    """The fitted task, its targets `[N, ...]` and where they are present `[N]`."""
+    task = raw(kind).fit(EXAMPLES[kind][2])
+    return task, *task.encode(EXAMPLES[kind][2])
+
+
+def guess(task: Task, rows: int, seed: int = 0) -> Tensor:
+    """Random outputs of the task's head."""
+    return torch.randn(rows, task.outputs, generator=torch.Generator().manual_seed(seed))
