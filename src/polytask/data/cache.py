@@ -4,6 +4,7 @@ A cache entry is a folder with the arrays and a manifest of their sizes. It is w
 name and renamed when complete, so that it is whole or absent; two processes may write it at once.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -131,27 +132,32 @@ def _open(folder: Path, table: Table, source_input: MediaInput) -> Decoded | Non
 
 
 def _publish(part: Path, folder: Path, table: Table, source_input: MediaInput) -> None:
-    """Gives a complete entry its name; another process's complete entry is as good."""
-    try:
-        os.rename(part, folder)
-        return
-    except OSError:
-        if _open(folder, table, source_input) is not None:
+    """Gives a complete entry its name; another process's complete entry is as good.
+
+    Raises:
+        OSError: If the folder cannot be renamed, for another reason than an entry in its place.
+    """
+    for attempt in range(3):
+        try:
+            os.rename(part, folder)
             return
-    broken = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".broken-"))
-    try:
-        os.rename(folder, broken / "entry")
-    except FileNotFoundError:  # another process has cleared it away
-        pass
-    finally:
-        shutil.rmtree(broken, ignore_errors=True)
-    os.rename(part, folder)
+        except OSError:
+            if _open(folder, table, source_input) is not None:
+                return
+            if attempt == 2:
+                raise
+        with tempfile.TemporaryDirectory(
+            dir=folder.parent, prefix=".broken-", ignore_cleanup_errors=True
+        ) as broken, contextlib.suppress(FileNotFoundError):  # another process has cleared it away
+            os.rename(folder, Path(broken) / "entry")
 
 
 def _remove_stale(folder: Path) -> None:
+    """Removes what interrupted processes left; other processes may do the same."""
     for path in folder.glob(".*-*"):
-        if time.time() - path.stat().st_mtime > _STALE:
-            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _STALE:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _write(

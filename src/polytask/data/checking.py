@@ -25,6 +25,10 @@ def check_names(
                     f"{nearest(source, sources)}"
                 )
     for task in tasks:
+        if not task.target:
+            raise ConfigError(
+                f"Task '{task.name}' should name the column of its label under 'target'."
+            )
         if task.input not in inputs:
             raise ConfigError(
                 f"Task '{task.name}' reads input '{task.input}', which is not declared. "

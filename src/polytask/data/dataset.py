@@ -3,7 +3,7 @@
 Letters: N rows of a source, B rows of a batch, K target columns of a task.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -305,7 +305,7 @@ def _fit(task: Task, datasets: Mapping[str, Dataset], parts: Parts) -> Task:
     return fit_task(task, np.concatenate(cells), _describer(task, datasets, parts))
 
 
-def _describer(task: Task, datasets: Mapping[str, Dataset], parts: Parts) -> Any:
+def _describer(task: Task, datasets: Mapping[str, Dataset], parts: Parts) -> Callable[[int], str]:
     """Names the table row of an offset into the training rows of all the task's sources."""
 
     def describe(offset: int) -> str:

@@ -4,6 +4,7 @@ Every transform is a function of the features and the state of a generator. Lett
 H x W pixels, L samples.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import Literal
 
@@ -149,11 +150,12 @@ class RandomShift(Transform):
         draw = torch.rand(len(waves), generator=generator) * 2 - 1
         shifts = (draw * self.share * lengths).round().long().tolist()
         result = torch.zeros_like(waves)
+        source, moved = waves.numpy(), result.numpy()
         for k, (shift, count) in enumerate(zip(shifts, lengths.tolist(), strict=True)):
             if shift >= 0:
-                result[k, shift:count] = waves[k, : count - shift]
+                moved[k, shift:count] = source[k, : count - shift]
             else:
-                result[k, : count + shift] = waves[k, -shift:count]
+                moved[k, : count + shift] = source[k, -shift:count]
         return Features(result, features.mask)
 
 
@@ -191,17 +193,18 @@ class Noise(Transform):
 
     def __call__(self, features: Features, generator: Generator) -> Features:
         """Waves `[B, L]`, each with its own ratio and stretch of noise; padding stays silent."""
-        waves = features.values.float()
+        waves, size = features.values.numpy(), features.values.shape[1]
         draw = torch.rand(len(waves), generator=generator)
-        ratio = self.snr_low + (self.snr_high - self.snr_low) * draw
-        power = waves.square().sum(1) / _lengths(features).clamp(min=1)
-        level = (power * 10 ** (-ratio / 10)).sqrt()
-        size = waves.shape[1]
-        noise = torch.randn(size + _NOISE, generator=generator)
+        ratios = (self.snr_low + (self.snr_high - self.snr_low) * draw).tolist()
+        noise = torch.randn(size + _NOISE, generator=generator).numpy()
         starts = torch.randint(0, _NOISE, (len(waves),), generator=generator).tolist()
+        result = np.zeros_like(waves)
         for k, (start, count) in enumerate(zip(starts, _lengths(features).tolist(), strict=True)):
-            waves[k, :count].add_(noise[start : start + count], alpha=float(level[k]))
-        return Features(_rounded(waves), features.mask)
+            sound = waves[k, :count].astype(np.float32)
+            level = math.sqrt(float(sound @ sound) / max(count, 1) * 10 ** (-ratios[k] / 10))
+            sound += level * noise[start : start + count]
+            result[k, :count] = np.clip(np.rint(sound), -32768, 32767)
+        return Features(torch.from_numpy(result), features.mask)
 
 
 class Speed(Transform):
