@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from polytask.encoders.base import Encoder, StackedEncoder
+from polytask.encoders.base import Encoder
 from polytask.errors import ConfigError
 from polytask.sharing.base import Trunk
 from polytask.tasks.base import Task
@@ -99,7 +99,9 @@ class MultiTaskModel(nn.Module):
         self.eval()
         for name, raw in inputs.items():
             encoder = self.encoders[name]
-            features = encoder.fit_to(raw) if isinstance(encoder, StackedEncoder) else encoder(raw)
+            assert isinstance(encoder, Encoder)
+            encoder.fit_to(raw)
+            features = encoder(raw)
             for backbone in self.trunk.backbones():
                 backbone.fit_to(features)
         self.train(training)

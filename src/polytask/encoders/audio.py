@@ -4,12 +4,16 @@ Shapes: B examples, N samples, L frames, M mel bands, K frequency bins.
 """
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from polytask.encoders.base import Encoder
 from polytask.types import Features
+
+
+Normalize = Literal["example", "training", "unit", "none"]
 
 
 class LogMelEncoder(Encoder):
@@ -24,8 +28,10 @@ class LogMelEncoder(Encoder):
         window: Length of a frame in seconds.
         hop: Distance between frames in seconds.
         deltas: Whether to append the first differences over time (D = 2 M).
-        normalize: Whether to remove each example's own mean per band and divide by its standard
-            deviation, which takes out the microphone and the distance to it.
+        normalize: `example` removes each example's own mean per band and divides by its standard
+            deviation, which takes out the microphone and the distance to it; `training` does so
+            by the statistics of training examples, which keeps loudness; `unit` scales each
+            example to 0..1 between its least and greatest value; `none` leaves the logarithms.
         time_masks: While training, how many stretches of frames are blanked (SpecAugment, Park et
             al. 2019, without its time warping).
         frequency_masks: While training, how many stretches of bands are blanked.
@@ -34,6 +40,8 @@ class LogMelEncoder(Encoder):
 
     window_values: Tensor
     bands: Tensor
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -43,7 +51,7 @@ class LogMelEncoder(Encoder):
         window: float = 0.025,
         hop: float = 0.01,
         deltas: bool = False,
-        normalize: bool = True,
+        normalize: Normalize = "example",
         time_masks: int = 0,
         frequency_masks: int = 0,
         mask_share: float = 0.15,
@@ -60,7 +68,10 @@ class LogMelEncoder(Encoder):
         self.hop = round(hop * sample_rate)
         self.points = 2 ** math.ceil(math.log2(self.length))
         self.deltas = deltas
-        self.normalize = normalize
+        self.normalize: Normalize = normalize
+        if normalize == "training":
+            self.register_buffer("mean", torch.zeros(mels))
+            self.register_buffer("std", torch.ones(mels))
         self.time_masks, self.frequency_masks = time_masks, frequency_masks
         self.mask_share = mask_share
         self.register_buffer("window_values", torch.hann_window(self.length), persistent=False)
@@ -73,25 +84,41 @@ class LogMelEncoder(Encoder):
 
         Frames are those whose centre lies in the sound, L = ceil(N / hop), one at least.
         """
-        wave = raw.values
-        if wave.dtype == torch.int16:
-            wave = wave.float() / 32768.0
-        if raw.mask is not None:
-            wave = wave.masked_fill(~raw.mask, 0.0)
-        with torch.autocast(wave.device.type, enabled=False):
-            frames = self._log_mel(wave.float())  # [B, L, M]
-        mask = None
-        if raw.mask is not None:
-            valid = self.frames(raw.mask.sum(1))
-            mask = torch.arange(frames.shape[1], device=wave.device) < valid.unsqueeze(1)
-        if self.normalize:
+        frames, mask = self._log_frames(raw)
+        if self.normalize == "example":
             frames = standardized(frames, mask)
+        elif self.normalize == "training":
+            frames = (frames - self.mean) / self.std
+        elif self.normalize == "unit":
+            frames = scaled_to_unit(frames, mask)
         if self.training and (self.time_masks or self.frequency_masks):
             frames = self._blank(frames, mask)
         if self.deltas:
             slope = torch.diff(frames, dim=1, prepend=frames[:, :1])
             frames = torch.cat([frames, slope], dim=2)
         return Features(frames, mask)
+
+    def fit_to(self, raw: Features) -> None:
+        """Take the statistics of training examples, if they are asked for."""
+        if self.normalize == "training":
+            frames, mask = self._log_frames(raw)
+            valid = frames.flatten(0, 1) if mask is None else frames[mask]
+            self.mean.copy_(valid.mean(0))
+            self.std.copy_(valid.std(0, correction=0) + 0.1)  # 0.1: as in `standardized`
+
+    def _log_frames(self, raw: Features) -> tuple[Tensor, Tensor | None]:
+        """Log energies `[B, L, M]` and their mask `[B, L]`."""
+        wave = raw.values
+        if wave.dtype == torch.int16:
+            wave = wave.float() / 32768.0
+        if raw.mask is not None:
+            wave = wave.masked_fill(~raw.mask, 0.0)
+        with torch.autocast(wave.device.type, enabled=False):
+            frames = self._log_mel(wave.float())
+        if raw.mask is None:
+            return frames, None
+        valid = self.frames(raw.mask.sum(1))
+        return frames, torch.arange(frames.shape[1], device=wave.device) < valid.unsqueeze(1)
 
     def frames(self, samples: Tensor) -> Tensor:
         """The number of frames of waves of so many samples."""
@@ -130,7 +157,7 @@ class LogMelEncoder(Encoder):
                 blank = (place >= start.unsqueeze(1)) & (place < (start + width).unsqueeze(1))
                 keep &= ~(blank.unsqueeze(2) if axis == 1 else blank.unsqueeze(1))
         # Blank is the example's mean, which is zero if it was taken out.
-        blank = frames.new_zeros(()) if self.normalize else valid_mean(frames, mask)
+        blank = frames.new_zeros(()) if self.normalize == "example" else valid_mean(frames, mask)
         return torch.where(keep, frames, blank)
 
 
@@ -165,3 +192,13 @@ def standardized(frames: Tensor, mask: Tensor | None) -> Tensor:
         centred = centred * mask.unsqueeze(2)
     std = valid_mean(centred.square(), mask).sqrt()
     return centred / (std + 0.1)  # 0.1: a silent band stays near zero
+
+
+def scaled_to_unit(frames: Tensor, mask: Tensor | None) -> Tensor:
+    """Each example's valid frames between 0 (its least value) and 1 (its greatest)."""
+    if mask is None:
+        mask = frames.new_ones(frames.shape[:2], dtype=torch.bool)
+    valid = mask.unsqueeze(2)
+    low = frames.masked_fill(~valid, float("inf")).amin((1, 2), keepdim=True)
+    high = frames.masked_fill(~valid, float("-inf")).amax((1, 2), keepdim=True)
+    return (frames - low) / (high - low).clamp(min=1e-6) * valid

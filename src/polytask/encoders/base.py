@@ -23,6 +23,9 @@ class Encoder(nn.Module, ABC):
     def forward(self, raw: Features) -> Features:
         """Encode a batch of raw values."""
 
+    def fit_to(self, raw: Features) -> None:
+        """Start from training examples, if this encoder has a part that does."""
+
 
 class StackedEncoder(Encoder):
     """A front end, and optionally a network of the input's own, pooling and a projection.
@@ -65,14 +68,9 @@ class StackedEncoder(Encoder):
             features = Features(self.project(features.values), features.mask)
         return features
 
-    def fit_to(self, raw: Features) -> Features:
-        """Let a body that starts from data (a whitening stem) see `raw` training examples.
-
-        Returns:
-            What the encoder makes of them.
-        """
+    def fit_to(self, raw: Features) -> None:
+        """Let the front and the body start from raw training examples."""
+        self.front.fit_to(raw)
         fit = getattr(self.body, "fit_to", None)
         if fit is not None:
             fit(self.front(raw))
-        encoded: Features = self(raw)
-        return encoded
