@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
 from polytask.backbones.base import Backbone
 from polytask.balancing import Balancer
 from polytask.config.mistakes import Mistake, Steps
@@ -21,6 +23,9 @@ from polytask.model import MultiTaskModel
 from polytask.tasks import Task
 from polytask.training.optim import OptimizerSpec, Schedule
 from polytask.training.trainer import Settings
+
+# What constructors raise over numbers that they cannot work with; torch raises RuntimeError.
+REFUSALS = (TypeError, ValueError, IndexError, ArithmeticError, RuntimeError)
 
 
 class BuildError(ConfigError):
@@ -44,7 +49,7 @@ def blaming(*path: str | int) -> Iterator[None]:
         yield
     except (BuildError, MissingDependency):
         raise
-    except (TypeError, ValueError, ConfigError) as error:
+    except (ConfigError, *REFUSALS) as error:
         raise BuildError(path, str(error)) from error
 
 
@@ -186,7 +191,7 @@ def unbuildable(config: Config) -> Iterator[Mistake]:
     attempts: list[Callable[[], Any]] = [
         *(lambda n=n, s=s: made(s, "sources", n) for n, s in config.sources.items()),
         *(lambda n=n, s=s: made(s.split, "sources", n, "split") for n, s in config.sources.items()),
-        *(lambda n=n, s=s: made(s, "inputs", n) for n, s in config.inputs.items()),
+        *(lambda n=n, s=s: _try_input(n, s) for n, s in config.inputs.items()),
         *(lambda n=n, s=s: made(s, "tasks", n, name=n) for n, s in config.tasks.items()),
         lambda: build_augment(config),
         lambda: build_mixing(config),
@@ -194,9 +199,24 @@ def unbuildable(config: Config) -> Iterator[Mistake]:
         lambda: build_optimizer(config),
         lambda: build_schedule(config),
         lambda: build_settings(config),
+        lambda: made(config.trunk.backbone, "trunk", "backbone", facts=[_SOME_WIDTH]),
     ]
-    for attempt in attempts:
-        try:
-            attempt()
-        except BuildError as error:
-            yield Mistake(error.path, error.reason)
+    with torch.random.fork_rng(devices=[]):
+        for attempt in attempts:
+            try:
+                attempt()
+            except BuildError as error:
+                yield Mistake(error.path, error.reason)
+
+
+_SOME_WIDTH = 8  # features that enter a network, where the number is not known yet
+
+
+def _try_input(name: str, spec: InputSpec) -> None:
+    """Make an input and what of its network can be made before it is fitted."""
+    known = made(spec, "inputs", name).features
+    facts = positional(spec.encoder.makes)
+    if known.keys() >= set(facts):
+        made(spec.encoder, "inputs", name, "encoder", facts=[known[fact] for fact in facts])
+    if spec.body is not None:
+        made(spec.body, "inputs", name, "body", facts=[_SOME_WIDTH])

@@ -52,7 +52,7 @@ def _tasks(raw: Plain) -> Iterator[Mistake]:
         path = ("tasks", name)
         wanted = given.get("input")
         if "input" not in given and inputs:
-            yield Mistake(path, f"'input' is needed: which of {', '.join(inputs)} it reads.")
+            yield Mistake((*path, "input"), f"is needed: which of {', '.join(inputs)} it reads.")
         elif isinstance(wanted, str) and wanted not in inputs:
             yield Mistake(
                 (*path, "input"), f"there is no input '{wanted}'. {nearest(wanted, inputs)}"

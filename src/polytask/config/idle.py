@@ -27,11 +27,10 @@ def without_effect(config: Config) -> Iterator[str]:
             if spec.makes is made and given not in values and is_set(spec, setting):
                 yield f"{path}.{setting} has no effect with {decider}: {given}."
     for name, task in config.tasks.items():
-        values = task.model_dump()
-        feeds = config.inputs[values["input"]]
+        feeds = config.inputs[task.input]
         if is_set(task, "pool") and (feeds.chosen == "table" or is_set(feeds, "pool")):
             yield (
-                f"tasks.{name}.pool has no effect: its input '{values['input']}' gives one vector "
+                f"tasks.{name}.pool has no effect: its input '{task.input}' gives one vector "
                 "per example already."
             )
     for name, feeds in config.inputs.items():
@@ -52,7 +51,7 @@ def shares_anything(config: Config) -> bool:
     """Whether any part of the network serves two tasks."""
     if config.trunk.chosen != "independent":
         return len(config.tasks) > 1
-    inputs = [task.model_dump()["input"] for task in config.tasks.values()]
+    inputs = [task.input for task in config.tasks.values()]
     return len(set(inputs)) < len(inputs)
 
 

@@ -83,7 +83,8 @@ def _validated(document: Document, folder: Path) -> Config:
         )
     except ValidationError as error:
         found = from_pydantic(error.errors(include_url=False), raw, Config, MODELS)
-        mistakes = [*document.mistakes, *found, *mistakes]
+        known = {mistake.path for mistake in mistakes}
+        mistakes += [mistake for mistake in found if mistake.path not in known]
     if config is not None and not mistakes:
         mistakes = list(unbuildable(config))
     if mistakes or config is None:

@@ -47,26 +47,20 @@ def report(mistakes: Iterable[Mistake], places: Mapping[Steps, str], file: str) 
     """All mistakes as lines `file:line: path.to.key: message`, in the order of the file.
 
     Args:
-        mistakes: The mistakes; of several at one place the first is told.
+        mistakes: The mistakes.
         places: Where each path stands.
         file: The name of the whole.
     """
-    told: dict[Steps, str] = {}
-    for mistake in mistakes:
-        told.setdefault(mistake.path, mistake.message)
     order = {path: number for number, path in enumerate(places)}
-
-    def nearest_known(path: Steps) -> Steps:
-        while path and path not in places:
-            path = path[:-1]
-        return path
-
-    lines = []
-    for path in sorted(told, key=lambda path: order.get(nearest_known(path), -1)):
-        key = ".".join(map(str, path))
-        place = places.get(nearest_known(path), file)
-        lines.append(f"{place}: {key}: {told[path]}" if key else f"{place}: {told[path]}")
-    return "\n".join(lines)
+    lines: list[tuple[int, str]] = []
+    for mistake in dict.fromkeys(mistakes):
+        known = mistake.path
+        while known and known not in places:
+            known = known[:-1]
+        key = f"{'.'.join(map(str, mistake.path))}: " if mistake.path else ""
+        line = f"{places.get(known, file)}: {key}{mistake.message}"
+        lines.append((order.get(known, -1), line))
+    return "\n".join(line for _, line in sorted(lines, key=lambda numbered: numbered[0]))
 
 
 def from_pydantic(
@@ -85,7 +79,7 @@ def from_pydantic(
     """
     walked = [(_walk(error, raw), error) for error in errors]
     # A value that fits no type of a union is reported once per type: the deepest says most.
-    deepest = {(*branch,): 0 for (_, branch), _ in walked if branch is not None}
+    deepest = {branch: 0 for (_, branch), _ in walked if branch is not None}
     for (path, branch), _ in walked:
         if branch is not None:
             deepest[branch] = max(deepest[branch], len(path))
@@ -129,7 +123,7 @@ def _mistake(
     if kind == "missing" and isinstance(path[-1], int):
         return Mistake(path[:-1], f"expected a longer list, found {found}.")
     if kind == "missing":
-        return Mistake(path[:-1], f"'{path[-1]}' is needed and missing.")
+        return Mistake(path, "is needed and missing.")
     if kind == "string_pattern_mismatch":
         return Mistake(
             path,

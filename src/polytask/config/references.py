@@ -63,10 +63,10 @@ def _expand_input(name: str, given: Plain, sources: list[str]) -> Iterator[Mista
                 "there is more than one source, so say which column to read from which: "
                 f"columns: {{{', '.join(f'{s}: COLUMN' for s in sources[:2])}}}.",
             )
-            columns = {}
+            columns = None
         else:
             columns = {sources[0]: columns}
-    if given.get("kind") == "table":
+    if given.get("kind") == "table" and columns is not None:
         columns = {s: c if isinstance(c, list) else [c] for s, c in columns.items()}
     given["columns"] = columns
 
@@ -83,7 +83,7 @@ def _expand_target(name: str, given: Plain, raw: Plain, sources: list[str]) -> I
         source, dot, column = str(as_text(item)).partition(".")
         if dot and source in sources:
             pairs.append((source, column))
-        elif len(homes) == 1:
+        elif len(homes) == 1 and not (dot and len(sources) > 1):
             pairs.append((homes[0], as_text(item)))
         else:
             yield Mistake(
@@ -91,7 +91,7 @@ def _expand_target(name: str, given: Plain, raw: Plain, sources: list[str]) -> I
                 f"'{item}' should be 'source.column', since there is more than one source. "
                 + nearest(source, sources),
             )
-            given["target"] = {}
+            given["target"] = None
             return
     named = {source for source, _ in pairs}
     if len(named) > 1:

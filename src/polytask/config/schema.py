@@ -93,6 +93,8 @@ class TaskSpec(Spec):
     """What to predict."""
 
     model_config = ConfigDict(json_schema_extra=_input_may_be_left_out)
+    if TYPE_CHECKING:
+        input: str
 
 
 class TrunkSpec(Spec):

@@ -1,0 +1,137 @@
+# ruff: noqa: E501 (a line for each mistake reads as a table)
+"""Every mistake is told with its line, its key, what was found and the nearest valid name."""
+
+from pathlib import Path
+
+import pytest
+
+from polytask.config import load_config
+from polytask.errors import ConfigError
+
+from .conftest import RIGHT, Complain, Load
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("path: photos.csv", "paht: photos.csv", "2: sources.photos.paht: unknown key. Did you mean 'path'?"),
+        ("path: photos.csv, ", "", "2: sources.photos.path: is needed and missing."),
+        ("sources:", "sead: 3\nsources:", "1: sead: unknown key. Did you mean 'seed'?"),
+        ("kind: fsdd", "kind: fsd", "3: sources.digits.kind: unknown kind 'fsd' for source. Did you mean 'fsdd'? Valid: shapes, cifar10, fsdd, timit, table."),
+        ("{kind: fsdd}", "{}", "3: sources.digits: 'kind' is needed and missing. Valid: shapes, cifar10, fsdd, timit, table."),
+        ("{kind: fsdd}", "fsdd", "3: sources.digits: expected a mapping such as {kind: shapes}, found 'fsdd'. Valid: shapes, cifar10, fsdd, timit, table."),
+        ("{kind: fsdd}", "{kind: fsdd, split: {tests: 0.1}}", "3: sources.digits.split.tests: unknown key. Did you mean 'test'?"),
+        ("{kind: fsdd}", "{kind: fsdd, split: {test: 0.6, validation: 0.6}}", "3: sources.digits.split: `test` and `validation` should be shares of at least 0 that leave rows to train on. Found test=0.6, validation=0.6."),
+        ("photos: photo}", "photo: photo}", "5: inputs.picture.columns.photo: there is no source 'photo'. Did you mean 'photos'?"),
+        ("pool: mean, width: 32}\n  sound", "pool: most, width: 32}\n  sound", "5: inputs.picture.pool: expected 'mean' or 'max', found 'most'."),
+        ("kind: image, columns: {photos: photo}", "kind: image, column: photo", "5: inputs.picture.column: there is more than one source, so say which column to read from which: columns: {photos: COLUMN, digits: COLUMN}."),
+        ("pool: mean, width: 32}\n  sound", "pool: mean, width: wide}\n  sound", "5: inputs.picture.width: expected a whole number, found 'wide'."),
+        ("pool: mean, width: 32}\n  sound", "width: 32}\n  sound", "5: inputs.picture: gives a map, which the trunk's backbone (perceptron) cannot take. Add 'pool: mean' for a perceptron, or choose another trunk.backbone (residual)."),
+        ("pool: mean, width: 32}\n  sound", "pool: mean, augment: [{kind: gain}], width: 32}\n  sound", "5: inputs.picture.augment.0.kind: unknown kind 'gain' for image augmentation. Valid: crop, flip, cutout, brightness."),
+        ("pool: mean, width: 32}\n  sound", "pool: mean, augment: [{kind: crop, padding: 0}], width: 32}\n  sound", "5: inputs.picture.augment.0: `padding` should be at least 1. Found 0."),
+        ("input: sound", "input: sond", "9: tasks.digit.input: there is no input 'sond'. Did you mean 'sound'?"),
+        ("input: sound, ", "", "9: tasks.digit.input: is needed: which of picture, sound it reads."),
+        ("digits.digit", "digit.digit", "9: tasks.digit.target: 'digit.digit' should be 'source.column', since there is more than one source. Did you mean 'digits'?"),
+        ("digits.digit", "{digit: digit}", "9: tasks.digit.target.digit: there is no source 'digit'. Did you mean 'digits'?"),
+        ("digits.digit", "photos.digit", "9: tasks.digit.target.photos: its input 'sound' does not read source 'photos'. Valid names: digits."),
+        ("digits.digit", "[digits.digit, photos.species]", "9: tasks.digit.target: a list holds the columns of one source. For several sources: target: {digits: COLUMN, photos: COLUMN}."),
+        ("target: digits.digit", "label: digits.digit", "9: tasks.digit.target: is needed and missing."),
+        ("digit: {kind: multiclass", "2nd digit: {kind: multiclass", "9: tasks.2nd digit: names begin with a letter and hold letters, digits, '_' and '-'. Found '2nd digit'."),
+        ("digits.digit}", "digits.digit, class_weights: {one: x}}", "9: tasks.digit.class_weights.one: expected a number, found 'x'."),
+        ("digits.digit}", "digits.digit, class_weights: even}", "9: tasks.digit.class_weights: expected a mapping (key: value) or 'balanced', found 'even'."),
+        ("tasks:", "trunk: {kind: gru}\ntasks:", "7: trunk.kind: unknown kind 'gru' for trunk. Valid: hard, independent."),
+        ("tasks:", "trunk:\n  backbone: {kind: perceptron,\n    withs: [3]}\ntasks:", "9: trunk.backbone.withs: unknown key. Did you mean 'widths'?"),
+        ("tasks:", "trunk: {backbone: {widths: 3}}\ntasks:", "7: trunk.backbone.widths: expected a list, found 3."),
+        ("tasks:", "optimizer: {kind: adam, betas: [0.9]}\ntasks:", "7: optimizer.betas: expected a longer list, found [0.9]."),
+        ("tasks:", "optimizer: {kind: adam, betas: [0.9, 0.9, 0.9]}\ntasks:", "7: optimizer.betas: expected a list of 2, found [0.9, 0.9, 0.9]."),
+        ("tasks:", "optimizer: {kind: adam, lr: high}\ntasks:", "7: optimizer.lr: expected a number, found 'high'."),
+        ("tasks:", "training: {epochs: 1.5}\ntasks:", "7: training.epochs: expected a whole number, found 1.5."),
+        ("tasks:", "training: {epoch: 1}\ntasks:", "7: training.epoch: unknown key. Did you mean 'epochs'?"),
+        ("tasks:", "training: {epochs: null}\ntasks:", "7: training.epochs: expected a whole number, found nothing (null)."),
+        ("tasks:", "training: {precision: bf17}\ntasks:", "7: training.precision: expected 'auto', 'fp32', 'bf16' or 'fp16', found 'bf17'. Did you mean 'bf16'?"),
+        ("tasks:", "training: {monitor: digits.accuracy}\ntasks:", "7: training.monitor: expected 'mean' or 'task.metric', found 'digits.accuracy'. Did you mean 'digit'?"),
+        ("tasks:", "batches: {mixing: {kind: counts, counts: {photos: 1, digit: 2}}}\ntasks:", "7: batches.mixing.counts.digit: there is no source 'digit'. Did you mean 'digits'?"),
+        ("tasks:", "batches: {mixing: {kind: counts, counts: {photos: 1}}}\ntasks:", "7: batches.mixing.counts: says nothing of digits: how many examples per step?"),
+        ("tasks:", "batches: {mixing: {kind: temperature, temperature: -1.0}}\ntasks:", "7: batches.mixing: `temperature` should be above 0. Found -1.0."),
+        ("tasks:", "balancer: {kind: constant, weights: [1, 2, 3]}\ntasks:", "7: balancer: `weights` should be 2 numbers >= 0, one per task and not all zero. Found (1.0, 2.0, 3.0)."),
+        ("tasks:", "on_bad: ignore\ntasks:", "7: on_bad: expected 'error' or 'skip', found 'ignore'."),
+        ("tasks:", "seed: 1\nseed: 2\ntasks:", "8: seed: this key stands here twice, first in line 7."),
+        ("tasks:", "seed: !int 1\ntasks:", "7: seed: tags such as !int have no meaning here."),
+    ],
+)  # fmt: skip
+def test_each_mistake_names_its_line_and_key(
+    complaints: Complain, old: str, new: str, told: str
+) -> None:
+    assert old in RIGHT
+    lines = complaints(RIGHT.replace(old, new))
+    assert any(f"mine.yaml:{told}" in line for line in lines), "\n".join(lines)
+
+
+def test_a_right_file_has_no_mistakes(load: Load) -> None:
+    assert list(load(RIGHT).tasks) == ["species", "digit"]
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(complaints: Complain) -> None:
+    text = RIGHT.replace("kind: fsdd", "kind: fsd").replace("input: sound", "input: sond")
+    text = text.replace("tasks:", "training: {epoch: 1}\ntasks:") + "on_bad: no\n"
+    lines = complaints(text)
+    assert [line.split(": ")[0] for line in lines] == [f"mine.yaml:{n}" for n in (3, 7, 10, 11)]
+
+
+def test_a_source_that_nothing_reads(complaints: Complain) -> None:
+    text = RIGHT.replace("inputs:", "  spare: {kind: shapes}\ninputs:")
+    assert complaints(text) == [
+        "mine.yaml:4: sources.spare: no input reads this source. Remove it, or name it in one."
+    ]
+
+
+def test_an_input_that_no_task_reads(complaints: Complain) -> None:
+    text = "".join(line for line in RIGHT.splitlines(True) if "digits.digit" not in line)
+    assert complaints(text) == [
+        "mine.yaml:6: inputs.sound: no task reads this input. Remove it, or add a task."
+    ]
+
+
+def test_a_source_that_feeds_two_inputs(complaints: Complain) -> None:
+    text = RIGHT.replace("columns: {digits: audio}", "columns: {digits: audio, photos: sound}")
+    assert complaints(text) == [
+        "mine.yaml:6: inputs.sound.columns.photos: source 'photos' feeds input 'picture' already, "
+        "and a source feeds one input."
+    ]
+
+
+def test_missing_sections(complaints: Complain) -> None:
+    assert complaints("seed: 1\n") == [
+        f"mine.yaml:1: {key}: is needed and missing." for key in ("sources", "inputs", "tasks")
+    ]
+    assert "mine.yaml:1: tasks: at least one task is needed." in complaints("tasks: {}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("sources: {a: [1\nb: 2}", "mine.yaml:2:2: this is not YAML: "),
+        ("a: b: c", "mine.yaml:1:5: this is not YAML: mapping values are not allowed here."),
+        ("\tseed: 1", "mine.yaml:1:1: this is not YAML: "),
+        ("", "mine.yaml is empty. A configuration needs sources, inputs and tasks at least."),
+        ("# nothing\n", "mine.yaml is empty. "),
+        ("- a\n", "mine.yaml: expected keys such as 'sources:', found [\"a\"]."),
+        ("seed: 1\n---\nseed: 2\n", "mine.yaml:2:1: this is not YAML: "),
+        ("seed: &a [*a]", "mine.yaml:1: seed.0: this alias contains itself."),
+    ],
+)
+def test_files_that_are_no_mapping(complaints: Complain, text: str, told: str) -> None:
+    assert any(line.startswith(told) for line in complaints(text))
+
+
+def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "cifar10.yaml").write_text("")
+    with pytest.raises(ConfigError, match=r"cifr10\.yaml\. Did you mean 'cifar10\.yaml'\?"):
+        load_config(tmp_path / "cifr10.yaml")
+    with pytest.raises(ConfigError, match="There is no folder"):
+        load_config(tmp_path / "no" / "a.yaml")
+    with pytest.raises(ConfigError, match=r"is a folder\. Name a file in it: cifar10\.yaml"):
+        load_config(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
+    with pytest.raises(ConfigError, match="not text in UTF-8"):
+        load_config(tmp_path / "latin.yaml")
