@@ -3,7 +3,6 @@
 import io
 import os
 import pickle
-import struct
 import tarfile
 import zipfile
 from pathlib import Path
@@ -38,9 +37,11 @@ def wave(seconds: float = 0.1, rate: int = 8000, pitch: float = 440.0) -> np.nda
     return (np.sin(2 * np.pi * pitch * time) * 12000).astype(np.int16)
 
 
-def riff(samples: np.ndarray, rate: int = 8000, subtype: str = "PCM_16") -> bytes:
+def riff(
+    samples: np.ndarray, rate: int = 8000, subtype: str = "PCM_16", kind: str = "WAV"
+) -> bytes:
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format="WAV", subtype=subtype)
+    soundfile.write(buffer, samples, rate, format=kind, subtype=subtype)
     return buffer.getvalue()
 
 
@@ -117,7 +118,3 @@ def timit_folder(root: Path, lower: bool = False) -> Path:
 
 def truncated(content: bytes, share: float = 0.5) -> bytes:
     return content[: int(len(content) * share)]
-
-
-def riff_with_size(content: bytes, size: int) -> bytes:
-    return content[:4] + struct.pack("<I", size) + content[8:]

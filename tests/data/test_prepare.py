@@ -186,6 +186,7 @@ def test_skipped_rows_are_listed_and_in_no_part(tmp_path: Path) -> None:
     [
         (truncated(riff(wave())), "cut off: .* bytes are missing"),
         (truncated(sphere(wave(0.2))), "cut off: .* bytes are missing"),
+        (truncated(riff(wave(), kind="AIFF")), "cut off: .* bytes are missing"),
         (b"noise", "not a readable sound"),
         (b"", "the file is empty"),
         (riff(np.zeros(0, np.int16)), "no samples"),

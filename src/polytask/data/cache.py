@@ -146,9 +146,12 @@ def _publish(part: Path, folder: Path, table: Table, source_input: MediaInput) -
                 return
             if attempt == 2:
                 raise
-        with tempfile.TemporaryDirectory(
-            dir=folder.parent, prefix=".broken-", ignore_cleanup_errors=True
-        ) as broken, contextlib.suppress(FileNotFoundError):  # another process has cleared it away
+        with (
+            tempfile.TemporaryDirectory(
+                dir=folder.parent, prefix=".broken-", ignore_cleanup_errors=True
+            ) as broken,
+            contextlib.suppress(FileNotFoundError),
+        ):  # another process has cleared it away
             os.rename(folder, Path(broken) / "entry")
 
 

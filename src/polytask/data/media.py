@@ -19,6 +19,8 @@ from polytask.errors import DataError, require
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".sph", ".au")
 
+_SLACK = 8  # bytes that headers may be wrong by: some recorders count their own length in
+
 
 class EncodedMedia(Media):
     """Items that are encoded files, wherever the bytes are."""
@@ -198,7 +200,7 @@ def decode_wave(content: bytes) -> tuple[NDArray[Any], int]:
     """
     soundfile = require("soundfile", "audio")
     missing = _missing_bytes(content)
-    if missing > 0:
+    if missing > _SLACK:
         raise DataError(f"the sound is cut off: {missing} bytes are missing at its end")
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
@@ -219,7 +221,9 @@ def decode_wave(content: bytes) -> tuple[NDArray[Any], int]:
 
 
 def _missing_bytes(content: bytes) -> int:
-    """How many bytes a RIFF or NIST SPHERE header promises beyond the end of the content."""
+    """How many bytes a RIFF, AIFF or NIST SPHERE header promises beyond the content's end."""
+    if content[:4] == b"FORM" and len(content) >= 8:
+        return int(struct.unpack(">I", content[4:8])[0]) + 8 - len(content)
     if content[:4] == b"RIFF" and len(content) >= 8:
         promised = struct.unpack("<I", content[4:8])[0]
         return 0 if promised >= 2**32 - 256 else int(promised) + 8 - len(content) - promised % 2
