@@ -11,7 +11,7 @@ from polytask.balancing import BALANCERS, Balancer, EndsEpoch, LossBalancer, Sol
 from tests.balancing.toys import combine, make
 
 everyone = pytest.mark.parametrize("name", BALANCERS)
-RANDOM = {"rlw", "pcgrad"}
+RANDOM = {"rlw", "pcgrad", "gradvac"}
 
 
 def problem(count: int = 3, size: int = 6, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,9 @@ backward(losses, MGDA(num_tasks=2), shared=trunk.parameters())
 optimizer.step()
 """
 
+from polytask.balancing.alignment import IMTL, IMTLG, AlignedMTL, ConFIG
 from polytask.balancing.backward import backward
+from polytask.balancing.bargaining import FairGrad, NashMTL
 from polytask.balancing.base import (
     Balancer,
     EndsEpoch,
@@ -19,14 +21,15 @@ from polytask.balancing.catalogue import BALANCERS
 from polytask.balancing.famo import FAMO
 from polytask.balancing.fixed import ConstantWeights, EqualWeighting, RandomWeights
 from polytask.balancing.loss_history import DynamicTaskPriority, DynamicWeightAverage
-from polytask.balancing.min_norm import MGDA
+from polytask.balancing.min_norm import EDM, MGDA, CAGrad
+from polytask.balancing.norms import GradNorm, MetaBalance
 from polytask.balancing.preference import (
     COSMOS,
     BoundaryIntersection,
     SmoothTchebycheff,
     Tchebycheff,
 )
-from polytask.balancing.projection import PCGrad
+from polytask.balancing.projection import DualProj, GradVac, PCGrad, UPGrad
 from polytask.balancing.scalarization import GeometricMean, ScaleInvariant
 from polytask.balancing.uncertainty import (
     ImpartialLosses,
@@ -37,20 +40,32 @@ from polytask.balancing.uncertainty import (
 __all__ = [
     "BALANCERS",
     "COSMOS",
+    "EDM",
     "FAMO",
+    "IMTL",
+    "IMTLG",
     "MGDA",
+    "AlignedMTL",
     "Balancer",
     "BoundaryIntersection",
+    "CAGrad",
+    "ConFIG",
     "ConstantWeights",
+    "DualProj",
     "DynamicTaskPriority",
     "DynamicWeightAverage",
     "EndsEpoch",
     "EqualWeighting",
+    "FairGrad",
     "GeometricMean",
+    "GradNorm",
+    "GradVac",
     "GradientBalancer",
     "GramianBalancer",
     "ImpartialLosses",
     "LossBalancer",
+    "MetaBalance",
+    "NashMTL",
     "PCGrad",
     "RandomWeights",
     "RecomputesLosses",
@@ -59,6 +74,7 @@ __all__ = [
     "SoftUncertaintyWeighting",
     "SolverError",
     "Tchebycheff",
+    "UPGrad",
     "UncertaintyWeighting",
     "backward",
 ]

@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from polytask.balancing.base import Balancer, GradientBalancer, GramianBalancer, LossBalancer
+from polytask.balancing.base import (
+    Balancer,
+    GradientBalancer,
+    GramianBalancer,
+    LossBalancer,
+    SolverError,
+)
 from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
 from polytask.balancing.passes import Passes, gramian, identity
 from polytask.errors import TrainingError
@@ -181,7 +187,11 @@ def _by_gramian(balancer: GramianBalancer, values: Tensor, passes: Passes) -> Te
         _raise_unless_scaled(products, passes, factor)
         weights = torch.ones(len(products), dtype=torch.float64)
     else:
-        weights = balancer.scaled(balancer(products, values.cpu().double()))
+        try:
+            weights = balancer.scaled(balancer(products, values.cpu().double()))
+        except SolverError:
+            balancer.failures += 1
+            raise
         balancer.remember(weights)
         balancer.zero_updates += int(float(weights @ products @ weights) == 0.0)
     weights = weights.to(values)

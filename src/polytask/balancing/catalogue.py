@@ -1,17 +1,20 @@
 """Every balancer by the name that a configuration uses."""
 
+from polytask.balancing.alignment import IMTL, IMTLG, AlignedMTL, ConFIG
+from polytask.balancing.bargaining import FairGrad, NashMTL
 from polytask.balancing.base import Balancer
 from polytask.balancing.famo import FAMO
 from polytask.balancing.fixed import ConstantWeights, EqualWeighting, RandomWeights
 from polytask.balancing.loss_history import DynamicTaskPriority, DynamicWeightAverage
-from polytask.balancing.min_norm import MGDA
+from polytask.balancing.min_norm import EDM, MGDA, CAGrad
+from polytask.balancing.norms import GradNorm, MetaBalance
 from polytask.balancing.preference import (
     COSMOS,
     BoundaryIntersection,
     SmoothTchebycheff,
     Tchebycheff,
 )
-from polytask.balancing.projection import PCGrad
+from polytask.balancing.projection import DualProj, GradVac, PCGrad, UPGrad
 from polytask.balancing.scalarization import GeometricMean, ScaleInvariant
 from polytask.balancing.uncertainty import (
     ImpartialLosses,
@@ -37,4 +40,17 @@ BALANCERS: dict[str, type[Balancer]] = {
     "dtp": DynamicTaskPriority,
     "mgda": MGDA,
     "pcgrad": PCGrad,
+    "gradvac": GradVac,
+    "cagrad": CAGrad,
+    "edm": EDM,
+    "imtl-g": IMTLG,
+    "imtl": IMTL,
+    "nash-mtl": NashMTL,
+    "fairgrad": FairGrad,
+    "aligned-mtl": AlignedMTL,
+    "upgrad": UPGrad,
+    "dualproj": DualProj,
+    "config": ConFIG,
+    "gradnorm": GradNorm,
+    "metabalance": MetaBalance,
 }

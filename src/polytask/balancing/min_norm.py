@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.base import GramianBalancer, Scale, Where
-from polytask.balancing.solvers import min_norm
+from polytask.balancing.solvers import conflict_averse, cosines, min_norm, row_norms
 
 Normalizer = Literal["none", "l2", "loss", "loss+"]
 
@@ -75,3 +75,91 @@ class MGDA(GramianBalancer):
         """Weights `[A]` of the min-norm point."""
         self.check(losses)
         return mgda_weights(gramian, losses, self.normalizer)
+
+
+class CAGrad(GramianBalancer):
+    """Conflict-averse gradient descent (CAGrad): help the worst task, near the mean gradient.
+
+    `argmax_d min_t g_t . d  such that  |d - g_0| <= c |g_0|`, g_0 the mean gradient: `d = g_0 + c
+    |g_0| g_w / |g_w|` with w on the simplex. Liu et al., *Conflict-Averse Gradient Descent for
+    Multi-task Learning* (NeurIPS 2021). c = 0 is equal weighting, a large c tends to MGDA; unlike
+    it, converges to a minimum of the mean loss. A steady all-rounder.
+
+    Needs: the Gramian. State: none. Cost: one trunk backward per task. Authors' defaults: c 0.4 in
+    most experiments, and d divided by `1 + c^2` (`paper` scale); their code multiplies by T and
+    clips the norm at 1, and stops its solver at an absolute tolerance that small or imbalanced
+    gradients defeat. With c < 1 the update can still conflict with a task.
+
+    Args:
+        num_tasks: T.
+        c: The radius of the search, in [0, 1).
+        at: `parameters` or `features`.
+        every: Weights are refreshed each `every` steps.
+        scale: `unit` (1 for tasks that are alike) or `paper` (the mean, divided by `1 + c^2`).
+        weight_heads: Whether heads are weighted too.
+    """
+
+    convention = "mean"
+
+    def __init__(
+        self,
+        num_tasks: int,
+        *,
+        c: float = 0.4,
+        at: Where = "parameters",
+        every: int = 1,
+        scale: Scale = "unit",
+        weight_heads: bool = False,
+    ) -> None:
+        super().__init__(num_tasks, scale=scale, weight_heads=weight_heads, at=at, every=every)
+        if not 0 <= c < 1:
+            raise ValueError(f"`c` should be in [0, 1). Found {c}.")
+        self.c = c
+        self.neutral = (1 + c**2) / (1 + c)
+
+    def forward(self, gramian: Tensor, losses: Tensor) -> Tensor:
+        """Weights `[A]` of the conflict-averse update."""
+        self.check(losses)
+        return conflict_averse(gramian, self.c) / (1 + self.c**2)
+
+
+class EDM(GramianBalancer):
+    """Equiangular direction method (EDM): the shortest vector in the hull of the unit gradients.
+
+    `b = argmin |sum_t b_t u_t|^2` on the simplex with `u_t = g_t / |g_t|`; then `w_t ~ b_t /
+    |g_t|`, summing to 1. Katrutsa, Merkulov, Tursynbek, Oseledets, *Follow the Bisector* (2020).
+    Where all weights are positive the update makes one angle with every gradient. MGDA without its
+    love of short gradients.
+
+    Needs: the Gramian. State: none. Cost: one trunk backward per task. Built from the paper's
+    description; how long the update is (weights that sum to 1) is our reading of it.
+
+    Args:
+        num_tasks: T.
+        at: `parameters` or `features`.
+        every: Weights are refreshed each `every` steps.
+        scale: `unit` (weights sum to the number of active tasks) or `paper` (to 1).
+        weight_heads: Whether heads are weighted too.
+    """
+
+    convention = "mean"
+
+    def __init__(
+        self,
+        num_tasks: int,
+        *,
+        at: Where = "parameters",
+        every: int = 1,
+        scale: Scale = "unit",
+        weight_heads: bool = False,
+    ) -> None:
+        super().__init__(num_tasks, scale=scale, weight_heads=weight_heads, at=at, every=every)
+
+    def forward(self, gramian: Tensor, losses: Tensor) -> Tensor:
+        """Weights `[A]` of the bisector."""
+        self.check(losses)
+        norms = row_norms(gramian)
+        if bool((norms == 0).any()):
+            return min_norm(gramian)
+        weights = min_norm(cosines(gramian, norms)) / (norms / norms.min())
+        return weights / weights.sum()

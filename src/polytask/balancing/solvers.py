@@ -1,28 +1,43 @@
 """Small convex problems over a Gramian, in float64 on the CPU.
 
-A tasks. A Gramian `[A, A]` is symmetric and positive semidefinite, of any rank and any magnitude.
+A tasks, K right-hand sides. A Gramian `[A, A]` is symmetric and positive semidefinite, of any rank
+and any magnitude. Every solver first brings the rows behind it to norm 1, so that neither the
+magnitude nor an imbalance of the rows costs accuracy.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from polytask.balancing.base import SolverError
 
+Derivatives = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def row_norms(gramian: Tensor) -> Tensor:
+    """The norms `[A]` of the rows behind a Gramian."""
+    return gramian.diagonal().clamp_min(0).sqrt()
+
+
+def cosines(gramian: Tensor, norms: Tensor) -> Tensor:
+    """The Gramian of the rows divided by `norms`; rows of norm zero become orthogonal to all."""
+    safe = torch.where(norms > 0, norms, torch.ones_like(norms))
+    matrix = (gramian / safe) / safe[:, None]
+    matrix.diagonal().fill_(1.0)
+    return matrix
+
 
 def min_norm(gramian: Tensor) -> Tensor:
-    """The convex combination of the rows of J with the least norm, as weights `[A]`.
+    """The convex combination of the rows with the least norm, as weights `[A]`.
 
-    `argmin w' G w  such that  w >= 0, sum w = 1`: in closed form for two rows, else by a
-    primal-dual interior point method on rows brought to norm 1, until the gap is below 1e-12 of the
-    optimum.
+    `argmin w' G w  such that  w >= 0, sum w = 1`: in closed form for two rows, else by interior
+    point steps until the gap is below 1e-12 of the optimum.
     """
-    norms = gramian.diagonal().clamp_min(0).sqrt()
+    norms = row_norms(gramian)
     if bool((norms == 0).any()):
         zero = (norms == 0).to(gramian)
         return zero / zero.sum()
-    smallest = norms.min()
-    price = smallest / norms  # The constraint becomes price' y = 1, with w = y price.
-    cosines = (gramian / norms) / norms[:, None]
     if len(norms) == 1:
         return torch.ones_like(norms)
     if len(norms) == 2:
@@ -30,36 +45,84 @@ def min_norm(gramian: Tensor) -> Tensor:
         gap = (norms**2).sum() - 2 * between
         first = ((norms[1] ** 2 - between) / gap).clamp(0, 1) if gap > 0 else norms.new_tensor(0.5)
         return torch.stack([first, 1 - first])
-    y = _quadratic_on_simplex(cosines, price)
-    weights = y * price
+    matrix = cosines(gramian, norms)
+    price = norms.min() / norms  # The constraint becomes price' y = 1, with w = y price.
+
+    def derivatives(y: Tensor) -> tuple[Tensor, Tensor]:
+        return matrix @ y, matrix
+
+    weights = on_simplex(price, derivatives) * price
     return weights / weights.sum()
 
 
-def _quadratic_on_simplex(matrix: Tensor, price: Tensor, limit: int = 100) -> Tensor:
-    """`argmin y' M y / 2  such that  y >= 0, price' y = 1`, for M with unit diagonal."""
-    y = torch.ones_like(price) / price.sum()
-    product = matrix @ y
-    level = (y @ product).clamp_min(1e-3)
-    s = (product - level * price).clamp_min(0.1 * float(y.max()))
-    for _ in range(limit):
-        product = matrix @ y
-        value, gap = float(y @ product), float(y @ s)
-        residual = product - level * price - s
-        if gap <= max(1e-12 * value, 1e-15) and float(residual.abs().max()) <= 1e-9 * max(
-            float(product.abs().max()), 1e-9
-        ):
-            return y
-        factor = cholesky(matrix + (s / y).diag())
-        along = torch.cholesky_solve(price[:, None], factor)[:, 0]
-        slope = price @ along
+def conflict_averse(gramian: Tensor, c: float) -> Tensor:
+    """CAGrad's inner problem, as the weights `[A]` of its whole update, before any rescaling.
 
-        def step(target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            """The Newton step towards y s = target, price' y = 1."""
-            right = -residual + (target - y * s) / y  # noqa: B023
-            free = torch.cholesky_solve(right[:, None], factor)[:, 0]  # noqa: B023
-            dlevel = (1 - price @ y - price @ free) / slope  # noqa: B023
-            dy = free + dlevel * along  # noqa: B023
-            return dy, dlevel, (target - y * s - s * dy) / y  # noqa: B023
+    `argmin_w g_w . g_0 + c |g_0| |g_w|` over the simplex, with g_0 the mean of the rows; the update
+    is `g_0 + c |g_0| g_w / |g_w|`. A `g_w` shorter than 1e-6 of `|g_0|` is rounding, and is not
+    lengthened beyond that measure.
+    """
+    count = len(gramian)
+    mean = torch.full((count,), 1 / count, dtype=gramian.dtype)
+    norms = row_norms(gramian)
+    size = (mean @ gramian @ mean).clamp_min(0).sqrt()  # |g_0|
+    if c == 0 or count == 1 or not bool(size > 1e-12 * norms.max()):
+        return mean * (1 + c if count == 1 else 1.0)
+    unit = torch.where(norms > 0, norms, norms.max())
+    matrix = cosines(gramian, norms)
+    matrix = torch.where((norms > 0) & (norms > 0)[:, None], matrix, torch.zeros_like(matrix))
+    price = unit.min() / unit
+    pull = (gramian @ mean) / unit / size  # g_0 . u_t / |g_0|
+    corner = 1e-9 * float(size / unit.min())
+
+    def derivatives(y: Tensor) -> tuple[Tensor, Tensor]:
+        product = matrix @ y
+        length = (y @ product + corner**2).sqrt()
+        along = product / length
+        return pull + c * along, (c / length) * (matrix - torch.outer(along, along))
+
+    y = on_simplex(price, derivatives)
+    length = (y @ matrix @ y).clamp_min(0).sqrt().clamp_min(1e3 * corner)
+    return mean + c * size * (y / unit) / length
+
+
+def on_simplex(price: Tensor, derivatives: Derivatives, limit: int = 200) -> Tensor:
+    """`argmin f(y)  such that  y >= 0, price' y = 1`, for a convex f, by a primal-dual method.
+
+    Args:
+        price: `[A]`, positive.
+        derivatives: Gradient `[A]` and Hessian `[A, A]` of f.
+        limit: The most iterations.
+    """
+    y = torch.ones_like(price) / price.sum()
+    gradient, hessian = derivatives(y)
+    size = float(y @ gradient.abs()) + 1e-300
+    level = (y @ gradient).clamp_min(-size)
+    s = (gradient - level * price).clamp_min(0.1 * size / float(y.sum()))
+    for _ in range(limit):
+        gap = float(y @ s)
+        residual = gradient - level * price - s
+        noise = 1e-15 * float(y @ (hessian.abs() @ y + gradient.abs()))
+        enough = max(1e-12 * abs(float(y @ gradient)), noise)
+        if gap <= enough and float((y * residual).abs().sum()) <= 10 * enough:
+            return y
+        factor = cholesky(hessian + (s / y).diag())
+        along = torch.cholesky_solve(price[:, None], factor)[:, 0]
+
+        def step(
+            target: Tensor,
+            residual: Tensor = residual,
+            y: Tensor = y,
+            s: Tensor = s,
+            factor: Tensor = factor,
+            along: Tensor = along,
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            """The Newton step towards `y s = target` and `price' y = 1`."""
+            right = (target - y * s) / y - residual
+            free = torch.cholesky_solve(right[:, None], factor)[:, 0]
+            dlevel = (1 - price @ y - price @ free) / (price @ along)
+            dy = free + dlevel * along
+            return dy, dlevel, (target - y * s - s * dy) / y
 
         dy, _, ds = step(torch.zeros_like(y))
         reach = min(_reach(y, dy), _reach(s, ds))
@@ -68,7 +131,115 @@ def _quadratic_on_simplex(matrix: Tensor, price: Tensor, limit: int = 100) -> Te
         dy, dlevel, ds = step(centre - dy * ds)
         reach = 0.995 * min(_reach(y, dy), _reach(s, ds))
         y, level, s = y + reach * dy, level + reach * dlevel, s + reach * ds
-    raise SolverError(f"The min-norm point was not reached in {limit} iterations.")
+        gradient, hessian = derivatives(y)
+    raise SolverError(f"An optimum over the simplex was not reached in {limit} iterations.")
+
+
+def fair(gramian: Tensor, alpha: float, limit: int = 200) -> Tensor:
+    """The positive solution `[A]` of `G w = w^(-1/alpha)`, by a damped Newton method.
+
+    It is the minimum of the convex `w' G w / 2 - sum_t w_t^p / p` with `p = 1 - 1/alpha` (the
+    logarithm for alpha 1). There is none if a combination of the rows with weights >= 0 vanishes.
+    """
+    norms = row_norms(gramian)
+    if bool((norms == 0).any()):
+        zero = (norms == 0).nonzero()[:, 0].tolist()
+        raise SolverError(f"Active tasks number {zero} have a gradient of zero: no fair update.")
+    scale = norms ** (-2 * alpha / (1 + alpha))
+    unit = scale ** (1 - 1 / alpha)  # What the diagonal becomes, and each right-hand side.
+    matrix = scale * gramian * scale[:, None]
+    y = torch.ones_like(norms)
+    y = y / ((matrix.sum() / unit.sum()).clamp_min(1e-3) ** (alpha / (1 + alpha)))
+    for _ in range(limit):
+        force = unit * y ** (-1 / alpha)
+        gradient = matrix @ y - force
+        noise = (1e-15 * (matrix.abs() @ y)).clamp(max=1e-6 * force)
+        if bool((gradient.abs() <= 1e-12 * force + noise).all()):
+            break
+        dy = -torch.cholesky_solve(
+            gradient[:, None], cholesky(matrix + (force / (alpha * y)).diag())
+        )[:, 0]
+        slope = float(gradient @ dy)
+        t = min(1.0, 0.95 * _reach(y, dy, most=2.0))
+        for _ in range(40):
+            trial = y + t * dy
+            if float((matrix @ trial - unit * trial ** (-1 / alpha)) @ dy) <= -0.5 * slope:
+                break
+            t /= 2
+        y = y + t * dy
+        if not float(y.max()) < 1e7:
+            raise SolverError("The gradients cancel each other: there is no fair update.")
+    else:
+        raise SolverError(f"A fair update was not found in {limit} Newton steps.")
+    return scale * y
+
+
+def in_dual_cone(gramian: Tensor, targets: Tensor, limit: int = 500) -> Tensor:
+    """For each row u `[K, A]` of `targets`: `argmin v' G v  such that  v >= u`.
+
+    `v' J` is the projection of `u' J` onto the cone of updates that conflict with no row of J. The
+    complementarity problems are solved together, exactly, by block principal pivoting.
+    """
+    norms = row_norms(gramian)
+    norms = torch.where(norms > 0, norms, torch.ones_like(norms))
+    matrix = cosines(gramian, row_norms(gramian))
+    matrix.diagonal().add_(1e-13)
+    low = targets * norms  # [K, A]
+    pull = low @ matrix
+    tolerance = 1e-12 * low.abs().amax(1, keepdim=True).clamp_min(1e-300)
+    free = pull < -tolerance  # Where v may rise above u.
+    rise, slack = torch.zeros_like(low), pull
+    best = torch.full((len(low),), low.shape[1] + 1)
+    tries = torch.full((len(low),), 10)
+    for _ in range(limit):
+        rise = _solve_subsets(matrix, -pull, free)
+        slack = pull + rise @ matrix
+        wrong = torch.where(free, rise < -tolerance, slack < -tolerance)
+        count = wrong.sum(1)
+        if not bool(count.any()):
+            return (low + rise.clamp_min(0)) / norms
+        better = count < best
+        best = torch.where(better, count, best)
+        tries = torch.where(better, 10, tries - 1)
+        last = torch.zeros_like(wrong)
+        index = torch.arange(wrong.shape[1]).expand_as(wrong)
+        last.scatter_(1, torch.where(wrong, index, -1).amax(1, keepdim=True).clamp_min(0), True)
+        free = free ^ torch.where((tries > 0)[:, None], wrong, wrong & last)
+    raise SolverError(f"A projection onto the dual cone was not found in {limit} exchanges.")
+
+
+def _solve_subsets(matrix: Tensor, right: Tensor, subset: Tensor) -> Tensor:
+    """For each row k: `x` with `matrix[F, F] x[F] = right[k, F]` on `F = subset[k]`, else zero."""
+    most = int(subset.sum(1).max())
+    if most == 0:
+        return torch.zeros_like(right)
+    chosen, order = subset.to(torch.int8).sort(dim=1, descending=True, stable=True)
+    order, used = order[:, :most], chosen[:, :most].bool()
+    pieces = matrix[order[:, :, None], order[:, None, :]]  # [K, m, m]
+    eye = torch.eye(most, dtype=matrix.dtype)
+    pieces = torch.where(used[:, :, None] & used[:, None, :], pieces, eye)
+    values = torch.where(used, right.gather(1, order), 0.0)
+    factor, info = torch.linalg.cholesky_ex(pieces)
+    if bool(info.any()):
+        solved = torch.linalg.solve(pieces + 1e-11 * eye, values[:, :, None])[:, :, 0]
+    else:
+        solved = torch.cholesky_solve(values[:, :, None], factor)[:, :, 0]
+    return torch.zeros_like(right).scatter_(1, order, torch.where(used, solved, 0.0))
+
+
+def equal_projections(gramian: Tensor, rtol: float = 1e-6) -> tuple[Tensor, float]:
+    """Weights `[A]` of the unit rows whose sum projects equally on every row, and that projection.
+
+    `C^+ 1` with C the cosines, if 1 lies in their range. Else only the zero vector projects
+    equally, and the weights are those that give it. Eigenvalues below `rtol` are rounding.
+    """
+    values, vectors = torch.linalg.eigh(cosines(gramian, row_norms(gramian)))
+    kept = values > rtol * values[-1]
+    parts = vectors.sum(0)  # 1 in terms of the eigenvectors.
+    lost = vectors[:, ~kept] @ parts[~kept]
+    if float(lost.norm()) > 1e-4 * len(values) ** 0.5:
+        return lost, 0.0
+    return vectors[:, kept] @ (parts[kept] / values[kept]), 1.0
 
 
 def cholesky(matrix: Tensor) -> Tensor:
@@ -78,15 +249,15 @@ def cholesky(matrix: Tensor) -> Tensor:
     nudge = 1e-15 * float(matrix.diagonal().mean())
     while int(info):
         nudge *= 10
-        if not nudge < float("inf") or nudge > 1e-3 * float(matrix.diagonal().max()):
+        if not nudge <= 1e-3 * float(matrix.diagonal().max()):
             raise SolverError("A matrix that should be positive semidefinite is not.")
         factor, info = torch.linalg.cholesky_ex(matrix + nudge * torch.eye(len(matrix)).to(matrix))
     return factor
 
 
-def _reach(value: Tensor, step: Tensor) -> float:
-    """How much of a step keeps `value` >= 0; at most 1."""
+def _reach(value: Tensor, step: Tensor, most: float = 1.0) -> float:
+    """How much of a step keeps `value` >= 0; at most `most`."""
     shrinking = step < 0
     if not bool(shrinking.any()):
-        return 1.0
-    return min(1.0, float((-value[shrinking] / step[shrinking]).min()))
+        return most
+    return min(most, float((-value[shrinking] / step[shrinking]).min()))

@@ -79,8 +79,8 @@ class SoftUncertaintyWeighting(LossBalancer):
     overfitting of learned scales; strong in its authors' comparisons, at the price of a temperature
     to tune.
 
-    Needs: losses > 0. State: none. Cost: one backward. Authors tune the temperature per data set
-    (they report values around 1 to 100); 1.0 here is only a place to start. No code of theirs was
+    Needs: losses > 0. State: none. Cost: one backward. Authors tune the temperature per data set;
+    1.0 here is only a place to start. No code of theirs was
     compared.
 
     Args:
