@@ -111,7 +111,12 @@ def reversal(frames: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def joined(frames: Tensor, mask: Tensor | None, stride: int) -> tuple[Tensor, Tensor | None]:
-    """Join `stride` neighbouring frames: `[B, L, D] -> [B, ceil(L / stride), stride D]`."""
+    """Join `stride` neighbouring frames: `[B, L, D] -> [B, ceil(L / stride), stride D]`.
+
+    The last group of a sequence is filled up with zeros, whatever pads the batch.
+    """
+    if mask is not None:
+        frames = frames.masked_fill(~mask.unsqueeze(2), 0.0)
     batch, length, size = frames.shape
     missing = -length % stride
     frames = nn.functional.pad(frames, (0, 0, 0, missing)).reshape(batch, -1, stride * size)
