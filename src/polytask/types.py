@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-Pooling = Literal["mean", "max"]
+Pooling = Literal["mean", "max", "middle"]
 
 # Per task: metric name -> value, None where there was no label to measure on.
 Scores = Mapping[str, Mapping[str, float | None]]
@@ -30,21 +30,31 @@ class Features(NamedTuple):
     mask: Tensor | None = None
 
     def pooled(self, how: Pooling = "mean") -> Tensor:
-        """One vector per example, `[B, D]`: the mean or maximum over pixels or valid frames.
+        """One vector per example, `[B, D]`.
 
-        An example without a valid frame becomes zeros.
+        `mean` and `max` go over pixels or valid frames; `middle` takes the pixel or frame in the
+        middle, for examples that are a context around it. An example without a valid frame
+        becomes zeros.
         """
         if self.values.ndim == 2:
             return self.values
         if self.values.ndim == 4:
+            if how == "middle":
+                return self.values[:, :, self.values.shape[2] // 2, self.values.shape[3] // 2]
             return self.values.mean((2, 3)) if how == "mean" else self.values.amax((2, 3))
         if self.mask is None:
+            if how == "middle":
+                return self.values[:, self.values.shape[1] // 2]
             return self.values.mean(1) if how == "mean" else self.values.amax(1)
         valid = self.mask.unsqueeze(-1)
+        count = valid.sum(1).clamp(min=1)
+        if how == "middle":
+            place = (count // 2).unsqueeze(2).expand(-1, -1, self.values.shape[2])
+            middle = self.values.gather(1, place.clamp(max=self.values.shape[1] - 1)).squeeze(1)
+            return torch.where(valid.any(1), middle, 0.0)
         if how == "max":
             greatest = self.values.masked_fill(~valid, float("-inf")).amax(1)
             return torch.where(valid.any(1), greatest, 0.0)
-        count = valid.sum(1).clamp(min=1)
         return self.values.masked_fill(~valid, 0.0).sum(1) / count
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Features":
