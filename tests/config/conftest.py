@@ -9,6 +9,7 @@ from polytask.config import Config, load_config
 from polytask.errors import ConfigError
 
 FILES = Path(__file__).parent / "files"
+SHIPPED = Path(__file__).parents[2] / "recipes"
 Load = Callable[..., Config]
 Complain = Callable[..., list[str]]
 

@@ -14,12 +14,12 @@ from polytask.config import Config, ConfigWarning, dump_config, load_config
 from polytask.config.document import write
 from polytask.errors import ConfigError
 
-from .conftest import FILES, RIGHT, Complain, Load
+from .conftest import FILES, RIGHT, SHIPPED, Complain, Load
 
-RECIPES = sorted(FILES.glob("*.yaml"))
+RECIPES = [*sorted(FILES.glob("*.yaml")), *sorted(SHIPPED.glob("*.yaml"))]
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_recipes_load_and_come_back_as_they_were_written(path: Path, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

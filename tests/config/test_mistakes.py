@@ -2,10 +2,14 @@
 """Every mistake is told with its line, its key, what was found and the nearest valid name."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from polytask.config import load_config
+from polytask.config.document import parse, write
 from polytask.errors import ConfigError
 
 from .conftest import RIGHT, Complain, Load
@@ -135,3 +139,63 @@ def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
     with pytest.raises(ConfigError, match="not text in UTF-8"):
         load_config(tmp_path / "latin.yaml")
+
+
+def nodes(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The keys that lead to every value inside."""
+    items = value.items() if isinstance(value, dict) else ()
+    items = enumerate(value) if isinstance(value, list) else items
+    return [path, *(inner for key, item in items for inner in nodes(item, (*path, key)))]
+
+
+def holds(value: Any, key: Any) -> bool:
+    """Whether a mapping or list has an item of this key or number."""
+    if isinstance(value, list):
+        return isinstance(key, int) and key < len(value)
+    return isinstance(value, dict) and key in value
+
+
+FULL = (
+    RIGHT.replace(
+        "width: 32}\n  sound", "width: 32, size: [8, 8], augment: [{kind: crop}]}\n  sound"
+    )
+    + """\
+trunk: {kind: hard, backbone: {kind: perceptron, widths: [4]}}
+batches: {size: 3, mixing: {kind: counts, counts: {photos: 1, digits: 2}}}
+optimizer: {kind: adam, betas: [0.9, 0.9], factors: {heads: 0.1}}
+balancer: {kind: constant, weights: [1, 2]}
+training: {epochs: 2, monitor: digit.accuracy}
+"""
+)
+WRONG: list[Any] = [
+    *(None, True, -1, 0, 2**70, 0.5, "", "x", "photos", "a.b.c", "perceptron"),
+    *([], [None], ["x", 3], [[1]], [{"kind": "crop"}], {}, {"kind": 3}, {"kind": "counts"}),
+    *({"x": {"x": None}}, {"photos": None}, {"kind": "table"}, {"kind": ["hard"]}, float("inf")),
+]
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(nodes(parse(FULL, "x").value)[1:]), st.sampled_from(WRONG)),
+        min_size=1,
+        max_size=3,
+    )
+)
+@pytest.mark.filterwarnings("ignore::polytask.config.ConfigWarning")
+def test_whatever_stands_in_a_place_is_right_or_a_config_error(
+    load: Load, changes: list[tuple[tuple[Any, ...], Any]]
+) -> None:
+    value = parse(FULL, "x").value
+    for (*above, last), new in changes:
+        here = value
+        for key in above:
+            here = here[key] if holds(here, key) else None
+        if holds(here, last):
+            here[last] = new
+    try:
+        load(write(value))
+    except ConfigError as error:
+        assert all("mine.yaml" in line for line in str(error).split("\n"))

@@ -10,10 +10,13 @@ from polytask.config import json_schema
 from polytask.config.document import parse
 from polytask.config.reference import reference_markdown
 
-from .conftest import FILES, RIGHT
+from .conftest import FILES, RIGHT, SHIPPED
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
-TEXTS = [RIGHT, *(path.read_text() for path in sorted(FILES.glob("*.yaml")))]
+TEXTS = [
+    RIGHT,
+    *(path.read_text() for place in (FILES, SHIPPED) for path in sorted(place.glob("*.yaml"))),
+]
 
 
 def test_the_page_is_up_to_date() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from polytask.config.catalogue import BODIES, SHAPES
+from polytask.config.derive import as_text
 from polytask.config.mistakes import Mistake
 from polytask.config.references import Plain, section
 from polytask.errors import nearest
@@ -72,7 +73,7 @@ def _tasks(raw: Plain) -> Iterator[Mistake]:
                     f"its input '{wanted}' does not read source '{source}'. "
                     + nearest(source, columns),
                 )
-        if len({1 if isinstance(c, str) else len(c) for c in target.values() if c}) > 1:
+        if len({len(c) if isinstance(c, list) else 1 for c in target.values()}) > 1:
             yield Mistake((*path, "target"), "every source needs the same number of columns.")
 
 
@@ -104,7 +105,8 @@ def _mixing(raw: Plain) -> Iterator[Mistake]:
 
 
 def _monitor(raw: Plain) -> Iterator[Mistake]:
-    monitor, tasks = section(raw, "training").get("monitor", "mean"), section(raw, "tasks")
+    tasks = section(raw, "tasks")
+    monitor = as_text(section(raw, "training").get("monitor", "mean"))
     if not isinstance(monitor, str) or monitor == "mean":
         return
     task, dot, _ = monitor.partition(".")

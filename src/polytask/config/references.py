@@ -37,6 +37,8 @@ def expand(raw: Plain, places: dict[Steps, str]) -> Iterator[Mistake]:
             continue
         if "input" not in given and len(inputs) == 1:
             given["input"] = next(iter(inputs))
+        elif "input" in given:
+            given["input"] = as_text(given["input"])
         if "target" in given:
             yield from _expand_target(name, given, raw, sources)
 
