@@ -125,14 +125,11 @@ def _trunk(raw: Plain) -> Iterator[Mistake]:
         shape = shape_of(given) if isinstance(given, dict) else None
         if shape is None or kind in BODIES[shape] or not any(kind in b for b in BODIES.values()):
             continue
-        takers = " or ".join(BODIES[shape])
+        hint = "Add 'pool: mean', or choose" if kind == "perceptron" else "Choose"
         yield Mistake(
             ("inputs", name),
-            f"gives a {shape}, which the trunk's backbone ({kind}) cannot take. Add "
-            f"'pool: mean' for a perceptron, or choose another trunk.backbone ({takers})."
-            if shape != "vector"
-            else f"gives a vector, which the trunk's backbone ({kind}) cannot take. "
-            f"Leave 'pool' out, or choose another trunk.backbone ({takers}).",
+            f"gives a {shape}, which the trunk's backbone ({kind}) cannot take. {hint} another "
+            f"trunk.backbone ({' or '.join(BODIES[shape])}).",
         )
 
 

@@ -28,6 +28,9 @@ wrong with one, all of it at once, and `--set KEY=VALUE` changes a setting for o
   meant, as a list of columns of one source, or in full as `{source: column}`. A task's `input` may
   be left out where there is one, and an input's `column: x` is short for `columns: {source: x}`
   where there is one source.
+- An editor that knows JSON schemas completes and checks the file: write the schema with
+  `polytask schema > polytask.schema.json`, and begin the file with
+  `# yaml-language-server: $schema=polytask.schema.json`.
 """
 _TYPES = {
     "integer": "whole number",
@@ -66,7 +69,7 @@ class _Page:
 
     def section(self, key: str, value: Schema, level: int) -> Iterator[str]:
         """The models that a key may hold, each with its table, then those inside them."""
-        fresh = [name for name in references(value) if name not in self.written]
+        fresh = [n for n in dict.fromkeys(references(value)) if n not in self.written]
         self.written.update(fresh)
         if not fresh:
             return
@@ -83,9 +86,12 @@ class _Page:
             elif model.get("description") != value.get("description"):
                 yield f"{model.get('description', '')}\n"
             yield from self.table(model)
+        held: dict[str, list[Schema]] = {}
         for name in fresh:
-            for inner, held in self.models[name]["properties"].items():
-                yield from self.section(inner, held, level + 1)
+            for inner, schema in self.models[name]["properties"].items():
+                held.setdefault(inner, []).append(schema)
+        for inner, schemas in held.items():
+            yield from self.section(inner, {"anyOf": schemas}, level + 1)
 
     def table(self, model: Schema) -> Iterator[str]:
         """The keys of a model."""
