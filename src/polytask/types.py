@@ -103,7 +103,8 @@ class Batch:
 class ByName(nn.Module):
     """Modules by the names that people gave their tasks and inputs.
 
-    `nn.ModuleDict` refuses names such as `type` or `values`, which are methods of its own.
+    `nn.ModuleDict` refuses names such as `type` or `training`, which are attributes of its own.
+    Here they are stored, and appear in weights' names, with an underscore at their end.
 
     Args:
         modules: The modules. Names hold no dots.
@@ -111,15 +112,19 @@ class ByName(nn.Module):
 
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        self._modules.update(modules)
+        self.stored_as: dict[str, str] = {}
+        taken = set(dir(self))
+        for name, module in modules.items():
+            self.stored_as[name] = f"{name}_" if name.rstrip("_") in taken else name
+            self.add_module(self.stored_as[name], module)
 
     def __getitem__(self, name: str) -> nn.Module:
-        module = self._modules[name]
+        module = self._modules[self.stored_as[name]]
         assert module is not None
         return module
 
     def __contains__(self, name: object) -> bool:
-        return name in self._modules
+        return name in self.stored_as
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
+        return iter(self.stored_as)
