@@ -5,6 +5,7 @@ and any magnitude. Every solver first brings the rows behind it to norm 1, so th
 magnitude nor an imbalance of the rows costs accuracy.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -21,10 +22,17 @@ def row_norms(gramian: Tensor) -> Tensor:
 
 
 def cosines(gramian: Tensor, norms: Tensor) -> Tensor:
-    """The Gramian of the rows divided by `norms`; rows of norm zero become orthogonal to all."""
+    """The Gramian of the rows divided by `norms`; rows of norm zero become orthogonal to all.
+
+    A Gramian of float32 rows can be indefinite at rounding level. What comes out is not.
+    """
     safe = torch.where(norms > 0, norms, torch.ones_like(norms))
-    matrix = (gramian / safe) / safe[:, None]
+    matrix: Tensor = (gramian / safe) / safe[:, None]
     matrix.diagonal().fill_(1.0)
+    _, info = torch.linalg.cholesky_ex(matrix + 1e-12 * torch.eye(len(matrix)).to(matrix))
+    if int(info):
+        values, vectors = torch.linalg.eigh(matrix)
+        matrix = (vectors * values.clamp_min(0)) @ vectors.T
     return matrix
 
 
@@ -75,26 +83,52 @@ def conflict_averse(gramian: Tensor, c: float) -> Tensor:
     pull = (gramian @ mean) / unit / size  # g_0 . u_t / |g_0|
     corner = 1e-9 * float(size / unit.min())
 
-    def derivatives(y: Tensor) -> tuple[Tensor, Tensor]:
+    def direct(y: Tensor) -> tuple[Tensor, Tensor]:
         product = matrix @ y
         length = (y @ product + corner**2).sqrt()
         along = product / length
         return pull + c * along, (c / length) * (matrix - torch.outer(along, along))
 
-    y = on_simplex(price, derivatives)
+    try:
+        y = on_simplex(price, direct)
+    except SolverError:
+        y = _by_bisection(matrix, pull, price, c, corner)
     length = (y @ matrix @ y).clamp_min(0).sqrt().clamp_min(1e3 * corner)
     return mean + c * size * (y / unit) / length
 
 
-def on_simplex(price: Tensor, derivatives: Derivatives, limit: int = 200) -> Tensor:
+def _by_bisection(matrix: Tensor, pull: Tensor, price: Tensor, c: float, corner: float) -> Tensor:
+    """The same where `|g_w|` vanishes at the optimum or nearly: a sequence of quadratic problems.
+
+    The optimum minimizes `pull . y + r y' M y / 2` for the r with `r |g_w| = c`, which grows with
+    r.
+    """
+    low, high = -12.0, -math.log10(corner)
+    for _ in range(60):
+        middle = (low + high) / 2
+        matrix_r = 10**middle * matrix
+        y = on_simplex(price, lambda y, m=matrix_r: (pull + m @ y, m))  # type: ignore[misc]
+        if 10**middle * float((y @ matrix @ y).clamp_min(0).sqrt()) < c:
+            low = middle
+        else:
+            high = middle
+        if high - low < 1e-9:
+            break
+    return y
+
+
+def on_simplex(
+    price: Tensor, derivatives: Derivatives, start: Tensor | None = None, limit: int = 200
+) -> Tensor:
     """`argmin f(y)  such that  y >= 0, price' y = 1`, for a convex f, by a primal-dual method.
 
     Args:
-        price: `[A]`, positive.
+        price: `[A]`, not negative.
         derivatives: Gradient `[A]` and Hessian `[A, A]` of f.
+        start: `[A]`, positive; None for all alike.
         limit: The most iterations.
     """
-    y = torch.ones_like(price) / price.sum()
+    y = torch.ones_like(price) / price.sum() if start is None else start
     gradient, hessian = derivatives(y)
     size = float(y @ gradient.abs()) + 1e-300
     level = (y @ gradient).clamp_min(-size)
@@ -246,12 +280,14 @@ def cholesky(matrix: Tensor) -> Tensor:
     """The factor of a positive semidefinite matrix, nudged at rounding level if need be."""
     factor: Tensor
     factor, info = torch.linalg.cholesky_ex(matrix)
-    nudge = 1e-15 * float(matrix.diagonal().mean())
-    while int(info):
-        nudge *= 10
-        if not nudge <= 1e-3 * float(matrix.diagonal().max()):
-            raise SolverError("A matrix that should be positive semidefinite is not.")
-        factor, info = torch.linalg.cholesky_ex(matrix + nudge * torch.eye(len(matrix)).to(matrix))
+    size = float(matrix.diagonal().mean())
+    for power in range(-14, -2):
+        if not int(info):
+            return factor
+        nudged = matrix + size * 10.0**power * torch.eye(len(matrix), dtype=matrix.dtype)
+        factor, info = torch.linalg.cholesky_ex(nudged)
+    if int(info) or not bool(factor.isfinite().all()):
+        raise SolverError("A matrix that should be positive semidefinite is not.")
     return factor
 
 

@@ -1,0 +1,84 @@
+"""The solvers on Gramians that are no pleasure: rank-deficient, imbalanced, noisy, cancelling."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from polytask.balancing import SolverError
+from polytask.balancing.solvers import (
+    conflict_averse,
+    cosines,
+    equal_projections,
+    fair,
+    in_dual_cone,
+    min_norm,
+    row_norms,
+)
+
+
+def unpleasant(seed: int) -> Tensor:
+    """A Gramian with up to 8 orders of imbalance, twins or opposites, in float32 now and then."""
+    generator = torch.Generator().manual_seed(seed)
+    count, rank = torch.randint(2, 13, (2,), generator=generator).tolist()
+    wide = 8 * torch.rand(1, generator=generator).double()
+    mix = torch.randn(count, rank, generator=generator).double()
+    rows = mix @ torch.randn(rank, 20, generator=generator).double()
+    rows = rows * 10 ** (wide * torch.rand(count, 1, generator=generator).double())
+    if seed % 4 == 1:
+        rows[0] = -3 * rows[-1]
+    if seed % 4 == 2:
+        rows[0] = 0.5 * rows[-1]
+    if seed % 4 == 3:
+        rows = rows * 1e-6
+    if seed % 5 == 0:  # A Gramian that isn't quite positive semidefinite.
+        return (rows.float() @ rows.float().T).double()
+    return rows @ rows.T
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_unpleasant_gramians(seed: int) -> None:
+    gramian = unpleasant(seed)
+    count, norms = len(gramian), row_norms(gramian)
+    noisy = seed % 5 == 0
+    slack = 1e-5 if noisy else 1e-9
+
+    w = min_norm(gramian)
+    assert (w >= 0).all()
+    assert w.sum() == pytest.approx(1.0)
+    size = w @ norms if noisy else norms.min()
+    assert ((gramian @ w - w @ gramian @ w) >= -slack * norms * size).all()
+
+    assert conflict_averse(gramian, 0.4).isfinite().all()
+
+    v = in_dual_cone(gramian, torch.eye(count).double())
+    assert (v >= torch.eye(count) - 1e-9).all()
+    size = (v * norms).sum(1, keepdim=True)
+    assert ((v @ gramian) >= -slack * norms * size).all()
+    assert ((v - torch.eye(count)) * (v @ gramian) <= slack * size**2).all()
+
+    assert equal_projections(gramian)[0].isfinite().all()
+
+    matrix = cosines(gramian, norms)
+    shortest = min_norm(matrix)
+    closeness = float(shortest @ matrix @ shortest)
+    try:
+        assert (fair(gramian, 1.0) > 0).all()
+    except SolverError:
+        assert closeness < (1e-6 if noisy else 1e-9)  # Only where gradients cancel.
+    else:
+        assert closeness > 1e-15
+
+
+def test_a_tie_of_opposites_has_the_mean_as_its_conflict_averse_update() -> None:
+    gramian = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).double()
+    torch.testing.assert_close(conflict_averse(gramian, 0.4), torch.full((2,), 0.5).double())
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_nothing_at_all(count: int) -> None:
+    zero = torch.zeros(count, count).double()
+    assert min_norm(zero).sum() == pytest.approx(1.0)
+    assert in_dual_cone(zero, torch.eye(count).double()).equal(torch.eye(count).double())
+    assert conflict_averse(zero, 0.4).isfinite().all()
+    with pytest.raises(SolverError, match="zero"):
+        fair(zero, 1.0)
