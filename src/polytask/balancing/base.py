@@ -118,7 +118,7 @@ class Balancer(nn.Module, ABC):
     def generator(self) -> torch.Generator:
         """Fresh randomness: the same for the same seed and number of draws, on every rank."""
         self.draws += 1
-        return torch.Generator().manual_seed((self.seed << 32) + self.draws)
+        return torch.Generator().manual_seed(_mixed(self.seed, self.draws))
 
     def check(self, losses: Tensor) -> None:
         """Raise if `losses` has not one entry per active task."""
@@ -140,6 +140,14 @@ class Balancer(nn.Module, ABC):
     def extra_repr(self) -> str:
         """The settings that every balancer has."""
         return f"num_tasks={self.num_tasks}, scale={self.scale!r}"
+
+
+def _mixed(seed: int, count: int) -> int:
+    """A 32-bit seed (all that a CPU generator uses) that depends on every bit of both."""
+    value = (seed * 0x9E3779B97F4A7C15 + count * 0xD1B54A32D192ED03) % 2**64
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value = ((value ^ (value >> shift)) * factor) % 2**64
+    return (value ^ (value >> 31)) % 2**32
 
 
 class LossBalancer(Balancer):
