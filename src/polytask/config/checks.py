@@ -29,20 +29,12 @@ def mismatches(raw: Plain) -> Iterator[Mistake]:
 
 def _inputs(raw: Plain) -> Iterator[Mistake]:
     sources = section(raw, "sources")
-    readers: dict[str, str] = {}
     for name, given in section(raw, "inputs").items():
         columns = section(given, "columns") if isinstance(given, dict) else {}
         for source in columns:
             path = ("inputs", name, "columns", source)
             if source not in sources:
                 yield Mistake(path, f"there is no source '{source}'. {nearest(source, sources)}")
-            elif source in readers:
-                yield Mistake(
-                    path,
-                    f"source '{source}' feeds input '{readers[source]}' already, and a source "
-                    "feeds one input.",
-                )
-            readers.setdefault(source, name)
 
 
 def _tasks(raw: Plain) -> Iterator[Mistake]:
