@@ -1,6 +1,7 @@
 """Saving what a run needs to go on, so that a crash at any moment leaves a whole file."""
 
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -58,6 +59,6 @@ def load_state(path: Path) -> dict[str, Any]:
         raise RunError(f"There is no checkpoint at '{path}'. Start the training anew.")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise RunError(f"The checkpoint '{path}' cannot be read: {error}") from error
     return state

@@ -5,13 +5,17 @@ Shapes: T tasks, B examples.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 from torch.nn import Parameter
 
 from polytask.balancing import Balancer, RecomputesLosses, backward
+from polytask.balancing.passes import identity
 from polytask.errors import TrainingError
 from polytask.model import Boundary
 from polytask.tasks.base import Task
@@ -23,7 +27,8 @@ class StepRecord:
     """What happened in one step. Tensors, so that recording does not wait for the device.
 
     Attributes:
-        losses: `[T]`, the mean loss over the labelled examples of each task; 0 where inactive.
+        losses: `[T]`, the mean loss over the labelled examples of each task in all processes; 0
+            where inactive.
         counts: `[T]`, the number of labelled examples of each task, over all processes.
         weights: `[T]`, the balancer's weights, or None for one that has none.
         norm: The gradient's norm before clipping, or None without clipping.
@@ -39,7 +44,7 @@ class StepRecord:
 
 def train_step(
     fabric: Fabric,
-    model: nn.Module,
+    model: _FabricModule,
     batch: Batch,
     tasks: Sequence[Task],
     *,
@@ -68,7 +73,8 @@ def train_step(
     boundary = Boundary()
     with fabric.no_backward_sync(model, enabled=fabric.world_size > 1):
         losses, counts = task_losses(fabric, model, batch, tasks, boundary)
-        require_finite(losses, tasks)
+        values = all_reduced(fabric, torch.stack([loss.detach() for loss in losses]))
+        require_finite(values, tasks)
         weights = backward(
             losses,
             balancer,
@@ -76,7 +82,7 @@ def train_step(
             active=counts > 0,
             features=[boundary.features.get(task.name) for task in tasks],
             differentiate=fabric.backward,
-            reduce=fabric.all_reduce,
+            reduce=partial(all_reduced, fabric) if fabric.world_size > 1 else identity,
         )
     reduce_gradients(fabric, private)
     norm = None
@@ -87,8 +93,7 @@ def train_step(
     if isinstance(balancer, RecomputesLosses):
         with torch.no_grad():
             again, _ = task_losses(fabric, model, batch, tasks, Boundary())
-        balancer.update(again)
-    values = torch.stack([loss.detach() for loss in losses])
+        balancer.update(all_reduced(fabric, torch.stack(again)), counts > 0)
     return StepRecord(values, counts, weights, norm, batch.size)
 
 
@@ -116,7 +121,7 @@ def task_losses(
     zero = torch.zeros((), device=fabric.device)
     counts = torch.stack([counted.get(task.name, zero.long()) for task in tasks])
     if fabric.world_size > 1:
-        counts = fabric.all_reduce(counts, reduce_op="sum")
+        counts = all_reduced(fabric, counts, "sum")
     losses = [
         sums.get(task.name, zero) * (task.weight * fabric.world_size / max(int(count), 1))
         for task, count in zip(tasks, counts, strict=True)
@@ -131,9 +136,9 @@ def labelled_loss(task: Task, output: Tensor, target: Tensor, present: Tensor) -
     return task.loss(output.float(), target).sum()
 
 
-def require_finite(losses: Sequence[Tensor], tasks: Sequence[Task]) -> None:
-    """Stop before a NaN or an infinity reaches the weights."""
-    finite = torch.stack([loss.detach() for loss in losses]).isfinite().tolist()
+def require_finite(losses: Tensor, tasks: Sequence[Task]) -> None:
+    """Stop, in all processes at once, before a NaN or an infinity reaches the weights."""
+    finite = losses.isfinite().tolist()
     broken = [task.name for task, fine in zip(tasks, finite, strict=True) if not fine]
     if broken:
         raise TrainingError(
@@ -148,4 +153,11 @@ def reduce_gradients(fabric: Fabric, parameters: Sequence[Parameter]) -> None:
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        parameter.grad.copy_(fabric.all_reduce(parameter.grad))
+        parameter.grad.copy_(all_reduced(fabric, parameter.grad))
+
+
+def all_reduced(fabric: Fabric, values: Tensor, how: Literal["mean", "sum"] = "mean") -> Tensor:
+    """The mean or sum over processes."""
+    reduced = fabric.all_reduce(values, reduce_op=how)
+    assert isinstance(reduced, Tensor)
+    return reduced

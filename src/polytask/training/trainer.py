@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from polytask.balancing import Balancer, EndsEpoch
 from polytask.errors import ConfigError, RunError, TrainingError, nearest
+from polytask.model import MultiTaskModel
 from polytask.tasks.base import Task
 from polytask.training.averaging import WeightAverage
 from polytask.training.checkpoint import load_state, save_state
@@ -129,7 +130,7 @@ class Trainer:
     def __init__(
         self,
         fabric: Fabric,
-        model: nn.Module,
+        model: MultiTaskModel,
         balancer: Balancer,
         tasks: Sequence[Task],
         *,
@@ -247,7 +248,8 @@ class Trainer:
         state = self.average.average if self.average else self.bare.state_dict()
         scores = self._validate(state) if self.validate is not None else {}
         value = monitored(scores, self.settings.monitor, self.tasks) if scores else None
-        better = not scores or (value is not None and improves(value, progress.best))
+        # Where nothing can be measured, the latest weights are the best known.
+        better = progress.best is None if value is None else improves(value, progress.best)
         if better:
             progress.best, progress.best_epoch = value, epoch
             if self.fabric.is_global_zero:
@@ -258,7 +260,9 @@ class Trainer:
             EpochRecord(epoch, progress.step, progress.seconds, losses, scores, value, better)
         )
         patience = self.settings.patience
-        return patience is not None and bool(scores) and epoch - progress.best_epoch >= patience
+        if patience is None or value is None:
+            return False
+        return epoch - progress.best_epoch >= patience
 
     def _validate(self, state: Mapping[str, Tensor]) -> Scores:
         """Scores of `state`; the model's own weights are as before afterwards."""

@@ -1,0 +1,185 @@
+"""One training step against a hand-written one."""
+
+import copy
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from polytask.balancing import EqualWeighting, PCGrad
+from polytask.balancing.base import Balancer
+from polytask.errors import TrainingError
+from polytask.model import MultiTaskModel
+from polytask.training.optim import SGD
+from polytask.training.step import StepRecord, train_step
+from polytask.types import Batch, Features
+from tests.networks import TASKS, batch, network, parameters
+from tests.training.loops import fabric
+
+
+def step(
+    runner: Fabric,
+    model: MultiTaskModel,
+    examples: Batch,
+    *,
+    balancer: Balancer | None = None,
+    clip: float | None = None,
+    lr: float = 0.1,
+) -> StepRecord:
+    spec = SGD(lr=lr)
+    wrapped, optimizer = runner.setup(model, spec.make(spec.groups(model, [])))
+    shared = list(model.shared_parameters())
+    private = [p for p in model.parameters() if all(p is not s for s in shared)]
+    return train_step(
+        runner,
+        wrapped,
+        examples,
+        TASKS,
+        balancer=balancer or EqualWeighting(len(TASKS)),
+        optimizer=optimizer,
+        shared=shared,
+        private=private,
+        clip=clip,
+    )
+
+
+def by_hand(model: MultiTaskModel, examples: Batch, lr: float = 0.1) -> dict[str, Tensor]:
+    """Plain PyTorch: the mean loss of each task over its labelled rows, summed."""
+    outputs = model(examples.inputs, [task.name for task in TASKS])
+    total = torch.zeros(())
+    for task in TASKS:
+        rows = examples.present.get(task.name, torch.zeros(0, dtype=torch.bool))
+        if rows.any():
+            loss = task.loss(outputs[task.name][rows], examples.targets[task.name][rows])
+            total = total + task.weight * loss.mean()
+    model.zero_grad()
+    total.backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter -= lr * parameter.grad
+    return parameters(model)
+
+
+def same(ours: dict[str, Tensor], theirs: dict[str, Tensor], tolerance: float = 1e-6) -> None:
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], atol=tolerance, rtol=tolerance, msg=name)
+
+
+@pytest.mark.parametrize("trunk", ["hard", "independent"])
+@pytest.mark.parametrize("absent", [[], ["type"], ["values", "tags"]])
+def test_a_step_is_the_hand_written_one(trunk: str, absent: list[str]) -> None:
+    examples = batch(absent=absent)
+    model, twin = network(trunk=trunk), network(trunk=trunk)
+    record = step(fabric(), model, examples)
+    same(parameters(model), by_hand(twin, examples))
+    active = [task.name not in absent for task in TASKS]
+    assert [int(n) > 0 for n in record.counts] == active
+    assert record.counts.tolist() == [int(examples.present[t.name].sum()) for t in TASKS]
+    assert record.weights is not None and record.weights.tolist() == [float(a) for a in active]
+    assert record.norm is None and record.examples == 16
+
+
+def test_an_input_that_is_absent_leaves_its_encoder_and_heads() -> None:
+    whole = batch()
+    only = Batch({"sound": whole.inputs["sound"]}, whole.targets, whole.present)
+    model, before = network(), parameters(network())
+    record = step(fabric(), model, only)
+    assert record.counts[:2].tolist() == [0, 0] and record.losses[:2].tolist() == [0, 0]
+    for name, value in parameters(model).items():
+        untouched = "picture" in name or "type" in name or "values" in name
+        assert torch.equal(value, before[name]) == untouched, name
+
+
+@pytest.mark.parametrize("balancer", [EqualWeighting, PCGrad])
+def test_a_loss_that_is_no_number_names_the_task_and_moves_nothing(
+    balancer: type[Balancer],
+) -> None:
+    examples = batch(missing=0.0)
+    examples.inputs["sound"].values[0, 0] = float("nan")
+    model, before = network(), parameters(network())
+    with pytest.raises(TrainingError, match="'training', 'tags' is not a finite"):
+        step(fabric(), model, examples, balancer=balancer(len(TASKS)))
+    assert all(torch.equal(value, before[name]) for name, value in parameters(model).items())
+
+
+def test_no_label_at_all_is_an_error() -> None:
+    with pytest.raises(TrainingError, match="No task is active"):
+        step(fabric(), network(), batch(absent=[t.name for t in TASKS]))
+
+
+def test_clipping_scales_the_gradient_to_the_norm() -> None:
+    examples, model, before = batch(), network(), parameters(network())
+    record = step(fabric(), model, examples, clip=0.01, lr=1.0)
+    after = parameters(model)
+    moved = torch.cat([(after[n] - before[n]).flatten() for n, _ in model.named_parameters()])
+    assert float(moved.norm()) == pytest.approx(0.01, rel=1e-3)
+    assert record.norm is not None and float(record.norm) > 0.01
+    plain = network()
+    step(fabric(), plain, examples, lr=1.0)
+    whole = torch.cat(
+        [(parameters(plain)[n] - before[n]).flatten() for n, _ in plain.named_parameters()]
+    )
+    torch.testing.assert_close(moved / moved.norm(), whole / whole.norm(), atol=1e-4, rtol=1e-3)
+
+
+def test_a_step_in_half_precision_is_near_the_exact_one() -> None:
+    examples, model, twin = batch(), network(), network()
+    step(fabric("bf16-mixed"), model, examples)
+    same(parameters(model), by_hand(twin, examples), tolerance=0.02)
+
+
+def halves(kind: str) -> list[Batch]:
+    """Two processes' batches; label counts differ, and a task is absent on the second."""
+    return [batch(1, rows=10, missing=0.2), batch(2, rows=10, missing=0.7, absent=["values"])]
+
+
+def joined(parts: list[Batch]) -> Batch:
+    return Batch(
+        {k: Features(torch.cat([p.inputs[k].values for p in parts])) for k in parts[0].inputs},
+        {k: torch.cat([p.targets[k] for p in parts]) for k in parts[0].targets},
+        {k: torch.cat([p.present[k] for p in parts]) for k in parts[0].present},
+    )
+
+
+def one_of_two(rank: int, port: int, folder: str, kind: str) -> None:
+    import os
+
+    torch.set_num_threads(1)
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+    runner = Fabric(accelerator="cpu", devices=2, strategy="ddp")
+    runner.launch()
+    model = network()
+    balancer = EqualWeighting(len(TASKS)) if kind == "equal" else PCGrad(len(TASKS))
+    record = step(runner, model, halves(kind)[rank], balancer=balancer)
+    torch.save((parameters(model), record.losses, record.counts), f"{folder}/{rank}.pt")
+
+
+@pytest.mark.parametrize("kind", ["equal", "pcgrad"])
+def test_two_processes_are_one_on_the_joined_batch(kind: str, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(one_of_two, args=(port, str(tmp_path), kind), nprocs=2)
+    model = network()
+    balancer = EqualWeighting(len(TASKS)) if kind == "equal" else PCGrad(len(TASKS))
+    record = step(fabric(), model, joined(halves(kind)), balancer=balancer)
+    expected = copy.deepcopy(parameters(model))
+    for rank in range(2):
+        ours, losses, counts = torch.load(tmp_path / f"{rank}.pt")
+        same(ours, expected, tolerance=1e-5)
+        torch.testing.assert_close(losses, record.losses, atol=1e-5, rtol=1e-5)
+        assert torch.equal(counts, record.counts)
