@@ -1,0 +1,232 @@
+"""The command line as a person uses it: real processes, real files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+SHAPES = """\
+name: tiny
+sources:
+  shapes: {kind: shapes, count: 400, missing: 0.3, split: {test: 0.2, validation: 0.2}}
+inputs:
+  picture: {kind: image, column: image, size: 32, augment: [{kind: crop, padding: 2}]}
+tasks:
+  color: {kind: multiclass, target: color, dropout: 0.1}
+  letter: {kind: multiclass, target: letter, dropout: 0.1}
+trunk: {kind: hard, backbone: {kind: residual, widths: [8, 16]}}
+balancer: {kind: uw}
+batches: {size: 16}
+optimizer: {kind: adamw, lr: 0.01}
+schedule: {kind: one_cycle}
+training: {epochs: 3, ema: 0.9, checkpoint_minutes: 0.0001, threads: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a configuration, and a cache that the tests of this module share."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "tiny.yaml").write_text(SHAPES)
+    return folder
+
+
+def start(home: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """Start `polytask` in `home`."""
+    surroundings = {k: v for k, v in os.environ.items() if k != "POLYTASK_DATA"}
+    surroundings |= {"POLYTASK_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "polytask.cli", *arguments],
+        cwd=home,
+        env=surroundings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def polytask(home: Path, *arguments: str, code: int = 0) -> str:
+    """Run `polytask` to its end; what it printed."""
+    process = start(home, *arguments)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == code, out + err
+    return out + err
+
+
+def only_run(folder: Path) -> Path:
+    (run,) = folder.iterdir()
+    return run
+
+
+def wait_for_checkpoint(process: "subprocess.Popen[str]", runs: Path) -> Path:
+    """Wait until a training under `runs` has saved a checkpoint."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        found = list(runs.glob("*/checkpoint.pt"))
+        if found:
+            return found[0].parent
+        time.sleep(0.02)
+    raise AssertionError(process.communicate())
+
+
+@pytest.fixture(scope="module")
+def trained(home: Path) -> Path:
+    """A run that went to its end."""
+    out = polytask(home, "train", "tiny.yaml", "--runs", "whole")
+    assert "epoch 3/3" in out and "polytask evaluate" in out
+    return only_run(home / "whole")
+
+
+def same_result(one: Path, other: Path) -> None:
+    """Weights and history are equal bit for bit."""
+    a, b = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    assert a.keys() == b.keys()
+    for name in a:
+        assert a[name].equal(b[name]), name
+    for left, right in zip(history(one), history(other), strict=True):
+        assert {**left, "seconds": 0} == {**right, "seconds": 0}
+
+
+def history(run: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+
+
+def test_evaluate_scores_the_test_part(home: Path, trained: Path) -> None:
+    out = polytask(home, "evaluate", str(trained))
+    scores = json.loads((trained / "scores.json").read_text())["test"]
+    assert set(scores) == {"color", "letter"}
+    assert {"accuracy", "precision", "recall", "f1", "loss", "count"} == set(scores["color"])
+    assert 0 < scores["color"]["count"] < 80  # 80 test rows, some without a label
+    assert f"{scores['color']['accuracy']:.4f}" in out
+
+
+def test_a_stopped_training_goes_on_bit_for_bit(home: Path, trained: Path) -> None:
+    process = start(home, "train", "tiny.yaml", "--runs", "stopped")
+    run = wait_for_checkpoint(process, home / "stopped")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, out + err
+    assert "--resume" in out
+    polytask(home, "train", "--resume", str(run))
+    same_result(trained, run)
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint(home: Path, trained: Path) -> None:
+    process = start(home, "train", "tiny.yaml", "--runs", "killed")
+    run = wait_for_checkpoint(process, home / "killed")
+    process.kill()
+    process.communicate(timeout=60)
+    polytask(home, "train", "--resume", str(run))
+    same_result(trained, run)
+
+
+def test_resuming_a_finished_run_changes_nothing(home: Path, trained: Path) -> None:
+    before = (trained / "history.jsonl").read_text()
+    out = polytask(home, "train", "--resume", str(trained))
+    assert "Finished" in out
+    assert (trained / "history.jsonl").read_text() == before
+
+
+def test_predict_writes_labels_and_probabilities(home: Path, trained: Path) -> None:
+    folder = home / "new"
+    folder.mkdir()
+    noise = np.random.default_rng(0)
+    for name in ("a.png", "b.jpg"):
+        Image.fromarray(noise.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(folder / name)
+    polytask(home, "predict", str(trained), "--input", "new", "--output", "out.csv")
+    table = pd.read_csv(home / "out.csv")
+    assert len(table) == 2
+    probabilities = table[[c for c in table if c.startswith("letter.")]]
+    assert np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+    best = probabilities.idxmax(axis=1).str.removeprefix("letter.")
+    assert (table["letter"].astype(str) == best).all()
+
+    polytask(home, "predict", str(trained), "--input", "new/a.png", "--output", "out.jsonl")
+    (line,) = (home / "out.jsonl").read_text().splitlines()
+    assert json.loads(line)["letter"] == str(table["letter"][0])
+    polytask(home, "predict", str(trained), "--input", "new", "--output", "out.parquet")
+    assert pd.read_parquet(home / "out.parquet")["color"].tolist() == table["color"].tolist()
+
+
+def test_check_counts_labels_without_training(home: Path) -> None:
+    out = polytask(home, "check", "tiny.yaml")
+    assert "labels of letter" in out and "one epoch =" in out
+
+
+def newcomers_folder(folder: Path) -> Path:
+    """A table of pictures with three targets, one of them half empty."""
+    (folder / "photos").mkdir(parents=True)
+    noise = np.random.default_rng(1)
+    rows = []
+    for number in range(60):
+        bright = int(noise.integers(0, 2))
+        pixels = noise.integers(0, 100, (20, 24, 3)) + 120 * bright
+        path = f"photos/{number}.png"
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / path)
+        rows.append(
+            {
+                "photo": path,
+                "light": "day" if bright else "night",
+                "ok": ["yes", "no"][number % 2],
+                "level": pixels.mean().round(2) if number % 2 else None,
+            }
+        )
+    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    (folder / "mine.yaml").write_text(
+        "sources:\n"
+        "  mine: {kind: table, path: labels.csv, media: {photo: image},"
+        " split: {test: 0.2, validation: 0.2}}\n"
+        "inputs:\n  picture: {kind: image, column: photo, size: 16}\n"
+        "tasks:\n"
+        "  light: {kind: multiclass, target: light}\n"
+        "  ok: {kind: binary, target: ok}\n"
+        "  level: {kind: regression, target: level}\n"
+        "trunk: {kind: hard, backbone: {kind: residual, widths: [8, 8]}}\n"
+        "batches: {size: 8}\n"
+        "optimizer: {kind: adamw, lr: 0.02}\n"
+        "training: {epochs: 4, threads: 1}\n"
+    )
+    return folder
+
+
+def test_a_newcomers_table_with_a_half_empty_column(tmp_path: Path) -> None:
+    home = newcomers_folder(tmp_path / "mine")
+    polytask(home, "train", "mine.yaml")
+    polytask(home, "evaluate")
+    scores = json.loads((only_run(home / "runs") / "scores.json").read_text())["test"]
+    assert set(scores["level"]) == {"mae", "rmse", "r2", "loss", "count"}
+    assert 0 < scores["level"]["count"] < 12
+    assert scores["light"]["accuracy"] > 0.7
+
+
+def test_mistakes_are_told_without_a_traceback(tmp_path: Path) -> None:
+    home = newcomers_folder(tmp_path / "mine")
+    out = polytask(home, "train", "mien.yaml", code=1)
+    assert "mine.yaml" in out and "Traceback" not in out
+    out = polytask(home, "check", "mine.yaml", "--set", "tasks.light.target=lihgt", code=1)
+    assert "light" in out and "Traceback" not in out
+    (home / "photos" / "7.png").write_bytes(b"no picture")
+    out = polytask(home, "train", "mine.yaml", code=1)
+    assert "row 9" in out and "7.png" in out and "Traceback" not in out
+    out = polytask(home, "train", "mine.yaml", "--set", "on_bad=skip")
+    assert "left out 1 rows of mine" in out
+    out = polytask(home, "evaluate", "runs/nowhere", code=1)
+    assert "is no run" in out and "Traceback" not in out
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_task(home: Path) -> None:
+    out = polytask(
+        home,
+        *("train", "tiny.yaml", "--runs", "nan", "--set", "optimizer={kind: sgd, lr: 1.0e+30}"),
+        code=1,
+    )
+    assert "Step" in out and "not a finite number" in out and "Traceback" not in out
