@@ -288,6 +288,11 @@ def test_errors_say_what_to_do() -> None:
     with pytest.raises(ValueError, match="other than through"):
         mixed = [parts[0] + model.trunk[0].weight.sum(), *parts[1:]]
         backward(mixed, MGDA(3), model.shared, features=aliases)
+    for balancer in (MGDA(3), MGDA(3, at="features"), constant()):
+        with pytest.raises(ValueError, match="its entry of `features`"):
+            parts, aliases = model()
+            copies = [a * 1.0 for a in aliases]
+            backward(parts, balancer, model.shared, features=copies)
     with pytest.raises(ValueError, match="bool"):
         backward(parts, EqualWeighting(3), model.shared, active=torch.ones(3))
 

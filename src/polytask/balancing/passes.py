@@ -85,8 +85,9 @@ class Passes:
         if weight_heads or not self.shared or bool((weights == 1).all()):
             self.losses.differentiate(self.tasks, weights, self.call)
         elif self.features is not None:
-            with self._private_unweighted(weights), _scaling(self.features, weights):
+            with self._private_unweighted(weights), _scaling(self.features, weights) as arrived:
                 self.losses.differentiate(self.tasks, self.ones(), self.call)
+            self._on_the_way(arrived)
         else:
             mine = set(self.shared.parameters)
             others = [p for p in leaves(self.losses.nodes(self.tasks)) if p not in mine]
@@ -118,7 +119,21 @@ class Passes:
             found.append(None if feature is None else feature.grad)
             if feature is not None:
                 feature.grad = None
+        self._on_the_way({i for i, cotangent in enumerate(found) if cotangent is not None})
         return found
+
+    def _on_the_way(self, arrived: set[int]) -> None:
+        """Raise unless a gradient arrived at the features of every task that has a graph."""
+        assert self.features is not None
+        for i, node in enumerate(self.losses.nodes(self.tasks)):
+            feature = self.features[i]
+            if node is None or feature is None or not feature.requires_grad or i in arrived:
+                continue
+            raise ValueError(
+                f"The loss of task {self.tasks[i]} does not depend on its entry of `features`. "
+                "Pass the very tensor that its head read, not a copy, or None if it uses no "
+                "shared features."
+            )
 
     def above(self) -> list[Tensor]:
         """The parameters between features and losses."""
@@ -291,19 +306,28 @@ def _dividing(weight: float) -> Callable[[Tensor], Tensor]:
 
 
 @contextmanager
-def _scaling(features: list[Tensor | None], weights: Tensor) -> Iterator[None]:
-    """Within this context the gradient that arrives at each task's features is weighted."""
+def _scaling(features: list[Tensor | None], weights: Tensor) -> Iterator[set[int]]:
+    """Within this context the gradient that arrives at each task's features is weighted.
 
-    def times(weight: Tensor) -> Callable[[Tensor], Tensor]:
-        return lambda gradient: gradient * weight.to(gradient)
+    Yields:
+        Where gradients have arrived, as numbers of entries.
+    """
+    arrived: set[int] = set()
+
+    def times(i: int, weight: Tensor) -> Callable[[Tensor], Tensor]:
+        def hook(gradient: Tensor) -> Tensor:
+            arrived.add(i)
+            return gradient * weight.to(gradient)
+
+        return hook
 
     handles = [
-        feature.register_hook(times(weight))
-        for feature, weight in zip(features, weights, strict=True)
+        feature.register_hook(times(i, weight))
+        for i, (feature, weight) in enumerate(zip(features, weights, strict=True))
         if feature is not None and feature.requires_grad
     ]
     try:
-        yield
+        yield arrived
     finally:
         for handle in handles:
             handle.remove()

@@ -1,0 +1,118 @@
+"""Two processes make the step that one process makes on the joined batch."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+from polytask.balancing import BALANCERS, EndsEpoch, GramianBalancer, RecomputesLosses, backward
+
+WORLD = 2
+
+
+class Net(nn.Module):
+    """A trunk, three heads, and labels of which some are missing; task 2 has none on rank 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.trunk = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5))
+        self.heads = nn.ModuleList(nn.Linear(5, 1) for _ in range(3))
+        self.x = torch.randn(12, 4)
+        self.y = torch.randn(3, 12) * torch.tensor([1.0, 2.0, 4.0])[:, None]
+        self.present = torch.rand(3, 12) > 0.3
+        self.present[2, 6:] = False
+        self.double()
+        self.x, self.y = self.x.double(), self.y.double()
+
+    def losses(self, rows: slice, world: int) -> tuple[list[Tensor], list[Tensor]]:
+        z = self.trunk(self.x[rows])
+        parts, features = [], []
+        for t, head in enumerate(self.heads):
+            features.append(z.view_as(z))
+            each = (head(features[t])[:, 0] - self.y[t, rows]).square()
+            present = self.present[t, rows]
+            if present.any():
+                parts.append(each[present].sum() / self.present[t].sum() * world)
+            else:
+                parts.append(torch.zeros((), dtype=torch.float64))
+        return parts, features
+
+    def step(
+        self,
+        name: str,
+        rows: slice,
+        world: int,
+        reduce: Callable[[Tensor], Tensor] | None,
+        use_features: bool,
+        at: str,
+    ) -> Tensor:
+        """Two steps (the second with the state of the first); gradients and weights as one."""
+        settings = {"at": at} if issubclass(BALANCERS[name], GramianBalancer) else {}
+        balancer = BALANCERS[name](3, **settings).double()
+        found = []
+        for _ in range(2):
+            self.zero_grad()
+            parts, features = self.losses(rows, world)
+            more = {"reduce": reduce} if reduce else {}
+            weights = backward(
+                parts,
+                balancer,
+                self.trunk.parameters(),
+                features=features if use_features else None,
+                **more,
+            )
+            values = torch.stack([p.detach() for p in parts])
+            values = reduce(values) if reduce else values
+            if isinstance(balancer, RecomputesLosses):
+                balancer.update(values * 0.9)
+            if isinstance(balancer, EndsEpoch):
+                balancer.end_epoch(values)
+            for p in self.trunk.parameters():
+                assert p.grad is not None
+                found.append(p.grad.flatten())
+            for p in self.heads.parameters():
+                grad = torch.zeros_like(p) if p.grad is None else p.grad
+                found.append((reduce(grad) if reduce else grad).flatten())
+            for p in balancer.parameters():
+                assert p.grad is not None
+                found.append(p.grad.clone())
+                p.grad = None
+            if weights is not None:
+                found.append(weights)
+        return torch.cat(found)
+
+
+def mean(tensor: Tensor) -> Tensor:
+    """Mean over processes."""
+    total = tensor.clone()
+    dist.all_reduce(total)
+    return total / WORLD
+
+
+def worker(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    store = f"file://{Path(folder) / 'store'}"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
+    net = Net()
+    half = slice(0, 6) if rank == 0 else slice(6, 12)
+    for name, cls in BALANCERS.items():
+        roads = [(True, "parameters"), (False, "parameters")]
+        if issubclass(cls, GramianBalancer):
+            roads.append((True, "features"))
+        for use_features, at in roads:
+            alone = net.step(name, slice(0, 12), 1, None, use_features, at)
+            together = net.step(name, half, WORLD, mean, use_features, at)
+            torch.testing.assert_close(
+                together, alone, rtol=1e-8, atol=1e-10, msg=lambda m, n=name, a=at: f"{n} {a}: {m}"
+            )
+    dist.destroy_process_group()
+
+
+def test_two_processes_equal_one() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(worker, (folder,), nprocs=WORLD)
