@@ -20,7 +20,8 @@ from polytask.errors import ConfigError, TrainingError
 from polytask.training import trainer as trainer_module
 from polytask.training.checkpoint import load_state
 from polytask.training.optim import SGD, AdamW, Cosine
-from polytask.training.trainer import Settings, Trainer, step_seed
+from polytask.training.settings import Settings
+from polytask.training.trainer import Trainer, step_seed
 from polytask.types import Batch, Scores
 from tests.networks import TASKS, network, parameters
 from tests.training.loops import Memory, Watcher, trainer
@@ -278,4 +279,7 @@ def test_training_learns(tmp_path: Path) -> None:
 def test_a_monitor_that_no_task_measures_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"type\.acuracy.*Did you mean 'type\.accuracy'"):
         trainer(tmp_path, monitor="type.acuracy")
+    watcher = Watcher()
+    trainer(tmp_path, monitor="type.loss", watcher=watcher, epochs=1).fit()
+    assert watcher.epochs[0].monitored == -watcher.epochs[0].scores["type"]["loss"]  # type: ignore[operator]
     assert Settings().monitor == "mean"

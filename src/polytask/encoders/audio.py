@@ -12,7 +12,6 @@ from torch import Tensor
 from polytask.encoders.base import Encoder
 from polytask.types import Features
 
-
 Normalize = Literal["example", "training", "unit", "none"]
 
 

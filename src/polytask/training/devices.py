@@ -11,17 +11,17 @@ from torch import nn
 
 from polytask.errors import ConfigError
 from polytask.tasks.base import Task
+from polytask.training.settings import Settings
 from polytask.types import Batch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from polytask.training.trainer import Settings
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
-def make_fabric(settings: "Settings") -> "Fabric":
+def make_fabric(settings: Settings) -> "Fabric":
     """A launched Fabric for the settings; under torchrun it joins the others."""
     from lightning_fabric import Fabric
 
@@ -41,7 +41,7 @@ def make_fabric(settings: "Settings") -> "Fabric":
     return fabric
 
 
-def resolve_precision(settings: "Settings") -> str:
+def resolve_precision(settings: Settings) -> str:
     """`fp32`, `bf16` or `fp16`."""
     if settings.precision != "auto":
         return settings.precision
