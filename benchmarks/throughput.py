@@ -31,7 +31,8 @@ from polytask.config.load import load_config
 from polytask.data.mixing import BatchStream, Prefetcher
 from polytask.model import MultiTaskModel
 from polytask.training.devices import choose_threads, make_fabric, resolve_precision
-from polytask.training.trainer import Settings, Trainer
+from polytask.training.settings import Settings
+from polytask.training.trainer import Trainer
 from polytask.types import Batch
 from polytask.workflow import make_stream, prepare_data, sample
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -19,8 +19,10 @@ from rich.table import Table
 
 from polytask.run import Run
 from polytask.training.history import EpochRecord
-from polytask.training.step import StepRecord
 from polytask.types import Scores
+
+if TYPE_CHECKING:
+    from polytask.training.step import StepRecord
 
 # Shown in the tables; every other metric is in scores.json.
 HIDDEN = ("count",)
@@ -82,7 +84,7 @@ class Terminal:
             self.console.print(f"Going on after step {facts['done']:,} of {facts['steps']:,}.")
         self._bar("training", int(facts["steps"]), int(facts["done"]))
 
-    def on_step(self, step: int, record: StepRecord, lr: float) -> None:
+    def on_step(self, step: int, record: "StepRecord", lr: float) -> None:
         """Move the bar."""
         self._rate.add(record.examples)
         if "training" not in self._bars or not self.console.is_terminal:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -31,9 +31,10 @@ from polytask.run import Run, environment
 from polytask.training.checkpoint import load_state
 from polytask.training.devices import choose_threads, make_fabric, resolve_precision
 from polytask.training.history import EpochRecord
-from polytask.training.step import StepRecord
-from polytask.training.trainer import Trainer
 from polytask.types import Features, Scores
+
+if TYPE_CHECKING:
+    from polytask.training.step import StepRecord
 
 Part = Literal["train", "validation", "test"]
 
@@ -53,7 +54,7 @@ class Watcher(Protocol):
         """When the first step is about to begin."""
         ...
 
-    def on_step(self, step: int, record: StepRecord, lr: float) -> None:
+    def on_step(self, step: int, record: "StepRecord", lr: float) -> None:
         """After each step."""
         ...
 
@@ -133,6 +134,8 @@ def train(run: Run, watcher: Watcher, command: list[str]) -> bool:
     Raises:
         PolytaskError: For anything that a person can mend.
     """
+    from polytask.training.trainer import Trainer  # Lightning takes seconds to import
+
     config = run.config
     settings = build_settings(config)
     resumed = (run.path / "facts.json").exists()

@@ -22,7 +22,7 @@ from polytask.errors import ConfigError, MissingDependency
 from polytask.model import MultiTaskModel
 from polytask.tasks import Task
 from polytask.training.optim import OptimizerSpec, Schedule
-from polytask.training.trainer import Settings
+from polytask.training.settings import Settings
 
 # What constructors raise over numbers that they cannot work with; torch raises RuntimeError.
 REFUSALS = (TypeError, ValueError, IndexError, ArithmeticError, RuntimeError)

@@ -11,7 +11,7 @@ from polytask.data.mixing import BatchStream
 from polytask.data.splits import Split
 from polytask.encoders import StackedEncoder
 from polytask.tasks.base import Task, Unknown
-from polytask.training.trainer import Settings
+from polytask.training.settings import Settings
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 Name = Annotated[str, Field(pattern=NAME)]

@@ -2,10 +2,10 @@
 
 Manner is what a frame of 20 ms can show. The groups are those of Halberstadt and Glass (1997;
 Halberstadt's thesis, 1998), who divide phones into stops, weak fricatives, strong fricatives with
-the affricates, nasals with the flaps, closures with silence, and vowels with semivowels; each of
-the pairs is taken apart here, which makes ten classes: silence, closure, stop, flap, weak fricative,
-strong fricative, affricate, nasal, semivowel, vowel. Reynolds and Antoniou (2003) also keep
-closures and semivowels by themselves.
+the affricates, nasals with the flaps, closures with silence, and vowels with semivowels. Each of
+the pairs is taken apart here, which makes ten classes: silence, closure, stop, flap, weak
+fricative, strong fricative, affricate, nasal, semivowel, vowel. Reynolds and Antoniou (2003) also
+keep closures and semivowels by themselves.
 
 Variants go where Lee and Hon (1989) fold them: `hv` with `hh`, `el` with `l`, `em`, `en`, `eng`
 with the nasals, `ix`, `ux`, `ax`, `ax-h`, `axr` with the vowels. The nasal flap `nx` is a flap. The

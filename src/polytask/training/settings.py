@@ -1,0 +1,36 @@
+"""How long and how to train, as a frozen description."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How long and how to train.
+
+    Attributes:
+        epochs: How often the data is gone through; the run says what an epoch is.
+        precision: Number format of the network's products. `auto` is bf16 where the
+            processor has units for it (AMX on a CPU, or a GPU that has them), else fp32.
+        clip: The greatest norm of the gradient; null does not clip.
+        ema: If given, the decay per step of a moving average of the weights, which is what is
+            validated and kept.
+        monitor: What decides which epoch's weights are kept: `mean` (of each task's own score), or
+            `task.metric`, such as `object.accuracy`.
+        patience: Stop after so many epochs without improvement; null trains to the end.
+        checkpoint_minutes: A crash loses at most so many minutes (and never more than an epoch).
+        threads: Threads of the CPU; `auto` times a few steps with one and with all.
+        accelerator: Where to compute.
+        devices: How many processes with a device each.
+    """
+
+    epochs: int = 10
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    clip: float | None = None
+    ema: float | None = None
+    monitor: str = "mean"
+    patience: int | None = None
+    checkpoint_minutes: float = 5.0
+    threads: int | Literal["auto"] = "auto"
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
