@@ -13,8 +13,8 @@ from polytask.evaluation import evaluate
 from polytask.model import MultiTaskModel
 from polytask.training.history import EpochRecord
 from polytask.training.optim import SGD, Constant, OptimizerSpec, Schedule
-from polytask.training.step import StepRecord
 from polytask.training.settings import Settings
+from polytask.training.step import StepRecord
 from polytask.training.trainer import Trainer
 from polytask.types import Batch, Features, Scores
 from tests.networks import TASKS, batch, network
