@@ -11,7 +11,7 @@ from polytask.balancing import BALANCERS, Balancer, EndsEpoch, LossBalancer, Sol
 from tests.balancing.toys import combine, make
 
 everyone = pytest.mark.parametrize("name", BALANCERS)
-RANDOM = {"rlw", "pcgrad", "gradvac"}
+RANDOM = {"rlw", "pcgrad", "gradvac", "graddrop"}
 
 
 def problem(count: int = 3, size: int = 6, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -128,7 +128,6 @@ def test_an_absent_task_is_not_there(name: str, absent: int) -> None:
     kept = [t for t in range(3) if t != absent]
     active = torch.tensor([t != absent for t in range(3)])
     three, two = make(name, 3), make(name, 2)
-    before = state_of(three, absent)
     for step in range(3):
         jacobian, values = problem(seed=step)
         jacobian[absent], values[absent] = float("nan"), float("nan")
@@ -141,8 +140,18 @@ def test_an_absent_task_is_not_there(name: str, absent: int) -> None:
         if isinstance(three, EndsEpoch) and isinstance(two, EndsEpoch):
             three.end_epoch(values, active)
             two.end_epoch(values[kept])
-    for key, value in state_of(three, absent).items():
-        assert torch.equal(value.nan_to_num(-7.0), before[key].nan_to_num(-7.0)), key
+
+
+@everyone
+@pytest.mark.parametrize("absent", [0, 1, 2])
+def test_the_state_of_an_absent_task_stands_still(name: str, absent: int) -> None:
+    balancer = make(name, 3)
+    run(balancer, range(2))
+    before = state_of(balancer, absent)
+    run(balancer, range(2, 5), torch.tensor([t != absent for t in range(3)]))
+    for key, value in state_of(balancer, absent).items():
+        if key.split(".")[-2] != "cached" and key != "before.0":  # Of one step only.
+            assert torch.equal(value.nan_to_num(-7.0), before[key].nan_to_num(-7.0)), key
 
 
 def state_of(balancer: Balancer, task: int) -> dict[str, Tensor]:
@@ -179,6 +188,8 @@ def test_tasks_that_are_alike_have_weight_one(name: str, size: float, count: int
     jacobian = size * torch.eye(count, count + 2, dtype=torch.float64)
     values = torch.full((count,), size, dtype=torch.float64)
     update, weights = combine(balancer, jacobian, values)
+    if name == "trimmed-mean":
+        pytest.skip("entries, not tasks, are alike for it")
     if name == "rlw":
         assert weights is not None
         assert weights.sum() == pytest.approx(count)

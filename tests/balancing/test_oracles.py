@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from polytask.balancing import (
+    DBMTL,
     EDM,
     IMTL,
     IMTLG,
@@ -21,14 +22,20 @@ from polytask.balancing import (
     CAGrad,
     ConFIG,
     DualProj,
+    ExcessMTL,
     FairGrad,
     GradNorm,
     GramianBalancer,
+    Krum,
     MetaBalance,
+    MoCo,
     NashMTL,
+    SmoothedWeights,
     SolverError,
+    TrimmedMean,
     UPGrad,
 )
+from polytask.balancing.elementwise import graddrop_update
 from polytask.balancing.projection import gradvac_weights, pcgrad_weights
 
 
@@ -294,6 +301,86 @@ def test_metabalance_by_hand() -> None:
     again = weights(balancer, 2 * jacobian)  # Means move a tenth of the way: ratios stay.
     torch.testing.assert_close(again, expected.double())
     torch.testing.assert_close(balancer.sizes, torch.tensor([1.1, 2.2, 4.4]).double())
+
+
+def test_krum_and_the_trimmed_mean_are_torchjds() -> None:
+    jacobian = gaussian(6, seed=2)
+    for faulty, selected in ((1, 1), (1, 3), (2, 2)):
+        ours = update(Krum(6, faulty=faulty, selected=selected), jacobian)
+        torch.testing.assert_close(ours, jd.Krum(faulty, selected)(jacobian))
+    ours = TrimmedMean(6, trim=2, scale="paper")(jacobian, torch.ones(6).double())
+    torch.testing.assert_close(ours, jd.TrimmedMean(2)(jacobian))
+
+
+def test_graddrop_entry_by_entry() -> None:
+    jacobian = gaussian(4, 30, seed=3)
+    draws = torch.rand(30, generator=torch.Generator().manual_seed(0)).double()
+    for leak in (0.0, 0.3):
+        got = graddrop_update(jacobian, draws, leak)
+        for column, draw, value in zip(jacobian.T, draws, got, strict=True):
+            purity = 0.5 * (1 + column.sum() / column.abs().sum())
+            up = purity > draw
+            parts = [float(g) if (g > 0) == up else leak * float(g) for g in column]
+            assert float(value) == pytest.approx(sum(parts))
+
+
+def test_cr_mogm_is_a_running_mean() -> None:
+    balancer, inner = SmoothedWeights(3, inner="mgda", gamma=0.8), MGDA(3)
+    mean = None
+    for seed in range(4):
+        jacobian = gaussian(3, seed=seed)
+        now = 3 * weights(inner, jacobian)
+        mean = now if mean is None else 0.8 * mean + 0.2 * now
+        torch.testing.assert_close(weights(balancer, jacobian), mean)
+    with pytest.raises(ValueError, match="inner"):
+        SmoothedWeights(3, inner="uw")
+
+
+def test_db_mtl_by_hand() -> None:
+    balancer = DBMTL(3, beta=0.6, decay=0.5, scale="paper").double()
+    mean, left = torch.zeros(3, 8).double(), 1.0
+    for step in range(4):
+        jacobian, losses = gaussian(3, seed=step), torch.rand(3).double() + 0.5
+        b = 0.6 / (step + 1) ** 0.5
+        mean, left = b * mean + (1 - b) * (jacobian / losses[:, None]), left * b
+        g = mean / (1 - left)
+        norms = g.norm(dim=1)
+        torch.testing.assert_close(balancer(jacobian, losses), (norms.max() / norms) @ g)
+    first = DBMTL(3, scale="paper").double()(jacobian, losses)  # No trace of the start at zero.
+    g = jacobian / losses[:, None]
+    torch.testing.assert_close(first, (g.norm(dim=1).max() / g.norm(dim=1)) @ g)
+
+
+def test_moco_by_hand() -> None:
+    balancer = MoCo(3, beta=0.5, gamma=0.3, rho=0.1, scale="paper").double()
+    mean, shares = gaussian(3, seed=0), torch.full((3,), 1 / 3).double()
+    for step in range(4):
+        jacobian = gaussian(3, seed=step)
+        mean = mean - (0.5 / (step + 1) ** 0.5) * (mean - jacobian) if step else jacobian
+        products = mean @ mean.T / mean.square().sum(1).mean()
+        point = shares - 0.3 / (step + 1) ** 0.5 * (products @ shares + 0.1 * shares)
+        nearest = quadprog.solve_qp(
+            np.eye(3), point.numpy(), np.c_[np.ones(3), np.eye(3)], np.array([1.0, 0, 0, 0]), 1
+        )
+        shares = torch.from_numpy(nearest[0])
+        got = balancer(jacobian, torch.ones(3).double())
+        torch.testing.assert_close(got, shares @ mean)
+
+
+def test_excessmtl_by_hand() -> None:
+    balancer = ExcessMTL(3, eta=0.5, scale="paper").double()
+    squares, w, first = torch.zeros(3, 8).double(), torch.full((3,), 1 / 3).double(), None
+    for step in range(4):
+        jacobian = gaussian(3, seed=step)
+        squares = squares + jacobian**2
+        risk = (jacobian**2 / squares.sqrt()).sum(1)
+        if first is None:
+            first = risk
+        else:
+            w = w * (0.5 * risk / first).exp()
+            w = w / w.sum()
+        got = balancer(jacobian, torch.ones(3).double())
+        torch.testing.assert_close(got, w @ jacobian)
 
 
 METHODS = [MGDA, CAGrad, UPGrad, DualProj, NashMTL, IMTLG, ConFIG, AlignedMTL, EDM]

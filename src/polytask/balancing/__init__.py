@@ -18,6 +18,7 @@ from polytask.balancing.base import (
     SolverError,
 )
 from polytask.balancing.catalogue import BALANCERS
+from polytask.balancing.elementwise import GradDrop
 from polytask.balancing.famo import FAMO
 from polytask.balancing.fixed import ConstantWeights, EqualWeighting, RandomWeights
 from polytask.balancing.loss_history import DynamicTaskPriority, DynamicWeightAverage
@@ -30,7 +31,10 @@ from polytask.balancing.preference import (
     Tchebycheff,
 )
 from polytask.balancing.projection import DualProj, GradVac, PCGrad, UPGrad
+from polytask.balancing.remembering import DBMTL, ExcessMTL, MoCo
+from polytask.balancing.robust import Krum, TrimmedMean
 from polytask.balancing.scalarization import GeometricMean, ScaleInvariant
+from polytask.balancing.smoothed import SmoothedWeights
 from polytask.balancing.uncertainty import (
     ImpartialLosses,
     SoftUncertaintyWeighting,
@@ -40,6 +44,7 @@ from polytask.balancing.uncertainty import (
 __all__ = [
     "BALANCERS",
     "COSMOS",
+    "DBMTL",
     "EDM",
     "FAMO",
     "IMTL",
@@ -56,24 +61,30 @@ __all__ = [
     "DynamicWeightAverage",
     "EndsEpoch",
     "EqualWeighting",
+    "ExcessMTL",
     "FairGrad",
     "GeometricMean",
+    "GradDrop",
     "GradNorm",
     "GradVac",
     "GradientBalancer",
     "GramianBalancer",
     "ImpartialLosses",
+    "Krum",
     "LossBalancer",
     "MetaBalance",
+    "MoCo",
     "NashMTL",
     "PCGrad",
     "RandomWeights",
     "RecomputesLosses",
     "ScaleInvariant",
     "SmoothTchebycheff",
+    "SmoothedWeights",
     "SoftUncertaintyWeighting",
     "SolverError",
     "Tchebycheff",
+    "TrimmedMean",
     "UPGrad",
     "UncertaintyWeighting",
     "backward",

@@ -3,6 +3,7 @@
 from polytask.balancing.alignment import IMTL, IMTLG, AlignedMTL, ConFIG
 from polytask.balancing.bargaining import FairGrad, NashMTL
 from polytask.balancing.base import Balancer
+from polytask.balancing.elementwise import GradDrop
 from polytask.balancing.famo import FAMO
 from polytask.balancing.fixed import ConstantWeights, EqualWeighting, RandomWeights
 from polytask.balancing.loss_history import DynamicTaskPriority, DynamicWeightAverage
@@ -15,7 +16,10 @@ from polytask.balancing.preference import (
     Tchebycheff,
 )
 from polytask.balancing.projection import DualProj, GradVac, PCGrad, UPGrad
+from polytask.balancing.remembering import DBMTL, ExcessMTL, MoCo
+from polytask.balancing.robust import Krum, TrimmedMean
 from polytask.balancing.scalarization import GeometricMean, ScaleInvariant
+from polytask.balancing.smoothed import SmoothedWeights
 from polytask.balancing.uncertainty import (
     ImpartialLosses,
     SoftUncertaintyWeighting,
@@ -53,4 +57,11 @@ BALANCERS: dict[str, type[Balancer]] = {
     "config": ConFIG,
     "gradnorm": GradNorm,
     "metabalance": MetaBalance,
+    "krum": Krum,
+    "cr-mogm": SmoothedWeights,
+    "graddrop": GradDrop,
+    "trimmed-mean": TrimmedMean,
+    "db-mtl": DBMTL,
+    "moco": MoCo,
+    "excessmtl": ExcessMTL,
 }

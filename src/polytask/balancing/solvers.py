@@ -276,6 +276,14 @@ def equal_projections(gramian: Tensor, rtol: float = 1e-6) -> tuple[Tensor, floa
     return vectors[:, kept] @ (parts[kept] / values[kept]), 1.0
 
 
+def onto_simplex(point: Tensor) -> Tensor:
+    """The nearest point `[A]` with entries >= 0 that sum to 1."""
+    falling = point.sort(descending=True).values
+    excess = (falling.cumsum(0) - 1) / torch.arange(1, len(point) + 1).to(point)
+    last = int((falling > excess).sum()) - 1
+    return (point - excess[last]).clamp_min(0)
+
+
 def cholesky(matrix: Tensor) -> Tensor:
     """The factor of a positive semidefinite matrix, nudged at rounding level if need be."""
     factor: Tensor
