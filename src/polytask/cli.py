@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,20 +38,22 @@ def main() -> None:
 
 @contextmanager
 def _mendable() -> Iterator[None]:
-    """Print what a person can mend, without a traceback."""
-    try:
-        yield
-    except PolytaskError as error:
-        from rich.console import Console
-
-        Console(stderr=True).print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-def _plain(text: str) -> str:
+    """Print what a person can mend, and warnings, without tracebacks and lines of our code."""
+    from rich.console import Console
     from rich.markup import escape
 
-    return escape(text)
+    console = Console(stderr=True)
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        console.print(f"[bold yellow]warning:[/] {escape(str(message))}", soft_wrap=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        try:
+            yield
+        except PolytaskError as error:
+            console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+            raise typer.Exit(1) from error
 
 
 @app.command()
@@ -68,17 +71,12 @@ def train(
         from polytask.workflow import train as train_run
 
         if (config is None) == (resume is None):
-            raise ConfigError("Give a YAML file, or --resume with a run's folder.")
+            raise ConfigError("Give either a YAML file, or --resume with a run's folder.")
         if resume is not None and set_:
             raise ConfigError("A resumed run keeps its settings: --set goes with a YAML file.")
-        if config is not None:
-            run = Run.create(load_config(config, set_ or ()), runs)
-        else:
-            assert resume is not None
-            run = Run.open(resume)
+        start = Run.open(resume) if resume else load_config(config or Path(), set_ or ())
         with Terminal() as terminal:
-            finished = train_run(run, terminal, sys.argv)
-        terminal.summary(run, finished)
+            finished = train_run(start, runs, terminal, sys.argv)
     if not finished:
         raise typer.Exit(130)
 

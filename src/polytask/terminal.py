@@ -117,8 +117,9 @@ class Terminal:
         """A line that stands out."""
         self.console.print(f"[bold yellow]warning:[/] {message}", soft_wrap=True)
 
-    def summary(self, run: Run, finished: bool) -> None:
+    def on_end(self, run: Run, finished: bool) -> None:
         """How it ended, and what to do next."""
+        self.progress.stop()
         history = run.history()
         best = next((r for r in reversed(history) if r["best"]), None)
         if best and best["scores"]:

@@ -34,12 +34,14 @@ from polytask.training.history import EpochRecord
 from polytask.types import Features, Scores
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
     from polytask.training.step import StepRecord
 
 Part = Literal["train", "validation", "test"]
 
-# Rows of each input from which a whitening stem starts, and rows per evaluation batch.
-SAMPLE = 5000
+# Rows of each input from which parts that start from data do so, and rows per evaluation batch.
+SAMPLE = 1024
 EVALUATION_BATCH = 512
 
 
@@ -60,6 +62,10 @@ class Watcher(Protocol):
 
     def on_epoch(self, record: EpochRecord) -> None:
         """After each epoch."""
+        ...
+
+    def on_end(self, run: Run, finished: bool) -> None:
+        """When training has ended, or was stopped."""
         ...
 
     def warn(self, message: str) -> None:
@@ -125,8 +131,14 @@ def restored(run: Run) -> tuple[Any, Any]:
     return inputs, tasks
 
 
-def train(run: Run, watcher: Watcher, command: list[str]) -> bool:
-    """Train a fresh run, or go on with one that was stopped.
+def train(start: Config | Run, root: Path, watcher: Watcher, command: list[str]) -> bool:
+    """Train from a configuration, or go on with a run that was stopped.
+
+    Args:
+        start: What to train, or the stopped run.
+        root: Where the folder of a fresh run is made.
+        watcher: Told everything, in the first of several processes.
+        command: The command line, for the record.
 
     Returns:
         Whether training reached its end.
@@ -136,30 +148,33 @@ def train(run: Run, watcher: Watcher, command: list[str]) -> bool:
     """
     from polytask.training.trainer import Trainer  # Lightning takes seconds to import
 
-    config = run.config
+    config = start.config if isinstance(start, Run) else start
     settings = build_settings(config)
-    resumed = (run.path / "facts.json").exists()
+    resumed = isinstance(start, Run) and (start.path / "facts.json").exists()
     if resumed:
-        known = run.read_json("environment.json")
+        assert isinstance(start, Run)
+        known = start.read_json("environment.json")
         settings = replace(settings, precision=known["precision"], threads=known["threads"])
     fabric = make_fabric(settings)
-    torch.manual_seed(config.seed)
+    if not fabric.is_global_zero:
+        watcher = Silent()
     prepared = (
-        reopen_data(run, watcher.on_decoding)
-        if resumed
+        reopen_data(start, watcher.on_decoding)
+        if isinstance(start, Run) and resumed
         else prepare_data(config, watcher.on_decoding)
     )
     torch.manual_seed(config.seed)
     model = build_model(config, prepared.inputs, prepared.tasks)
     model.fit_to(sample(prepared))
     stream = make_stream(config, prepared, fabric.global_rank, fabric.world_size)
-    if settings.threads == "auto":
-        model.to(fabric.device)
-        threads = choose_threads(fabric, model, prepared.tasks, stream.batch(0).to(fabric.device))
-    else:
-        threads = settings.threads
-        torch.set_num_threads(threads)
+    threads = settings.threads
+    if threads == "auto":
+        threads = choose_threads(
+            fabric, model.to(fabric.device), prepared.tasks, stream.batch(0).to(fabric.device)
+        )
+    torch.set_num_threads(threads)
     facts = environment(resolve_precision(settings), threads, str(fabric.device), command)
+    run = open_run(fabric, start, root)
     if fabric.is_global_zero and not resumed:
         keep_facts(run, prepared, facts)
     with Prefetcher(stream) as ahead:
@@ -175,28 +190,56 @@ def train(run: Run, watcher: Watcher, command: list[str]) -> bool:
             validate=validator(prepared, fabric.device),
             keep=run.save_weights,
             directory=run.path,
-            reporter=HistoryKeeper(run, watcher),
+            reporter=HistoryKeeper(run, watcher) if fabric.is_global_zero else watcher,
             seed=config.seed,
         )
         if resumed and trainer.checkpoint.exists():
             trainer.load_state_dict(load_state(trainer.checkpoint))
-        run.cut_history(trainer.progress.step // stream.steps_per_epoch)
-        parameters = sum(p.numel() for p in model.parameters())
-        watcher.on_start(
-            run,
-            {
-                **facts,
-                "parameters": parameters,
-                "steps": trainer.steps,
-                "done": trainer.progress.step,
-                "steps_per_epoch": stream.steps_per_epoch,
-                "epochs": settings.epochs,
-                "epoch": stream.describe_epoch(),
-                "summary": prepared.summary(),
-                "tasks": [task.name for task in prepared.tasks],
-            },
-        )
-        return trainer.fit()
+        if fabric.is_global_zero:
+            run.cut_history(trainer.progress.step // stream.steps_per_epoch)
+        progress = {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "steps": trainer.steps,
+            "done": trainer.progress.step,
+            "epochs": settings.epochs,
+            "epoch": stream.describe_epoch(),
+            "summary": prepared.summary(),
+            "tasks": [task.name for task in prepared.tasks],
+        }
+        watcher.on_start(run, {**facts, **progress})
+        finished = trainer.fit()
+    watcher.on_end(run, finished)
+    return finished
+
+
+def open_run(fabric: "Fabric", start: Config | Run, root: Path) -> Run:
+    """The run that all processes share; the first one makes it."""
+    if isinstance(start, Run):
+        return start
+    path = str(Run.create(start, root).path) if fabric.is_global_zero else ""
+    return Run.open(Path(fabric.broadcast(path)))
+
+
+class Silent:
+    """Watches without a word: the watcher of every process but the first."""
+
+    def on_decoding(self, done: int, total: int, what: str) -> None:
+        """Nothing."""
+
+    def on_start(self, run: Run, facts: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def on_step(self, step: int, record: "StepRecord", lr: float) -> None:
+        """Nothing."""
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Nothing."""
+
+    def on_end(self, run: Run, finished: bool) -> None:
+        """Nothing."""
+
+    def warn(self, message: str) -> None:
+        """Nothing."""
 
 
 class HistoryKeeper:

@@ -91,10 +91,13 @@ class WhiteningStem(nn.Module):
     def fit_to(self, pictures: Tensor) -> None:
         """Whiten the 2x2 patches of `pictures`, `[B, C, H, W]`."""
         channels = pictures.shape[1]
-        patches = (
-            F.unfold(pictures.contiguous().double(), 2).transpose(1, 2).reshape(-1, 4 * channels)
-        )
-        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        products = torch.zeros(4 * channels, 4 * channels, dtype=torch.float64)
+        count = 0
+        for some in pictures.split(64):  # patches are four times as large as their pictures
+            patches = F.unfold(some.contiguous().double(), 2).transpose(1, 2).flatten(0, 1)
+            products += (patches.T @ patches).cpu()
+            count += len(patches)
+        values, vectors = torch.linalg.eigh(products / count)
         # 5e-4 (Jordan 2024) keeps flat directions from being blown up.
         directions = (vectors / (values + 5e-4).sqrt()).T.reshape(-1, channels, 2, 2)
         self.weight.copy_(torch.cat([directions, -directions]))

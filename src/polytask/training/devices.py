@@ -1,6 +1,7 @@
 """Where to compute, how precisely, and with how many threads."""
 
 import copy
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ def make_fabric(settings: Settings) -> "Fabric":
     """A launched Fabric for the settings; under torchrun it joins the others."""
     from lightning_fabric import Fabric
 
+    # Its notes repeat what the run says about itself.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     accelerator = settings.accelerator
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise ConfigError(

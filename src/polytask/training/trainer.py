@@ -23,7 +23,7 @@ from polytask.training.checkpoint import load_state, save_state
 from polytask.training.history import EpochRecord, monitored
 from polytask.training.optim import OptimizerSpec, Schedule
 from polytask.training.settings import Settings
-from polytask.training.step import StepRecord, train_step
+from polytask.training.step import StepRecord, all_reduced, train_step
 from polytask.types import Batch, Scores
 
 
@@ -149,7 +149,7 @@ class Trainer:
         """
         started = time.monotonic() - self.progress.seconds
         with stopped_by_signals(self._stop):
-            while self.progress.step < self.steps and not self._stop.is_set():
+            while self.progress.step < self.steps and not self._asked_to_stop():
                 self._step()
                 self.progress.seconds = time.monotonic() - started
                 if self.progress.step % self.stream.steps_per_epoch == 0:
@@ -159,10 +159,18 @@ class Trainer:
                         break
                 elif time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
                     self._save()
-        stopped = self._stop.is_set()
+        stopped = self.progress.step < self.steps and self._asked_to_stop()
         if stopped and self.progress.step % self.stream.steps_per_epoch:
             self._save(required=True)
         return not stopped
+
+    def _asked_to_stop(self) -> bool:
+        """Whether any process was asked to stop; all processes must leave at the same step."""
+        asked = self._stop.is_set()
+        if self.fabric.world_size == 1:
+            return asked
+        flag = torch.tensor(float(asked), device=self.fabric.device)
+        return bool(all_reduced(self.fabric, flag, "sum"))
 
     def _step(self) -> None:
         step = self.progress.step
@@ -214,15 +222,14 @@ class Trainer:
         if isinstance(self.balancer, EndsEpoch):
             means = torch.tensor([value if value is not None else 0.0 for value in losses.values()])
             self.balancer.end_epoch(means, torch.tensor([n > 0 for n in progress.counts]))
+        self._require_finite_weights()
         state = self.average.average if self.average else self.bare.state_dict()
         scores = self._validate(state) if self.validate is not None else {}
         value = monitored(scores, self.settings.monitor, self.tasks) if scores else None
         # Where nothing can be measured, the latest weights are the best known.
         better = progress.best is None if value is None else improves(value, progress.best)
-        if better:
+        if better and self._kept(state):
             progress.best, progress.best_epoch = value, epoch
-            if self.fabric.is_global_zero:
-                self.keep({k: v.detach().cpu().contiguous() for k, v in state.items()})
         progress.losses = [0.0] * len(self.tasks)
         progress.counts = [0] * len(self.tasks)
         self.reporter.on_epoch(
@@ -232,6 +239,20 @@ class Trainer:
         if patience is None or value is None:
             return False
         return epoch - progress.best_epoch >= patience
+
+    def _kept(self, state: Mapping[str, Tensor]) -> bool:
+        """Keep `state` as the best weights; whether that worked."""
+        kept = True
+        if self.fabric.is_global_zero:
+            try:
+                self.keep({k: v.detach().cpu().contiguous() for k, v in state.items()})
+            except OSError as error:
+                kept = False
+                self.reporter.warn(
+                    f"Could not save the best weights ({error}). The previous ones are whole. "
+                    "Free some space. Training goes on."
+                )
+        return bool(self.fabric.broadcast(kept))
 
     def _validate(self, state: Mapping[str, Tensor]) -> Scores:
         """Scores of `state`; the model's own weights are as before afterwards."""
@@ -244,6 +265,7 @@ class Trainer:
     def _save(self, required: bool = False) -> None:
         """Save a checkpoint. A full disk loses none of the training: the previous one stays."""
         self._saved_at = time.monotonic()
+        self._require_finite_weights()
         if not self.fabric.is_global_zero:
             return
         try:
@@ -257,6 +279,14 @@ class Trainer:
                 raise RunError(message) from error
             self.reporter.warn(message + " Training goes on.")
 
+    def _require_finite_weights(self) -> None:
+        """Stop rather than save weights that a gradient has broken."""
+        for name, parameter in self.bare.named_parameters():
+            if not bool(parameter.detach().isfinite().all()):
+                raise TrainingError(
+                    f"Step {self.progress.step}: '{name}' is no longer finite. {self._last_good()}"
+                )
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed training needs."""
         return {
@@ -264,6 +294,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "balancer": self.balancer.state_dict(),
             "average": self.average.state_dict() if self.average else None,
+            "precision": self.fabric.strategy.precision.state_dict(),
             "progress": asdict(self.progress),
             "steps": self.steps,
         }
@@ -275,6 +306,7 @@ class Trainer:
         self.balancer.load_state_dict(state["balancer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.progress = Progress(**state["progress"])
         self._saved_at = time.monotonic()
 
