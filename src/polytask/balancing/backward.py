@@ -57,7 +57,8 @@ def backward(
         active: `[T]` bool, the tasks that have a label in this step (on any process). Entries of
             other tasks may hold anything and are not differentiated. None: all.
         features: Per task its own alias of the shared features (`z.view_as(z)`), through which
-            alone its loss depends on `shared`. Makes heads cost one pass.
+            alone its loss depends on `shared`. Makes heads cost one pass. Make each alias right
+            before its head runs, so that no more than one gradient of features is alive at a time.
         differentiate: Called as `differentiate(tensor, **kwargs)` with `Tensor.backward`'s
             keywords; `fabric.backward` fits.
         reduce: Mean over processes.
@@ -74,6 +75,13 @@ def backward(
         raise ValueError(
             f"`features` should have one entry per task (num_tasks={balancer.num_tasks}). "
             f"Found {len(features)}."
+        )
+    if features is not None and len({id(f) for t in tasks if (f := features[t]) is not None}) < sum(
+        features[t] is not None for t in tasks
+    ):
+        raise ValueError(
+            "Two tasks have the very same tensor in `features`, so their gradients can't be told "
+            "apart. Give each its own alias, `z.view_as(z)`."
         )
     passes = Passes(
         losses=pieces,
@@ -178,7 +186,8 @@ def _by_gramian(balancer: GramianBalancer, values: Tensor, passes: Passes) -> Te
     rows = None
     if at_features:
         assert cotangents is not None
-        products = passes.feature_rows(cotangents) / factor**2
+        products, groups = passes.feature_rows(cotangents)
+        products = products / factor**2
     else:
         rows = passes.jacobian(cotangents, factor, heads)
         products = gramian(rows) / factor**2
@@ -197,7 +206,7 @@ def _by_gramian(balancer: GramianBalancer, values: Tensor, passes: Passes) -> Te
     weights = weights.to(values)
     if rows is None:
         assert cotangents is not None
-        passes.features_weighted(cotangents, weights, factor, heads)
+        passes.features_weighted(cotangents, groups, weights, factor, heads)
     else:
         passes.shared.add(weights.to(rows) @ rows, reached)
     if not heads:
