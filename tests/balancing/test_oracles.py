@@ -29,14 +29,18 @@ from polytask.balancing import (
     Krum,
     MetaBalance,
     MoCo,
+    MoDo,
     NashMTL,
+    SDMGrad,
     SmoothedWeights,
     SolverError,
     TrimmedMean,
     UPGrad,
+    backward,
 )
 from polytask.balancing.elementwise import graddrop_update
 from polytask.balancing.projection import gradvac_weights, pcgrad_weights
+from polytask.balancing.solvers import onto_simplex
 
 
 def gaussian(count: int = 3, size: int = 8, seed: int = 0, shift: float = 0.0) -> Tensor:
@@ -381,6 +385,45 @@ def test_excessmtl_by_hand() -> None:
             w = w / w.sum()
         got = balancer(jacobian, torch.ones(3).double())
         torch.testing.assert_close(got, w @ jacobian)
+
+
+def test_modo_and_sdmgrad_are_torchjds() -> None:
+    ours, theirs = MoDo(3, gamma=0.02, rho=0.1, scale="paper"), jd.MoDoWeighting(0.02, 0.1)
+    other = SDMGrad(3, pull=0.3, lr=2.0, momentum=0.5, steps=20, scale="paper")
+    their_other = jd.SDMGradWeighting(lr=2.0, momentum=0.5, n_iter=20, lambda_=0.3)
+    for seed in range(4):
+        one, two = gaussian(3, seed=seed), gaussian(3, seed=seed) + 0.3 * gaussian(3, seed=seed + 9)
+        products = one @ two.T
+        losses = torch.ones(3).double()
+        torch.testing.assert_close(ours(products, losses), theirs(products))
+        torch.testing.assert_close(
+            other(products, losses), their_other(products), rtol=1e-5, atol=1e-7
+        )
+
+
+def test_two_batches_are_used() -> None:
+    torch.manual_seed(0)
+    theta = torch.nn.Parameter(torch.zeros(6).double())
+    one, two = gaussian(3, 6, seed=1), gaussian(3, 6, seed=2)
+    balancer, same = SDMGrad(3), SDMGrad(3)
+    w = backward(list(one @ theta), balancer, [theta], independent=list(two @ theta))
+    assert w is not None
+    expected = 3 * same(one @ two.T, torch.zeros(3).double())
+    torch.testing.assert_close(w, expected)
+    torch.testing.assert_close(theta.grad, expected @ (one + two) / 2)
+    with pytest.raises(ValueError, match="independent"):
+        backward(list(one @ theta), balancer, [theta])
+    with pytest.raises(ValueError, match="one batch"):
+        backward(list(one @ theta), MGDA(3), [theta], independent=list(two @ theta))
+
+
+def test_projection_onto_the_simplex() -> None:
+    for seed in range(10):
+        point = 3 * gaussian(1, 5, seed)[0]
+        expected = quadprog.solve_qp(
+            np.eye(5), point.numpy(), np.c_[np.ones(5), np.eye(5)], np.eye(6)[0], 1
+        )[0]
+        torch.testing.assert_close(onto_simplex(point), torch.from_numpy(expected))
 
 
 METHODS = [MGDA, CAGrad, UPGrad, DualProj, NashMTL, IMTLG, ConFIG, AlignedMTL, EDM]

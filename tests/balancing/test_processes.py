@@ -52,7 +52,7 @@ class Net(nn.Module):
         at: str,
     ) -> Tensor:
         """Two steps (the second with the state of the first); gradients and weights as one."""
-        settings = {"at": at} if issubclass(BALANCERS[name], GramianBalancer) else {}
+        settings = {"at": at} if at == "features" else {}
         balancer = BALANCERS[name](3, **settings).double()
         found = []
         for _ in range(2):
@@ -64,6 +64,7 @@ class Net(nn.Module):
                 balancer,
                 self.trunk.parameters(),
                 features=features if use_features else None,
+                independent=self.losses(rows, world)[0] if name in ("modo", "sdmgrad") else None,
                 **more,
             )
             values = torch.stack([p.detach() for p in parts])
@@ -102,7 +103,7 @@ def worker(rank: int, folder: str) -> None:
     half = slice(0, 6) if rank == 0 else slice(6, 12)
     for name, cls in BALANCERS.items():
         roads = [(True, "parameters"), (False, "parameters")]
-        if issubclass(cls, GramianBalancer):
+        if issubclass(cls, GramianBalancer) and name not in ("modo", "sdmgrad"):
             roads.append((True, "features"))
         for use_features, at in roads:
             alone = net.step(name, slice(0, 12), 1, None, use_features, at)

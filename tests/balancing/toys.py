@@ -5,7 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from polytask.balancing import BALANCERS, Balancer, RecomputesLosses, backward
+from polytask.balancing import (
+    BALANCERS,
+    Balancer,
+    RecomputesLosses,
+    UsesIndependentBatches,
+    backward,
+)
 
 
 @dataclass
@@ -107,7 +113,8 @@ def combine(
     """
     problem = Linear(jacobian, values)
     parts = problem.losses()
-    weights = backward(parts, balancer, [problem.theta], active=active)
+    second = problem.losses() if isinstance(balancer, UsesIndependentBatches) else None
+    weights = backward(parts, balancer, [problem.theta], active=active, independent=second)
     assert problem.theta.grad is not None
     for p in balancer.parameters():  # A plain step of the balancer's own parameters.
         if p.grad is not None:

@@ -16,6 +16,7 @@ from polytask.balancing.base import (
     LossBalancer,
     RecomputesLosses,
     SolverError,
+    UsesIndependentBatches,
 )
 from polytask.balancing.catalogue import BALANCERS
 from polytask.balancing.elementwise import GradDrop
@@ -35,6 +36,7 @@ from polytask.balancing.remembering import DBMTL, ExcessMTL, MoCo
 from polytask.balancing.robust import Krum, TrimmedMean
 from polytask.balancing.scalarization import GeometricMean, ScaleInvariant
 from polytask.balancing.smoothed import SmoothedWeights
+from polytask.balancing.stochastic import MoDo, SDMGrad
 from polytask.balancing.uncertainty import (
     ImpartialLosses,
     SoftUncertaintyWeighting,
@@ -74,10 +76,12 @@ __all__ = [
     "LossBalancer",
     "MetaBalance",
     "MoCo",
+    "MoDo",
     "NashMTL",
     "PCGrad",
     "RandomWeights",
     "RecomputesLosses",
+    "SDMGrad",
     "ScaleInvariant",
     "SmoothTchebycheff",
     "SmoothedWeights",
@@ -87,5 +91,6 @@ __all__ = [
     "TrimmedMean",
     "UPGrad",
     "UncertaintyWeighting",
+    "UsesIndependentBatches",
     "backward",
 ]

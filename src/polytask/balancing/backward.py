@@ -4,6 +4,7 @@ T tasks, A active ones, P shared parameters (entries).
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from polytask.balancing.base import (
     GramianBalancer,
     LossBalancer,
     SolverError,
+    UsesIndependentBatches,
 )
 from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
 from polytask.balancing.passes import Passes, gramian, identity
@@ -29,6 +31,7 @@ def backward(
     features: Sequence[Tensor | None] | None = None,
     differentiate: Differentiate = Tensor.backward,
     reduce: Callable[[Tensor], Tensor] = identity,
+    independent: Tensor | Sequence[Tensor] | None = None,
 ) -> Tensor | None:
     """Differentiate several losses, in place of `losses.sum().backward()`.
 
@@ -62,6 +65,8 @@ def backward(
         differentiate: Called as `differentiate(tensor, **kwargs)` with `Tensor.backward`'s
             keywords; `fabric.backward` fits.
         reduce: Mean over processes.
+        independent: The losses of the same tasks on a second, independent batch, for balancers
+            that use one (`UsesIndependentBatches`); only shared parameters learn from it.
 
     Returns:
         The weights `[T]`, zero for inactive tasks; None if the balancer has none.
@@ -92,12 +97,13 @@ def backward(
         reduce=reduce,
     )
     values = _values(passes)
+    second = _second(balancer, passes, independent)
     with balancer.about(tasks):
         if isinstance(balancer, LossBalancer):
             weights = _loss_weights(balancer, values, passes)
             passes.weighted(weights, balancer.weight_heads)
         elif isinstance(balancer, GramianBalancer):
-            weights = _by_gramian(balancer, values, passes)
+            weights = _by_gramian(balancer, values, passes, second)
         elif isinstance(balancer, GradientBalancer):
             _by_gradients(balancer, values, passes)
             return None
@@ -168,7 +174,28 @@ def _loss_weights(balancer: LossBalancer, values: Tensor, passes: Passes) -> Ten
     return weights
 
 
-def _by_gramian(balancer: GramianBalancer, values: Tensor, passes: Passes) -> Tensor:
+def _second(
+    balancer: Balancer, passes: Passes, independent: Tensor | Sequence[Tensor] | None
+) -> Passes | None:
+    """The passes over a second batch, if the balancer uses one."""
+    name = type(balancer).__name__
+    if not isinstance(balancer, UsesIndependentBatches):
+        if independent is not None:
+            raise ValueError(f"{name} uses one batch. Leave `independent` out.")
+        return None
+    if independent is None:
+        raise ValueError(
+            f"{name} compares gradients of two independent batches. Pass the losses of the same "
+            "tasks on another batch as `independent=`."
+        )
+    losses = Losses(independent)
+    _active(losses, balancer, None)
+    return replace(passes, losses=losses, features=None)
+
+
+def _by_gramian(
+    balancer: GramianBalancer, values: Tensor, passes: Passes, second: Passes | None
+) -> Tensor:
     """Weights `[A]` from inner products of gradients, and all gradients put in place."""
     _need_shared(balancer, passes)
     at_features = balancer.at == "features"
@@ -190,7 +217,9 @@ def _by_gramian(balancer: GramianBalancer, values: Tensor, passes: Passes) -> Te
         products = products / factor**2
     else:
         rows = passes.jacobian(cotangents, factor, heads)
-        products = gramian(rows) / factor**2
+        others = None if second is None else second.jacobian(None, factor, heads=False)
+        products = gramian(rows, others) / factor**2
+        rows = rows if others is None else (rows + others) / 2
     overflow = not bool(products.isfinite().all())
     if overflow:
         _raise_unless_scaled(products, passes, factor)

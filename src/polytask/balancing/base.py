@@ -39,6 +39,13 @@ class RecomputesLosses(Protocol):
         """Take the `[T]` losses of the same batch under the new parameters."""
 
 
+@runtime_checkable
+class UsesIndependentBatches(Protocol):
+    """A balancer that needs the losses of a second, independent batch (MoDo, SDMGrad)."""
+
+    batches: int
+
+
 class Balancer(nn.Module, ABC):
     """How the losses of several tasks become one update.
 

@@ -20,6 +20,7 @@ from polytask.balancing.remembering import DBMTL, ExcessMTL, MoCo
 from polytask.balancing.robust import Krum, TrimmedMean
 from polytask.balancing.scalarization import GeometricMean, ScaleInvariant
 from polytask.balancing.smoothed import SmoothedWeights
+from polytask.balancing.stochastic import MoDo, SDMGrad
 from polytask.balancing.uncertainty import (
     ImpartialLosses,
     SoftUncertaintyWeighting,
@@ -57,6 +58,8 @@ BALANCERS: dict[str, type[Balancer]] = {
     "config": ConFIG,
     "gradnorm": GradNorm,
     "metabalance": MetaBalance,
+    "modo": MoDo,
+    "sdmgrad": SDMGrad,
     "krum": Krum,
     "cr-mogm": SmoothedWeights,
     "graddrop": GradDrop,

@@ -23,16 +23,17 @@ def identity(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def gramian(rows: Tensor) -> Tensor:
-    """Inner products `[A, A]` of the rows of `[A, P]`, in float64 on the CPU.
+def gramian(rows: Tensor, others: Tensor | None = None) -> Tensor:
+    """Inner products `[A, A]` of the rows of `[A, P]` (with `others`), in float64 on the CPU.
 
     One float32 product over millions of columns is wrong by 2e-3; blocks of columns, summed in
     float64, are right to 2e-7 and no slower.
     """
     total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
-    for block in rows.split(BLOCK, dim=1):
-        block = block if block.dtype == torch.float64 else block.float()
-        total += (block @ block.T).double()
+    width = torch.float64 if rows.dtype == torch.float64 else torch.float32
+    columns = (rows if others is None else others).split(BLOCK, dim=1)
+    for left, right in zip(rows.split(BLOCK, dim=1), columns, strict=True):
+        total += (left.to(width) @ right.to(width).T).double()
     return total.cpu()
 
 

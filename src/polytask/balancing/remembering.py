@@ -148,6 +148,8 @@ class MoCo(Remembering):
         size = products.diagonal().mean()
         products = products / torch.where(size > 0, size, torch.ones_like(size))
         before = self.shares[self.tasks]
+        if not bool(before.any()):  # All had lost their weight to tasks that are absent now.
+            before = torch.ones_like(before)
         shares = before / before.sum()
         slope = products @ shares + self.rho * shares
         shares = onto_simplex(shares - self.gamma * fall * slope)
