@@ -19,6 +19,7 @@ from polytask.balancing.base import (
     UsesIndependentBatches,
 )
 from polytask.balancing.catalogue import BALANCERS
+from polytask.balancing.conflict import Conflict
 from polytask.balancing.elementwise import GradDrop
 from polytask.balancing.famo import FAMO
 from polytask.balancing.fixed import ConstantWeights, EqualWeighting, RandomWeights
@@ -57,6 +58,7 @@ __all__ = [
     "BoundaryIntersection",
     "CAGrad",
     "ConFIG",
+    "Conflict",
     "ConstantWeights",
     "DualProj",
     "DynamicTaskPriority",

@@ -17,8 +17,9 @@ from polytask.balancing.base import (
     SolverError,
     UsesIndependentBatches,
 )
+from polytask.balancing.conflict import EVERYTHING, Conflict
 from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
-from polytask.balancing.passes import Passes, gramian, identity
+from polytask.balancing.passes import Passes, Rows, gramian, identity
 from polytask.errors import TrainingError
 
 
@@ -32,6 +33,7 @@ def backward(
     differentiate: Differentiate = Tensor.backward,
     reduce: Callable[[Tensor], Tensor] = identity,
     independent: Tensor | Sequence[Tensor] | None = None,
+    observe: Conflict | None = None,
 ) -> Tensor | None:
     """Differentiate several losses, in place of `losses.sum().backward()`.
 
@@ -67,6 +69,7 @@ def backward(
         reduce: Mean over processes.
         independent: The losses of the same tasks on a second, independent batch, for balancers
             that use one (`UsesIndependentBatches`); only shared parameters learn from it.
+        observe: Collects how the task gradients get on with each other.
 
     Returns:
         The weights `[T]`, zero for inactive tasks; None if the balancer has none.
@@ -98,14 +101,24 @@ def backward(
     )
     values = _values(passes)
     second = _second(balancer, passes, independent)
+    watch = observe if observe is not None and observe.due() else None
     with balancer.about(tasks):
         if isinstance(balancer, LossBalancer):
             weights = _loss_weights(balancer, values, passes)
-            passes.weighted(weights, balancer.weight_heads)
+            if watch is None:
+                passes.weighted(weights, balancer.weight_heads)
+            else:
+                weights = _by_rows(balancer, values, passes, None, watch, weights)
         elif isinstance(balancer, GramianBalancer):
-            weights = _by_gramian(balancer, values, passes, second)
+            known = balancer.remembered()
+            known = None if known is None else known.to(values)
+            if known is None or watch is not None:
+                weights = _by_rows(balancer, values, passes, second, watch, known)
+            else:
+                weights = known
+                passes.weighted(weights, balancer.weight_heads)
         elif isinstance(balancer, GradientBalancer):
-            _by_gradients(balancer, values, passes)
+            _by_gradients(balancer, values, passes, watch)
             return None
         else:
             raise TypeError(
@@ -193,46 +206,38 @@ def _second(
     return replace(passes, losses=losses, features=None)
 
 
-def _by_gramian(
-    balancer: GramianBalancer, values: Tensor, passes: Passes, second: Passes | None
+def _by_rows(
+    balancer: LossBalancer | GramianBalancer,
+    values: Tensor,
+    passes: Passes,
+    second: Passes | None,
+    watch: Conflict | None,
+    known: Tensor | None,
 ) -> Tensor:
-    """Weights `[A]` from inner products of gradients, and all gradients put in place."""
+    """Weights `[A]` (those known, or from inner products), and all gradients put in place."""
     _need_shared(balancer, passes)
-    at_features = balancer.at == "features"
+    at_features = getattr(balancer, "at", "parameters") == "features"
     if at_features and passes.features is None:
         raise ValueError("`at='features'` needs `features=`: one alias per task.")
-    weights = balancer.remembered()
-    if weights is not None:
-        weights = weights.to(values)
-        passes.weighted(weights, balancer.weight_heads)
-        return weights
     factor = balancer.amplification = passes.amplification()
     heads = not balancer.weight_heads
     cotangents = None if passes.features is None else passes.cotangents(heads)
     reached = _reached(passes)
-    rows = None
+    rows: Tensor | None = None
+    groups: list[Rows] = []
     if at_features:
         assert cotangents is not None
         products, groups = passes.feature_rows(cotangents)
-        products = products / factor**2
     else:
         rows = passes.jacobian(cotangents, factor, heads)
         others = None if second is None else second.jacobian(None, factor, heads=False)
-        products = gramian(rows, others) / factor**2
+        products = gramian(rows, others)
         rows = rows if others is None else (rows + others) / 2
-    overflow = not bool(products.isfinite().all())
-    if overflow:
-        _raise_unless_scaled(products, passes, factor)
-        weights = torch.ones(len(products), dtype=torch.float64)
-    else:
-        try:
-            weights = balancer.scaled(balancer(products, values.cpu().double()))
-        except SolverError:
-            balancer.failures += 1
-            raise
-        balancer.remember(weights)
-        balancer.zero_updates += int(float(weights @ products @ weights) == 0.0)
-    weights = weights.to(values)
+    products = products / factor**2
+    weights = _choose(balancer, products, values, passes, factor) if known is None else known
+    if watch is not None:
+        apart = {} if rows is None else passes.apart(rows / factor, watch.group_of)
+        watch.record({EVERYTHING: products, **apart}, weights, passes.tasks)
     if rows is None:
         assert cotangents is not None
         passes.features_weighted(cotangents, groups, weights, factor, heads)
@@ -243,7 +248,27 @@ def _by_gramian(
     return weights
 
 
-def _by_gradients(balancer: GradientBalancer, values: Tensor, passes: Passes) -> None:
+def _choose(
+    balancer: Balancer, products: Tensor, values: Tensor, passes: Passes, factor: float
+) -> Tensor:
+    """The balancer's weights `[A]` for a Gramian."""
+    assert isinstance(balancer, GramianBalancer)
+    if not bool(products.isfinite().all()):
+        _raise_unless_scaled(products, passes, factor)
+        return torch.ones_like(values)
+    try:
+        weights = balancer.scaled(balancer(products, values.cpu().double()))
+    except SolverError:
+        balancer.failures += 1
+        raise
+    balancer.remember(weights)
+    balancer.zero_updates += int(float(weights @ products @ weights) == 0.0)
+    return weights.to(values)
+
+
+def _by_gradients(
+    balancer: GradientBalancer, values: Tensor, passes: Passes, watch: Conflict | None
+) -> None:
     """The update from the gradients themselves."""
     _need_shared(balancer, passes)
     factor = balancer.amplification = passes.amplification()
@@ -256,6 +281,9 @@ def _by_gradients(balancer: GradientBalancer, values: Tensor, passes: Passes) ->
     else:
         update = balancer(rows / factor if factor != 1.0 else rows, values) * factor
         balancer.zero_updates += int(not bool(update.any()))
+    if watch is not None:
+        apart = passes.apart(rows / factor, watch.group_of)
+        watch.record({EVERYTHING: gramian(rows / factor), **apart}, None, passes.tasks)
     passes.shared.add(update, reached)
 
 
