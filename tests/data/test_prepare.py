@@ -1,5 +1,6 @@
 """From files to gathered batches: the cache, bad input, labels, several sources."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -7,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from polytask.data import cache as cache_module
 from polytask.data.dataset import Prepared, prepare
 from polytask.data.inputs import ImageInput, SoundInput, TableInput
-from polytask.data.media import FileMedia
+from polytask.data.media import FileMedia, decode_picture
 from polytask.data.mixing import BatchStream, Uniform
 from polytask.data.speech import SpokenDigits
 from polytask.data.splits import Split
@@ -337,3 +339,23 @@ def test_words_among_numbers_are_a_mistake(tmp_path: Path) -> None:
     facts = TableInput(columns={"own": ["age", "noise"]}, categories=["age", "noise"], min_count=1)
     prepare({"own": source}, {"facts": facts}, [task], splits=splits)
     assert "noise = 3" in facts.names and "age = old" in facts.names
+
+
+@pytest.mark.parametrize("cell", ["inf", "1e300"])
+def test_numbers_that_float32_cannot_hold_are_a_mistake(tmp_path: Path, cell: str) -> None:
+    path = own_folder(tmp_path / "f")
+    path.write_text(path.read_text().replace("5.png,cat,7.5,", f"5.png,cat,{cell},"))
+    inputs = {"facts": TableInput(columns={"own": ["age"]})}
+    task = replace(KIND, input="facts")
+    for everything_trains in (True, False):
+        split = Split(test=0.0 if everything_trains else 0.9, validation=0.0)
+        with pytest.raises(DataError, match=r"row 7: column 'age' should hold finite numbers"):
+            prepare({"own": TableFile(path=path)}, inputs, [task], splits=split)
+
+
+def test_pictures_of_an_unknown_range_are_refused() -> None:
+    for pixels in (np.ones((8, 8), np.float32), np.ones((8, 8), np.int32)):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "TIFF")
+        with pytest.raises(DataError, match="32 bits wide"):
+            decode_picture(buffer.getvalue())

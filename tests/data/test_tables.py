@@ -124,3 +124,30 @@ def test_own_words_for_missing(tmp_path: Path) -> None:
     cells = TableFile(path=path, missing=["?"]).load().cells(["x", "y"])
     assert cells.tolist() == [[None, "None"], [2, "b"]]
     assert np.array_equal(TableFile(path=path).load().cells(["y"])[:, 0], [None, "b"])
+
+
+@pytest.mark.parametrize(
+    "text", ["a;b;c, d\n1;x;\n", "a\tb\tc, d\n1\tx\ty\n", "\n a , b\n 1 , x ,\n"]
+)
+def test_a_csv_is_divided_by_what_divides_its_header(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, "t.csv", text)
+    table = TableFile(path=path).load()
+    assert list(table.columns) == column_names(path)
+    assert table.cells(["a"]).tolist() == [[1]]
+
+
+def test_rows_longer_than_the_header_shift_nothing(tmp_path: Path) -> None:
+    table = TableFile(path=write(tmp_path, "t.csv", "a,b\n1,2,\n3,4,\n")).load()
+    assert table.cells(["a", "b"]).tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(DataError, match="more cells than its header"):
+        TableFile(path=write(tmp_path, "t.csv", "a,b\n1,2,9\n3,4,9\n")).load()
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="two columns named 'y'"):
+        TableFile(path=write(tmp_path, "t.csv", "x,y,y\n1,2,3\n")).load()
+
+
+def test_rows_below_a_very_long_cell_are_located(tmp_path: Path) -> None:
+    table = TableFile(path=write(tmp_path, "t.csv", f"a,b\n{'x' * 200_000},1\ny,2\n")).load()
+    assert table.describe(1) == "t.csv row 3"

@@ -6,6 +6,7 @@ import torch
 from sklearn import metrics as oracle
 
 from polytask.evaluation import evaluate
+from polytask.tasks import Regression
 from polytask.types import Batch, Features, Scores
 from tests.networks import TASKS, batch, network
 
@@ -107,3 +108,19 @@ def test_the_models_mode_is_as_before_even_after_an_error(training: bool) -> Non
     with pytest.raises(OSError, match="gone"):
         evaluate(model, (broken() for _ in range(1)), TASKS, CPU)
     assert model.training is training
+
+
+class Huge(torch.nn.Module):
+    """Predicts what no square of float32 can hold."""
+
+    def forward(self, inputs: dict[str, Features], tasks: list[str]) -> dict[str, torch.Tensor]:
+        return {"size": torch.full((len(inputs["x"].values), 1), 1e30)}
+
+
+def test_a_score_that_is_no_finite_number_is_none() -> None:
+    task = Regression(name="size", input="x", target={}, mean=(0.0,), std=(1.0,))
+    target = torch.tensor([[0.0], [1.0], [2.0]])
+    few = Batch(
+        {"x": Features(torch.zeros(3, 2))}, {"size": target}, {"size": torch.ones(3, dtype=bool)}
+    )
+    assert evaluate(Huge(), [few], [task], CPU)["size"]["r2"] is None

@@ -4,7 +4,7 @@ Letters: N rows, H x W pixels, D entries of a vector.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -279,23 +279,27 @@ class TableInput(Input):
             together = np.concatenate(cells)
             if name not in self.categories:
                 together = _as_numbers(name, together, places)
-            specs.append(self._fit_column(name, together))
+            specs.append(self._fit_column(name, together, places))
         self.state = {"columns": specs}
         return self.state
 
-    def _fit_column(self, name: str, cells: NDArray[Any]) -> dict[str, Any]:
+    def _fit_column(
+        self, name: str, cells: NDArray[Any], places: Sequence[tuple[Table, int]]
+    ) -> dict[str, Any]:
         known = [c for c in cells.tolist() if c is not None]
         if not known:
             raise DataError(f"Column '{name}' has no value in any training row: leave it out.")
         if name not in self.categories and all(_is_number(c) for c in known):
-            values = np.array(known, dtype=np.float64)
+            every = np.array([np.nan if c is None else c for c in cells.tolist()], np.float64)
+            _finite(every, name, lambda k: places[k][0].describe(places[k][1]))
+            values = every[~np.isnan(every)]
             std = float(values.std())
             return {
                 "kind": "number",
                 "name": name,
                 "mean": float(values.mean()),
                 "std": std if std > 1e-12 else 1.0,
-                "blank": len(known) < len(cells),
+                "blank": len(values) < len(cells),
             }
         texts, counts = np.unique([label_text(c) for c in known], return_counts=True)
         order = np.argsort(-counts, kind="stable")[: self.max_categories]
@@ -328,6 +332,20 @@ class TableInput(Input):
                 match = texts[:, None] == np.array(spec["values"], dtype=str)[None, :]
                 blocks.append((match & known[:, None]).astype(np.float32))
         return VectorStore(np.ascontiguousarray(np.concatenate(blocks, axis=1)))
+
+
+def _finite(values: NDArray[np.float64], name: str, where: Callable[[int], str]) -> None:
+    """Makes sure that float32 can hold all numbers; a NaN stands for a blank cell.
+
+    Raises:
+        DataError: If there is an infinity or a number that float32 cannot hold.
+    """
+    bad = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
+    if len(bad):
+        raise DataError(
+            f"{where(int(bad[0]))}: column '{name}' should hold finite numbers (up to 3e38). Found "
+            f"{values[bad[0]]}. Correct the cell or leave it blank."
+        )
 
 
 def _is_number(cell: object) -> bool:
@@ -372,7 +390,8 @@ def _numbers(column: NDArray[Any], spec: Mapping[str, Any], table: Table) -> NDA
                 f"{table.describe(row)}: column '{spec['name']}' should hold numbers. Found "
                 f"{cell!r}. Correct the cell or leave it blank."
             ) from None
-    blank = ~np.isfinite(values)
+    _finite(values, spec["name"], table.describe)
+    blank = np.isnan(values)
     scaled = np.where(blank, 0.0, (values - spec["mean"]) / spec["std"])
     parts = [scaled, blank] if spec["blank"] else [scaled]
     return np.stack(parts, axis=1).astype(np.float32)

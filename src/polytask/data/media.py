@@ -1,6 +1,7 @@
 """Columns of pictures and sounds: in files, zip archives, Parquet columns and arrays."""
 
 import io
+import re
 import struct
 import threading
 import zipfile
@@ -173,6 +174,11 @@ def decode_picture(content: bytes) -> NDArray[np.uint8]:
     turn = require("PIL.ImageOps", "image").exif_transpose
     try:
         with image.open(io.BytesIO(content)) as opened:
+            if opened.mode in ("F", "I"):
+                raise DataError(
+                    f"its pixels are 32 bits wide (mode {opened.mode}), so that black and white "
+                    "are not known: save it with 8 or 16 bits"
+                )
             if opened.mode.startswith("I;16"):
                 grey = (np.asarray(opened) >> 8).astype(np.uint8)
                 return np.repeat(grey[..., None], 3, axis=2)
@@ -245,4 +251,5 @@ def _missing_bytes(content: bytes) -> int:
 def _found(content: bytes, error: Exception) -> str:
     if not content:
         return "the file is empty"
-    return f"{len(content)} bytes that start with {content[:8]!r}: {error}"
+    reason = re.sub(r" ?<_io\.BytesIO object at \w+>", "", str(error))
+    return f"{len(content)} bytes that start with {content[:8]!r}: {reason}"

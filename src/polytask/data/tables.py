@@ -6,6 +6,7 @@ Letters: N rows.
 import csv
 import gzip
 import json
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -26,7 +27,7 @@ SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
-_SEPARATOR = {"csv": ",", "tsv": "\t"}
+_SEPARATORS = {"csv": (",", ";", "\t"), "tsv": ("\t",)}
 _MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A")
 
 
@@ -35,6 +36,8 @@ class TableFile(Source):
 
     Args:
         path: The file or files: `.csv`, `.tsv`, `.parquet`, `.jsonl` (all but Parquet also `.gz`).
+            The cells of a CSV are divided by what divides its header: commas, else semicolons or
+            tabs.
         format: What they are, if the name does not say it.
         media: Columns that hold pictures or sounds: paths (relative to the table's folder), or in
             Parquet the encoded bytes.
@@ -99,6 +102,7 @@ class TableFile(Source):
             frame = _read_json_lines(path)
         else:
             frame = _read_csv(path, kind, self.missing)
+        require_distinct(path, list(frame.columns))
         for column in frame.columns:
             series = frame[column]
             if series.dtype == object or str(series.dtype) in ("string", "str"):
@@ -150,13 +154,17 @@ def format_of(path: Path) -> Format:
     )
 
 
-def column_names(path: Path) -> list[str]:
+def column_names(path: Path, kind: Format | None = None) -> list[str]:
     """The columns of a table, from its first lines alone.
+
+    Args:
+        path: The table.
+        kind: Its format, if the name does not say it.
 
     Raises:
         DataError: If it cannot be read.
     """
-    kind = format_of(path)
+    kind = kind or format_of(path)
     try:
         if kind == "parquet":
             schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
@@ -164,10 +172,45 @@ def column_names(path: Path) -> list[str]:
         with open_text(path) as file:
             if kind == "jsonl":
                 return list(json.loads(next((x for x in file if x.strip()), "{}")))
-            reader = csv.reader(file, delimiter=_SEPARATOR[kind], skipinitialspace=True)
-            return next((record for record in reader if record), [])
+            return _header(file, kind)[0]
     except (OSError, ValueError, csv.Error, EOFError) as error:
-        raise DataError(f"{path} cannot be read as {kind}: {error}") from error
+        raise _unreadable(path, kind, error) from error
+
+
+def _unreadable(path: Path, kind: Format, error: Exception) -> DataError:
+    expected = "" if kind == "parquet" else " Expected UTF-8 text with one row per example"
+    header = {"csv": " below a header line.", "tsv": " below a header line."}.get(kind, ".")
+    return DataError(
+        f"{path} cannot be read as {kind.upper()}: {str(error).strip().rstrip('.')}."
+        + (expected and expected + header)
+    )
+
+
+def _header(file: IO[str], kind: Format) -> tuple[list[str], str]:
+    """The names in the first line that has any, and what divides them."""
+    best: tuple[list[str], str] = ([], _SEPARATORS[kind][0])
+    for separator in _SEPARATORS[kind]:
+        file.seek(0)
+        names: list[str] = next((record for record in _records(file, separator) if record), [])
+        if len(names) > len(best[0]):
+            best = ([name.strip() for name in names], separator)
+    return best
+
+
+def _records(file: IO[str], separator: str) -> Any:
+    csv.field_size_limit(2**31 - 1)  # cells may hold whole texts
+    return csv.reader(file, delimiter=separator, skipinitialspace=True)
+
+
+def require_distinct(path: Path, names: list[str]) -> None:
+    """Makes sure that no two columns have one name.
+
+    Raises:
+        DataError: If two have.
+    """
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path.name} has two columns named '{twice}'. Rename or remove one.")
 
 
 def open_text(path: Path) -> IO[str]:
@@ -182,16 +225,22 @@ def line_of(path: Path, kind: Format, row: int) -> int:
     if kind == "parquet":
         return row + 1
     with open_text(path) as file:
-        lines = _json_lines(file) if kind == "jsonl" else _csv_lines(file, kind)
+        lines = _json_lines(file) if kind == "jsonl" else _csv_lines(file, separator_of(path, kind))
         for number, line in enumerate(lines):
             if number == row:
                 return line
     raise AssertionError(row)
 
 
-def _csv_lines(file: IO[str], kind: Format) -> Iterator[int]:
+def separator_of(path: Path, kind: Format) -> str:
+    """What divides the cells of a CSV or TSV."""
+    with open_text(path) as file:
+        return _header(file, kind)[1]
+
+
+def _csv_lines(file: IO[str], separator: str) -> Iterator[int]:
     """The first line of every record below the header."""
-    reader = csv.reader(file, delimiter=_SEPARATOR[kind])
+    reader = _records(file, separator)
     header, before = False, 0
     for record in reader:
         first, before = before + 1, reader.line_num
@@ -206,22 +255,29 @@ def _json_lines(lines: Iterable[str]) -> Iterator[int]:
 
 def _read_csv(path: Path, kind: Format, missing: list[str]) -> Any:
     pandas = require("pandas", "train")
+    require_distinct(path, column_names(path, kind))
     try:
-        return pandas.read_csv(
-            path,
-            sep=_SEPARATOR[kind],
-            dtype_backend="numpy_nullable",
-            keep_default_na=False,
-            na_values=missing,
-            encoding="utf-8-sig",
-            skipinitialspace=True,
-            low_memory=False,
-        )
-    except (ValueError, UnicodeError, OSError, EOFError, pandas.errors.ParserError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pandas.errors.ParserWarning)  # more cells than names
+            frame = pandas.read_csv(
+                path,
+                sep=separator_of(path, kind),
+                index_col=False,  # else longer rows silently shift all columns
+                dtype_backend="numpy_nullable",
+                keep_default_na=False,
+                na_values=missing,
+                encoding="utf-8-sig",
+                skipinitialspace=True,
+                low_memory=False,
+            )
+    except pandas.errors.ParserWarning as error:
         raise DataError(
-            f"{path} cannot be read as {kind.upper()}: {error}. Expected UTF-8 text with a header "
-            "line and one row per example."
+            f"{path} has rows with more cells than its header. Name every column, or put quotes "
+            f'around cells that hold a "{separator_of(path, kind)}".'
         ) from error
+    except (ValueError, OSError, EOFError) as error:
+        raise _unreadable(path, kind, error) from error
+    return frame.rename(columns=lambda name: str(name).strip())
 
 
 def _read_parquet(path: Path) -> Any:

@@ -55,7 +55,7 @@ def evaluate(
         count = counts[task.name]
         if count:
             values = {k: float(v) for k, v in metrics[task.name].compute().items()}
-            scores[task.name] = {k: None if math.isnan(v) else v for k, v in values.items()}
+            scores[task.name] = {k: v if math.isfinite(v) else None for k, v in values.items()}
             scores[task.name]["loss"] = losses[task.name] / count
         else:
             scores[task.name] = dict.fromkeys([*metrics[task.name], "loss"])
