@@ -322,3 +322,36 @@ def test_every_k_steps() -> None:
     two = torch.tensor([True, False, True])
     backward(parts, balancer, model.shared, features=aliases, active=two)
     assert calls["trunk"] - before == 2  # Other tasks: fresh weights.
+
+
+@pytest.mark.parametrize("road", ["gramian", "gradients"])
+def test_overflow_under_a_scaler_is_left_to_the_scaler(road: str) -> None:
+    """The gradients come out infinite, so that the scaler skips the step; no state moves."""
+
+    def overflowing(tensor: Tensor, **kwargs: Any) -> None:
+        (tensor * 1e38).backward(**kwargs)
+
+    model = Toy(dtype=torch.float32)
+    balancer = MGDA(3, every=2) if road == "gramian" else ByGradients(3)
+    before = {k: v.clone() for k, v in balancer.state_dict().items() if "extra" not in k}
+    parts, aliases = model()
+    parts = [p * 1e6 for p in parts]
+    backward(parts, balancer, model.shared, features=aliases, differentiate=overflowing)
+    assert not flat(model.shared).isfinite().all()
+    for key, value in before.items():
+        assert torch.equal(balancer.state_dict()[key].nan_to_num(-1), value.nan_to_num(-1))
+
+
+def test_gradients_at_features_are_those_at_parameters_where_these_are_the_features() -> None:
+    torch.manual_seed(0)
+    theta = torch.nn.Parameter(torch.randn(4, 3).double())
+    found = []
+    for at in ("parameters", "features"):
+        theta.grad = None
+        aliases = [theta.view_as(theta) for _ in range(3)]
+        parts = [(a - t).square().sum() * (t + 1) for t, a in enumerate(aliases)]
+        balancer = MGDA(3, at=at)  # type: ignore[arg-type]
+        backward(parts, balancer, [theta], features=aliases)
+        assert theta.grad is not None
+        found.append(theta.grad.clone())
+    torch.testing.assert_close(found[0], found[1])

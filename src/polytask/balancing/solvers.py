@@ -39,8 +39,8 @@ def cosines(gramian: Tensor, norms: Tensor) -> Tensor:
 def min_norm(gramian: Tensor) -> Tensor:
     """The convex combination of the rows with the least norm, as weights `[A]`.
 
-    `argmin w' G w  such that  w >= 0, sum w = 1`: in closed form for two rows, else by interior
-    point steps until the gap is below 1e-12 of the optimum.
+    `argmin w' G w  such that  w >= 0, sum w = 1`: in closed form for two rows, else by
+    block pivoting, checked; where that fails, by interior point steps.
     """
     norms = row_norms(gramian)
     if bool((norms == 0).any()):
@@ -56,11 +56,28 @@ def min_norm(gramian: Tensor) -> Tensor:
     matrix = cosines(gramian, norms)
     price = norms.min() / norms  # The constraint becomes price' y = 1, with w = y price.
 
-    def derivatives(y: Tensor) -> tuple[Tensor, Tensor]:
-        return matrix @ y, matrix
-
-    weights = on_simplex(price, derivatives) * price
+    y = _pivoted(matrix, price)
+    if y is None:
+        y = on_simplex(price, lambda y: (matrix @ y, matrix))
+    weights = y * price
     return weights / weights.sum()
+
+
+def _pivoted(matrix: Tensor, price: Tensor) -> Tensor | None:
+    """The min-norm point as the direction of `argmin y' M y / 2 - price' y, y >= 0`.
+
+    A few exchanges find it, unless it is zero or nearly (then the minimum is unbounded): None.
+    """
+    try:
+        y = complementary(matrix, -price[None], limit=30)[0]
+    except SolverError:
+        return None
+    total = price @ y
+    y = y / total
+    product = matrix @ y
+    value = y @ product
+    good = bool((product - value * price >= -1e-10 * value * price).all())
+    return y if good and float(value) > 1e-9 * float(y.sum()) ** 2 else None
 
 
 def conflict_averse(gramian: Tensor, c: float) -> Tensor:
@@ -82,6 +99,8 @@ def conflict_averse(gramian: Tensor, c: float) -> Tensor:
     price = unit.min() / unit
     pull = (gramian @ mean) / unit / size  # g_0 . u_t / |g_0|
     corner = 1e-9 * float(size / unit.min())
+    if count == 2 and bool((norms > 0).all()):
+        return mean + c * _on_segment(gramian, float(size), c)
 
     def direct(y: Tensor) -> tuple[Tensor, Tensor]:
         product = matrix @ y
@@ -95,6 +114,21 @@ def conflict_averse(gramian: Tensor, c: float) -> Tensor:
         y = _by_bisection(matrix, pull, price, c, corner)
     length = (y @ matrix @ y).clamp_min(0).sqrt().clamp_min(1e3 * corner)
     return mean + c * size * (y / unit) / length
+
+
+def _on_segment(gramian: Tensor, size: float, c: float) -> Tensor:
+    """`|g_0| w / |g_w|` of the conflict-averse problem of two rows, by bisection on the slope."""
+    (a, b), (_, d) = gramian.tolist()
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        t = (low + high) / 2
+        length = math.sqrt(max(t * t * a + 2 * t * (1 - t) * b + (1 - t) ** 2 * d, 0.0))
+        slope = (a - d) / 2  # Of g_w . g_0; then that of c |g_0| |g_w|, times |g_w|.
+        slope = slope * length + c * size * (t * (a - b) - (1 - t) * (d - b))
+        low, high = (t, high) if slope < 0 else (low, t)
+    t = (low + high) / 2
+    length = math.sqrt(max(t * t * a + 2 * t * (1 - t) * b + (1 - t) ** 2 * d, 0.0))
+    return gramian.new_tensor([t, 1 - t]) * (size / max(length, 1e-6 * size))
 
 
 def _by_bisection(matrix: Tensor, pull: Tensor, price: Tensor, c: float, corner: float) -> Tensor:
@@ -208,7 +242,7 @@ def fair(gramian: Tensor, alpha: float, limit: int = 200) -> Tensor:
     return scale * y
 
 
-def in_dual_cone(gramian: Tensor, targets: Tensor, limit: int = 500) -> Tensor:
+def in_dual_cone(gramian: Tensor, targets: Tensor) -> Tensor:
     """For each row u `[K, A]` of `targets`: `argmin v' G v  such that  v >= u`.
 
     `v' J` is the projection of `u' J` onto the cone of updates that conflict with no row of J. The
@@ -219,19 +253,26 @@ def in_dual_cone(gramian: Tensor, targets: Tensor, limit: int = 500) -> Tensor:
     matrix = cosines(gramian, row_norms(gramian))
     matrix.diagonal().add_(1e-13)
     low = targets * norms  # [K, A]
-    pull = low @ matrix
-    tolerance = 1e-12 * low.abs().amax(1, keepdim=True).clamp_min(1e-300)
-    free = pull < -tolerance  # Where v may rise above u.
-    rise, slack = torch.zeros_like(low), pull
-    best = torch.full((len(low),), low.shape[1] + 1)
-    tries = torch.full((len(low),), 10)
+    return (low + complementary(matrix, low @ matrix)) / norms
+
+
+def complementary(matrix: Tensor, pull: Tensor, limit: int = 500) -> Tensor:
+    """For each row q `[K, A]` of `pull`: x >= 0 with `s = q + M x >= 0` and `x . s = 0`.
+
+    Raises:
+        SolverError: If there is none, or pivoting does not end.
+    """
+    tolerance = 1e-12 * pull.abs().amax(1, keepdim=True).clamp_min(1e-300)
+    free = pull < -tolerance  # Where x may be positive.
+    best = torch.full((len(pull),), pull.shape[1] + 1)
+    tries = torch.full((len(pull),), 10)
     for _ in range(limit):
         rise = _solve_subsets(matrix, -pull, free)
         slack = pull + rise @ matrix
         wrong = torch.where(free, rise < -tolerance, slack < -tolerance)
         count = wrong.sum(1)
         if not bool(count.any()):
-            return (low + rise.clamp_min(0)) / norms
+            return rise.clamp_min(0)
         better = count < best
         best = torch.where(better, count, best)
         tries = torch.where(better, 10, tries - 1)
@@ -239,7 +280,7 @@ def in_dual_cone(gramian: Tensor, targets: Tensor, limit: int = 500) -> Tensor:
         index = torch.arange(wrong.shape[1]).expand_as(wrong)
         last.scatter_(1, torch.where(wrong, index, -1).amax(1, keepdim=True).clamp_min(0), True)
         free = free ^ torch.where((tries > 0)[:, None], wrong, wrong & last)
-    raise SolverError(f"A projection onto the dual cone was not found in {limit} exchanges.")
+    raise SolverError(f"A complementary pair was not found in {limit} exchanges.")
 
 
 def _solve_subsets(matrix: Tensor, right: Tensor, subset: Tensor) -> Tensor:
