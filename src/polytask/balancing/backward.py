@@ -17,7 +17,6 @@ from polytask.balancing.base import (
     SolverError,
     UsesIndependentBatches,
 )
-from polytask.balancing.conflict import EVERYTHING, Conflict
 from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
 from polytask.balancing.passes import Passes, Rows, gramian, identity
 from polytask.errors import TrainingError
@@ -33,7 +32,6 @@ def backward(
     differentiate: Differentiate = Tensor.backward,
     reduce: Callable[[Tensor], Tensor] = identity,
     independent: Tensor | Sequence[Tensor] | None = None,
-    observe: Conflict | None = None,
 ) -> Tensor | None:
     """Differentiate several losses, in place of `losses.sum().backward()`.
 
@@ -69,7 +67,6 @@ def backward(
         reduce: Mean over processes.
         independent: The losses of the same tasks on a second, independent batch, for balancers
             that use one (`UsesIndependentBatches`); only shared parameters learn from it.
-        observe: Collects how the task gradients get on with each other.
 
     Returns:
         The weights `[T]`, zero for inactive tasks; None if the balancer has none.
@@ -101,24 +98,19 @@ def backward(
     )
     values = _values(passes)
     second = _second(balancer, passes, independent)
-    watch = observe if observe is not None and observe.due() else None
     with balancer.about(tasks):
         if isinstance(balancer, LossBalancer):
             weights = _loss_weights(balancer, values, passes)
-            if watch is None:
-                passes.weighted(weights, balancer.weight_heads)
-            else:
-                weights = _by_rows(balancer, values, passes, None, watch, weights)
+            passes.weighted(weights, balancer.weight_heads)
         elif isinstance(balancer, GramianBalancer):
             known = balancer.remembered()
-            known = None if known is None else known.to(values)
-            if known is None or watch is not None:
-                weights = _by_rows(balancer, values, passes, second, watch, known)
+            if known is None:
+                weights = _by_rows(balancer, values, passes, second)
             else:
-                weights = known
+                weights = known.to(values)
                 passes.weighted(weights, balancer.weight_heads)
         elif isinstance(balancer, GradientBalancer):
-            _by_gradients(balancer, values, passes, watch)
+            _by_gradients(balancer, values, passes)
             return None
         else:
             raise TypeError(
@@ -207,16 +199,11 @@ def _second(
 
 
 def _by_rows(
-    balancer: LossBalancer | GramianBalancer,
-    values: Tensor,
-    passes: Passes,
-    second: Passes | None,
-    watch: Conflict | None,
-    known: Tensor | None,
+    balancer: GramianBalancer, values: Tensor, passes: Passes, second: Passes | None
 ) -> Tensor:
-    """Weights `[A]` (those known, or from inner products), and all gradients put in place."""
+    """Weights `[A]` from inner products of gradients, and all gradients put in place."""
     _need_shared(balancer, passes)
-    at_features = getattr(balancer, "at", "parameters") == "features"
+    at_features = balancer.at == "features"
     if at_features and passes.features is None:
         raise ValueError("`at='features'` needs `features=`: one alias per task.")
     factor = balancer.amplification = passes.amplification()
@@ -233,11 +220,7 @@ def _by_rows(
         others = None if second is None else second.jacobian(None, factor, heads=False)
         products = gramian(rows, others)
         rows = rows if others is None else (rows + others) / 2
-    products = products / factor**2
-    weights = _choose(balancer, products, values, passes, factor) if known is None else known
-    if watch is not None:
-        apart = {} if rows is None else passes.apart(rows / factor, watch.group_of)
-        watch.record({EVERYTHING: products, **apart}, weights, passes.tasks)
+    weights = _choose(balancer, products / factor**2, values, passes, factor)
     if rows is None:
         assert cotangents is not None
         passes.features_weighted(cotangents, groups, weights, factor, heads)
@@ -249,10 +232,9 @@ def _by_rows(
 
 
 def _choose(
-    balancer: Balancer, products: Tensor, values: Tensor, passes: Passes, factor: float
+    balancer: GramianBalancer, products: Tensor, values: Tensor, passes: Passes, factor: float
 ) -> Tensor:
     """The balancer's weights `[A]` for a Gramian."""
-    assert isinstance(balancer, GramianBalancer)
     if not bool(products.isfinite().all()):
         _raise_unless_scaled(products, passes, factor)
         return torch.ones_like(values)
@@ -266,9 +248,7 @@ def _choose(
     return weights.to(values)
 
 
-def _by_gradients(
-    balancer: GradientBalancer, values: Tensor, passes: Passes, watch: Conflict | None
-) -> None:
+def _by_gradients(balancer: GradientBalancer, values: Tensor, passes: Passes) -> None:
     """The update from the gradients themselves."""
     _need_shared(balancer, passes)
     factor = balancer.amplification = passes.amplification()
@@ -281,9 +261,6 @@ def _by_gradients(
     else:
         update = balancer(rows / factor if factor != 1.0 else rows, values) * factor
         balancer.zero_updates += int(not bool(update.any()))
-    if watch is not None:
-        apart = passes.apart(rows / factor, watch.group_of)
-        watch.record({EVERYTHING: gramian(rows / factor), **apart}, None, passes.tasks)
     passes.shared.add(update, reached)
 
 

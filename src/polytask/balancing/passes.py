@@ -3,7 +3,7 @@
 T tasks, A active ones, P shared parameters (entries), B examples, D features.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -175,15 +175,6 @@ class Passes:
                 else:
                     self.pull([i], [cotangents[i]], factor, retain_graph=retain, **only)
         return self.reduce(rows)
-
-    def apart(self, rows: Tensor, group_of: Mapping[Tensor, str]) -> dict[str, Tensor]:
-        """The Gramian `[A, A]` of each group of shared parameters, from `rows` `[A, P]`."""
-        pieces = rows.split([p.numel() for p in self.shared.parameters], dim=1)
-        found: dict[str, Tensor] = {}
-        for p, piece in zip(self.shared.parameters, pieces, strict=True):
-            if (name := group_of.get(p)) is not None:
-                found[name] = found.get(name, 0) + gramian(piece)
-        return found
 
     def others_weighted(self, weights: Tensor) -> None:
         """Everything that isn't shared gets the weighted sum."""
