@@ -1,170 +1,276 @@
-"""A diagnosis of how task gradients get on with each other, for any training loop.
+"""A diagnosis of how tasks pull at what they share, for any training loop.
 
-T tasks, A active tasks, P shared parameters (entries).
+T tasks, A active tasks, G groups of shared parameters, N noted steps.
 """
 
-from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-EVERYTHING = "all"
-
-
-@dataclass(frozen=True)
-class ConflictRecord:
-    """One observed step.
-
-    Attributes:
-        step: Its number, counted from 1.
-        cosines: Per group of parameters, `[T, T]`; NaN where a task was absent or its gradient
-            zero.
-        norms: Per group, `[T]` gradient norms; NaN where absent.
-        weights: `[T]`, NaN where absent; None if the balancer has none.
-    """
-
-    step: int
-    cosines: Mapping[str, Tensor]
-    norms: Mapping[str, Tensor]
-    weights: Tensor | None
+from polytask.balancing.backward import backward
+from polytask.balancing.base import Balancer, GradientBalancer, GramianBalancer
+from polytask.balancing.conflict_report import draw, summarized
+from polytask.balancing.graph import Differentiate, Losses, Shared
+from polytask.balancing.passes import Passes, gramian, identity
 
 
 class Conflict:
-    """Collects cosines, norms and weights of the task gradients, each `every` steps.
+    """Collects how task gradients agree, how large they are, and the weights that tasks get.
 
-    Hand it to `backward(..., observe=conflict)`. A step that is observed costs one trunk backward
-    per task under a loss balancer, and next to nothing under one that takes gradients anyway.
+    conflict = Conflict(2, names=("depth", "normals"), every=20)
+    weights = conflict.backward(losses, balancer, trunk.parameters())  # in place of `backward`
+    print(conflict.summary())
+    conflict.plot("conflict.png")
+
+    What is kept of a noted step is the Gramian of each group and the weights; cosines, norms and
+    rates are computed from them when asked for. A task that was absent from a step, or whose
+    gradient is zero, leaves a gap there. Gradients in `.grad` and the balancer are as without it.
+
+    Cost: without `groups`, what a Gramian or gradient balancer was shown is taken over and nothing
+    is computed twice (with `at='features'` these are the gradients of the features). Else a noted
+    step costs a trunk backward per active task, no deeper than the lowest group, and `[A, P]`
+    memory: with three tasks and `every=20` a tenth of equal weighting's time, with `every=100` a
+    fiftieth.
 
     Args:
         num_tasks: T.
-        groups: Parameters by the name of their group, such as a layer; those of no group are
-            counted under `all` only.
-        every: Observe each so many steps.
-        keep: How many records are kept.
+        names: The tasks' names, for summary and plot; None for their numbers.
+        groups: Shared parameters by a name of one's own, such as
+            `{name: part.parameters() for name, part in trunk.named_children()}`. None: one group
+            of all that is shared.
+        every: Each so many steps one is noted.
+        capacity: The most steps that are kept. When there are more, every other one is dropped and
+            half as many are noted from then on, so what is kept always spans the whole training.
     """
 
     def __init__(
         self,
         num_tasks: int,
         *,
+        names: Sequence[str] | None = None,
         groups: Mapping[str, Iterable[Tensor]] | None = None,
         every: int = 20,
-        keep: int = 1000,
+        capacity: int = 512,
     ) -> None:
-        if every < 1 or keep < 1:
-            raise ValueError(f"`every` and `keep` should be at least 1. Found {every}, {keep}.")
-        if groups is not None and EVERYTHING in groups:
-            raise ValueError(f"`groups` should not use the name '{EVERYTHING}'.")
-        self.num_tasks, self.every = num_tasks, every
-        self.group_of = {p: name for name, ps in (groups or {}).items() for p in ps}
-        self.names = [EVERYTHING, *(groups or {})]
-        self.steps = 0
-        self.records: deque[ConflictRecord] = deque(maxlen=keep)
+        if num_tasks < 1:
+            raise ValueError(f"`num_tasks` should be at least 1. Found {num_tasks}.")
+        self.names = [str(t) for t in range(num_tasks)] if names is None else list(names)
+        if len(self.names) != num_tasks:
+            raise ValueError(f"`names` should be {num_tasks} names. Found {self.names}.")
+        if every < 1 or capacity < 2:
+            raise ValueError(f"`every` should be >= 1, `capacity` >= 2. Found {every}, {capacity}.")
+        self.parts = None if groups is None else {g: list(p) for g, p in groups.items()}
+        if self.parts is not None and (not self.parts or "all" in self.parts):
+            raise ValueError("`groups` should name at least one group, and none of them 'all'.")
+        self.groups = ["shared"] if self.parts is None else list(self.parts)
+        self.num_tasks, self.every, self.capacity = num_tasks, every, capacity
+        self.seen = 0  # steps
+        self.unusable = 0  # steps that were to be noted and had gradients that are not finite
+        self.wait = 0  # steps until one is due
+        self.at: list[int] = []  # N numbers of steps
+        self.gramians: list[Tensor] = []  # N times [G, T, T]
+        self.weights: list[Tensor] = []  # N times [T], NaN where there are none
 
-    def due(self) -> bool:
-        """Count a step; whether it should be observed (the first one is)."""
-        self.steps += 1
-        return (self.steps - 1) % self.every == 0
+    def __len__(self) -> int:
+        return len(self.at)
 
-    def record(
-        self, gramians: Mapping[str, Tensor], weights: Tensor | None, tasks: list[int]
-    ) -> None:
-        """Keep what a step showed.
+    def backward(
+        self,
+        losses: Tensor | Sequence[Tensor],
+        balancer: Balancer,
+        shared: Iterable[Tensor] = (),
+        *,
+        active: Tensor | None = None,
+        features: Sequence[Tensor | None] | None = None,
+        differentiate: Differentiate = Tensor.backward,
+        reduce: Callable[[Tensor], Tensor] = identity,
+        independent: Tensor | Sequence[Tensor] | None = None,
+    ) -> Tensor | None:
+        """`polytask.balancing.backward`, with the same arguments and effects, and notes taken."""
+        shared = list(shared)
+        found: list[Tensor] = []
+
+        def see(_: object, seen: tuple[Tensor, ...]) -> None:
+            """Take over what the balancer is about to see."""
+            now = seen[0] if isinstance(balancer, GramianBalancer) else gramian(seen[0])
+            if now.shape == (len(balancer.tasks), len(balancer.tasks)):
+                found.append(now.detach()[None].clone())
+
+        due = self._due()
+        sees = isinstance(balancer, GramianBalancer | GradientBalancer) and self.parts is None
+        if due and not sees:
+            measured = self._measure(losses, shared, active, differentiate, reduce)
+            found = [] if measured is None else [measured]
+        hook = balancer.register_forward_pre_hook(see) if due and sees else None
+        try:
+            weights = backward(
+                losses,
+                balancer,
+                shared,
+                active=active,
+                features=features,
+                differentiate=differentiate,
+                reduce=reduce,
+                independent=independent,
+            )
+        finally:
+            if hook is not None:
+                hook.remove()
+        if found:
+            self._note(found[0], active, weights)
+        return weights
+
+    def observe(
+        self,
+        losses: Tensor | Sequence[Tensor],
+        shared: Iterable[Tensor] = (),
+        *,
+        active: Tensor | None = None,
+        weights: Tensor | None = None,
+        differentiate: Differentiate = Tensor.backward,
+        reduce: Callable[[Tensor], Tensor] = identity,
+    ) -> bool:
+        """For loops that don't call `backward`: call this before yours, in every step.
 
         Args:
-            gramians: `[A, A]` by name of the group.
-            weights: `[A]`, or None.
-            tasks: The numbers of the A active tasks.
+            losses: `[T]` or T scalars, with their graph, which is kept.
+            shared: Parameters that several tasks train; not needed if there are `groups`.
+            active: `[T]` bool, the tasks that have a label in this step. None: all.
+            weights: `[T]`, what you multiply the losses with. None: not noted.
+            differentiate: As for `backward`.
+            reduce: As for `backward`.
+
+        Returns:
+            Whether this step was due.
         """
-        cosines, norms = {}, {}
-        for name, gramian in gramians.items():
-            lengths = gramian.diagonal().clamp_min(0).sqrt()
-            inside = torch.where(lengths > 0, lengths, torch.full_like(lengths, torch.nan))
-            cosines[name] = self._spread((gramian / inside / inside[:, None]).clamp(-1, 1), tasks)
-            norms[name] = self._spread(lengths, tasks)
-        spread = None if weights is None else self._spread(weights.detach().cpu().double(), tasks)
-        self.records.append(ConflictRecord(self.steps, cosines, norms, spread))
+        if not self._due():
+            return False
+        found = self._measure(losses, list(shared), active, differentiate, reduce)
+        if found is not None:
+            self._note(found, active, weights)
+        return True
 
-    def cosines(self, group: str = EVERYTHING) -> Tensor:
-        """The mean cosine of each pair, `[T, T]`; NaN for a pair that never met."""
-        return self._all(group).nanmean(0)
+    def _due(self) -> bool:
+        """Whether the step that begins now should be noted. It stays due until one is."""
+        self.seen += 1
+        self.wait -= 1
+        return self.wait < 0
 
-    def rate(self, group: str = EVERYTHING) -> Tensor:
-        """How often each pair was in conflict (cosine below 0), `[T, T]`."""
-        values = self._all(group)
-        return torch.where(values.isnan(), values, (values < 0).double()).nanmean(0)
+    def _tasks(self, active: Tensor | None) -> list[int]:
+        on = [True] * self.num_tasks if active is None else active.tolist()
+        return [t for t, here in enumerate(on) if here]
 
-    def sizes(self, group: str = EVERYTHING) -> Tensor:
-        """The mean norm of each task's gradient, `[T]`, divided by the mean over tasks."""
-        empty = torch.full((1, self.num_tasks), torch.nan, dtype=torch.float64)
-        norms = torch.stack([*(r.norms[group] for r in self.records if group in r.norms), *empty])
-        means = norms.nanmean(0)
-        return means / means.nanmean()
+    def _measure(
+        self,
+        losses: Tensor | Sequence[Tensor],
+        shared: list[Tensor],
+        active: Tensor | None,
+        differentiate: Differentiate,
+        reduce: Callable[[Tensor], Tensor],
+    ) -> Tensor | None:
+        """Gramians `[G, A, A]` by passes of its own; None if they are not finite."""
+        pieces = Losses(losses)
+        if len(pieces.values) != self.num_tasks:
+            raise ValueError(
+                f"`losses` should have one entry per task (num_tasks={self.num_tasks}). "
+                f"Found {len(pieces.values)}."
+            )
+        parts = [shared] if self.parts is None else list(self.parts.values())
+        everything = Shared(p for part in parts for p in part)
+        tasks = self._tasks(active)
+        if not everything or not tasks:
+            raise ValueError("There is nothing to observe: no active task, or nothing is shared.")
+        passes = Passes(pieces, tasks, everything, None, differentiate, reduce)
+        factor = passes.amplification()
+        rows = passes.jacobian(None, factor, heads=False)  # [A, P]
+        widths = [p.numel() for p in everything.parameters]
+        columns = dict(zip(everything.parameters, rows.split(widths, dim=1), strict=True))
+        found = torch.zeros(len(parts), len(tasks), len(tasks), dtype=torch.float64)
+        for g, part in enumerate(parts):
+            for p in dict.fromkeys(part):
+                if p in columns:
+                    found[g] += gramian(columns[p])
+        found /= factor**2
+        if bool(found.isfinite().all()):
+            return found
+        self.unusable += 1
+        return None
 
-    def weights(self) -> Tensor:
-        """The mean weight of each task, `[T]`."""
-        empty = torch.full((1, self.num_tasks), torch.nan, dtype=torch.float64)
-        return torch.stack(
-            [*(r.weights for r in self.records if r.weights is not None), *empty]
-        ).nanmean(0)
+    def _note(self, found: Tensor, active: Tensor | None, weights: Tensor | None) -> None:
+        """Keep the Gramians `[G, A, A]` and weights `[T]` of the present step."""
+        tasks = torch.tensor(self._tasks(active))
+        full = torch.full((len(found), self.num_tasks, self.num_tasks), math.nan).double()
+        full[:, tasks[:, None], tasks] = found.cpu().double()
+        given = torch.full((self.num_tasks,), math.nan, dtype=torch.float64)
+        if weights is not None:
+            given[tasks] = weights.detach().cpu().double()[tasks]
+        self.at.append(self.seen)
+        self.gramians.append(full)
+        self.weights.append(given)
+        if len(self.at) > self.capacity:
+            self.at, self.gramians = self.at[::2], self.gramians[::2]
+            self.weights = self.weights[::2]
+            self.every *= 2
+        self.wait = self.every - 1
 
-    def svg(self, names: Iterable[str] | None = None) -> str:
-        """A picture: mean cosines of every pair, one square per group of parameters.
+    def history(self) -> dict[str, Tensor]:
+        """All that is kept: `steps` `[N]`, `gramians` `[N, G, T, T]` and `weights` `[N, T]`."""
+        count, size = len(self.groups), self.num_tasks
+        nothing = torch.zeros(0, dtype=torch.float64)
+        return {
+            "steps": torch.tensor(self.at, dtype=torch.int64),
+            "gramians": torch.stack(self.gramians)
+            if self.gramians
+            else nothing.reshape(0, count, size, size),
+            "weights": torch.stack(self.weights) if self.weights else nothing.reshape(0, size),
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What is kept and counted, as tensors."""
+        counters = torch.tensor([self.seen, self.unusable, self.wait, self.every])
+        return {**self.history(), "counters": counters}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a `state_dict` of one with the same tasks and groups."""
+        wanted = (len(self.groups), self.num_tasks, self.num_tasks)
+        if state["gramians"].shape[1:] != wanted:
+            raise ValueError(
+                f"The saved notes are of another number of groups or tasks: "
+                f"{tuple(state['gramians'].shape[1:])} instead of {wanted}."
+            )
+        self.seen, self.unusable, self.wait, self.every = state["counters"].tolist()
+        self.at = state["steps"].tolist()
+        self.gramians = list(state["gramians"].unbind())
+        self.weights = list(state["weights"].unbind())
+
+    def summary(self) -> dict[str, Any]:
+        """Plain values, for a person or for JSON; None for what was never seen.
+
+        Returns:
+            `steps` seen, `noted` and `unusable` ones; per task the median of its `weights` and how
+            often (`set_back`) the weighted update went against it; and per group (`all` for their
+            sum, if there are several) the median `norms`, the median ratio of the largest to the
+            smallest of them (`norm_ratio`), and per pair of tasks how often both were there
+            (`noted`), the share of these steps in which their gradients conflict
+            (`conflict_rate`), and the mean and lowest `cosine`.
+        """
+        return {
+            "steps": self.seen,
+            "noted": len(self),
+            "unusable": self.unusable,
+            **summarized(self.history(), self.groups, self.names),
+        }
+
+    def plot(self, path: str | Path) -> None:
+        """Draw cosines, norms and weights over the steps into a picture file.
 
         Args:
-            names: The tasks' names; None for their numbers.
+            path: Where to; the ending says which format (`.png`, `.svg`, `.pdf`).
         """
-        labels = [str(n) for n in (range(self.num_tasks) if names is None else names)]
-        cell, margin = 36, 90
-        side = margin + cell * self.num_tasks + 20
-        parts = []
-        for g, group in enumerate(self.names):
-            left, means, rates = g * side, self.cosines(group), self.rate(group)
-            parts.append(_text(left + margin, 16, group, "start"))
-            for i, label in enumerate(labels):
-                middle = margin + cell * i + cell / 2 + 4
-                parts.append(_text(left + margin - 6, middle, label, "end"))
-                parts.append(_text(left + middle - 4, margin - 8, label, "middle"))
-                for j in range(self.num_tasks):
-                    value = float(means[i, j])
-                    title = f"{label} and {labels[j]}: cosine {value:.2f}, "
-                    title += f"in conflict {float(rates[i, j]):.0%} of the time"
-                    x, y = left + margin + cell * j, margin + cell * i
-                    parts.append(
-                        f'<rect x="{x}" y="{y}" width="{cell}" height="{cell}" '
-                        f'fill="{_colour(value)}"><title>{title}</title></rect>'
-                    )
-                    parts.append(_text(x + cell / 2, y + cell / 2 + 4, f"{value:.2f}", "middle"))
-        size = f'width="{side * len(self.names)}" height="{side}"'
-        body = "\n".join(parts)
-        return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n{body}\n</svg>\n'
-
-    def _all(self, group: str) -> Tensor:
-        if group not in self.names:
-            raise ValueError(f"`group` should be one of {self.names}. Found {group!r}.")
-        empty = torch.full((1, self.num_tasks, self.num_tasks), torch.nan, dtype=torch.float64)
-        return torch.stack([*(r.cosines[group] for r in self.records), *empty])
-
-    def _spread(self, values: Tensor, tasks: list[int]) -> Tensor:
-        """Values of the active tasks `[A]` or `[A, A]` among all tasks, NaN elsewhere."""
-        shape = (self.num_tasks,) * values.ndim
-        out = torch.full(shape, torch.nan, dtype=torch.float64)
-        index = torch.tensor(tasks)
-        out[index if values.ndim == 1 else (index[:, None], index)] = values
-        return out
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    safe = text.replace("&", "&amp;").replace("<", "&lt;")
-    style = f'text-anchor="{anchor}" font-size="11" font-family="sans-serif"'
-    return f'<text x="{x}" y="{y}" {style}>{safe}</text>'
-
-
-def _colour(cosine: float) -> str:
-    """Red for conflict, white for none, blue for agreement; grey where unknown."""
-    if cosine != cosine:
-        return "#cccccc"
-    fade = round(255 * (1 - min(1.0, abs(cosine)) * 0.7))
-    return f"#ff{fade:02x}{fade:02x}" if cosine < 0 else f"#{fade:02x}{fade:02x}ff"
+        if not self.at:
+            raise ValueError("There is nothing to draw yet: no step has been noted.")
+        draw(self.history(), self.groups, self.names, Path(path))

@@ -11,10 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polytask.balancing.conflict import cosines, norms_of
 from polytask.errors import require
 
 FEW = 6  # pairs that are drawn one by one
+
+
+def norms_of(gramian: Tensor) -> Tensor:
+    """Gradient norms `[..., T]` of a Gramian; NaN where a gradient is absent."""
+    return gramian.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
+
+
+def cosines_of(gramian: Tensor) -> Tensor:
+    """Cosines `[..., T, T]` of a Gramian; NaN where a gradient is absent or zero."""
+    norms = norms_of(gramian)
+    norms = torch.where(norms > 0, norms, math.nan)
+    return (gramian / norms[..., :, None] / norms[..., None, :]).clamp(-1, 1)
 
 
 def grouped(gramians: Tensor, groups: list[str]) -> dict[str, Tensor]:
@@ -50,7 +61,7 @@ def summarized(history: dict[str, Tensor], groups: list[str], names: list[str]) 
 
 
 def _of_group(gramian: Tensor, names: list[str]) -> dict[str, Any]:
-    norms, angles = norms_of(gramian), cosines(gramian)
+    norms, angles = norms_of(gramian), cosines_of(gramian)
     filled = torch.where(norms > 0, norms, math.nan)
     largest = filled.nan_to_num(nan=-math.inf).amax(1) if len(filled) else filled[:, 0]
     smallest = filled.nan_to_num(nan=math.inf).amin(1) if len(filled) else filled[:, 0]
@@ -87,7 +98,7 @@ def draw(history: dict[str, Tensor], groups: list[str], names: list[str], path: 
     axes = figure.subplots(rows, len(gramians), squeeze=False, sharex=True, sharey="row")
     for column, (group, gramian) in enumerate(gramians.items()):
         top, middle = axes[0, column], axes[1, column]
-        _draw_cosines(top, steps, cosines(gramian), names)
+        _draw_cosines(top, steps, cosines_of(gramian), names)
         norms = norms_of(gramian)
         for t, name in enumerate(names):
             values = torch.where(norms[:, t] > 0, norms[:, t], math.nan)
