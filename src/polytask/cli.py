@@ -42,18 +42,25 @@ def _mendable() -> Iterator[None]:
     from rich.console import Console
     from rich.markup import escape
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
+    rank = int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
+    error_in = "error:" if rank == 0 else f"error in process {rank}:"
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        console.print(f"[bold yellow]warning:[/] {escape(str(message))}", soft_wrap=True)
+        if rank == 0:  # the others warn of the same
+            console.print(f"[bold yellow]warning:[/] {escape(str(message))}", soft_wrap=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = show
         try:
             yield
         except PolytaskError as error:
-            console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+            console.print(f"[bold red]{error_in}[/] {escape(str(error))}", soft_wrap=True)
             raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            if rank == 0:
+                console.print("Stopped.")
+            raise typer.Exit(130) from None
 
 
 @app.command()

@@ -13,9 +13,11 @@ scores.json         scores by part, from `polytask evaluate`
 import json
 import os
 import platform
+import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,18 +49,28 @@ class Run:
 
     @classmethod
     def create(cls, config: Config, root: Path) -> "Run":
-        """A fresh directory under `root`, named by the configuration and the time."""
+        """A fresh directory under `root`, named by the configuration and the time.
+
+        Raises:
+            RunError: If it cannot be written.
+        """
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         path = root / f"{config.name}-{stamp}"
         number = 1
-        while True:
+        with written(root, "Choose another folder with --runs, or free some space."):
+            root.mkdir(parents=True, exist_ok=True)
+            while True:
+                try:
+                    path.mkdir()
+                    break
+                except FileExistsError:
+                    number += 1
+                    path = root / f"{config.name}-{stamp}-{number}"
             try:
-                path.mkdir(parents=True)
-                break
-            except FileExistsError:
-                number += 1
-                path = root / f"{config.name}-{stamp}-{number}"
-        dump_config(config, path / "config.yaml")
+                dump_config(config, path / "config.yaml")
+            except OSError:
+                shutil.rmtree(path)
+                raise
         return cls(path, config)
 
     @classmethod
@@ -89,9 +101,14 @@ class Run:
         return cls.open(max(runs, key=lambda p: p.stat().st_mtime).parent)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file whole."""
+        """Write a JSON file whole.
+
+        Raises:
+            RunError: If it cannot be written. The previous one is whole.
+        """
         text = json.dumps(value, indent=2, allow_nan=True) + "\n"
-        write_whole(self.path / name, lambda file: file.write(text.encode()))
+        with written(self.path / name):
+            write_whole(self.path / name, lambda file: file.write(text.encode()))
 
     def read_json(self, name: str) -> Any:
         """Read a JSON file of the run.
@@ -131,7 +148,11 @@ class Run:
         return load_file(path)
 
     def save_parts(self, parts: Mapping[str, Mapping[str, Tensor]], sources: Any) -> None:
-        """Keep which rows are for what, and what the sources looked like."""
+        """Keep which rows are for what, and what the sources looked like.
+
+        Raises:
+            RunError: If it cannot be written.
+        """
         from safetensors.torch import save
 
         flat = {
@@ -140,7 +161,8 @@ class Run:
             for source, rows in by_source.items()
         }
         content = save(flat, metadata={k: str(v) for k, v in sources.items()})
-        write_whole(self.path / "parts.safetensors", lambda file: file.write(content))
+        with written(self.path / "parts.safetensors"):
+            write_whole(self.path / "parts.safetensors", lambda file: file.write(content))
 
     def parts(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, str]]:
         """Rows by part and source, and the sources' fingerprints.
@@ -173,13 +195,29 @@ class Run:
     def cut_history(self, epochs: int) -> None:
         """Forget epochs after the first `epochs`, which a resumed training will do again."""
         lines = [json.dumps(r) + "\n" for r in self.history() if r["epoch"] <= epochs]
-        write_whole(self.path / "history.jsonl", lambda file: file.write("".join(lines).encode()))
+        with written(self.path / "history.jsonl"):
+            write_whole(
+                self.path / "history.jsonl", lambda file: file.write("".join(lines).encode())
+            )
 
     def save_scores(self, part: str, scores: Scores) -> None:
         """Add the scores of a part to `scores.json`."""
         path = self.path / "scores.json"
         known = self.read_json("scores.json") if path.exists() else {}
         self.write_json("scores.json", {**known, part: scores})
+
+
+@contextmanager
+def written(path: Path, advice: str = "Free some space.") -> Iterator[None]:
+    """Inside, a disk that is full or not writable is an error that a person can mend.
+
+    Raises:
+        RunError: For every `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"'{path}' cannot be written ({error}). {advice}") from error
 
 
 def environment(

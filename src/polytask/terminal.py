@@ -1,12 +1,14 @@
 """What a person sees while training: a bar, a line per epoch, tables."""
 
 import math
+import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,7 +17,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from polytask.run import Run
 from polytask.training.history import EpochRecord
@@ -27,23 +30,18 @@ if TYPE_CHECKING:
 # Shown in the tables; every other metric is in scores.json.
 HIDDEN = ("count",)
 
+# A space at which no line is broken.
+GLUE = "\N{NO-BREAK SPACE}"
+
 
 class Terminal:
     """Shows a training on the terminal. Where that is no terminal, only lines appear."""
 
     def __init__(self) -> None:
-        self.console = Console()
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("{task.fields[figures]}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
-            refresh_per_second=4,
-        )
+        self.console = Console(emoji=False, highlight=False)
+        self.progress = Bars(self.console)
         self.names: list[str] = []
+        self.processes = 1
         self.epochs = 0
         self._bars: dict[str, TaskID] = {}
         self._rate = Rate()
@@ -67,72 +65,111 @@ class Terminal:
 
     def on_decoding(self, done: int, total: int, what: str) -> None:
         """While pictures and sounds are decoded into the cache."""
-        self._bar(what, total, done)
+        self._bar(f"decoding {what}", total, done)
+        if done == total:
+            self.progress.remove_task(self._bars.pop(f"decoding {what}"))
 
     def on_start(self, run: Run, facts: Mapping[str, Any]) -> None:
         """Say what is about to happen."""
         self.names = list(facts["tasks"])
+        self.processes = int(facts["processes"])
         self.epochs = int(facts["epochs"])
         print_summary(facts["summary"], self.console)
         self.console.print(
-            f"{facts['parameters']:,} parameters, {facts['precision']} on {facts['device']} with "
-            f"{facts['threads']} threads; {facts['epoch']}; run: {run.path}",
-            soft_wrap=True,
-            highlight=False,
+            f"{facts['parameters']:,} parameters; {facts['precision']} on {facts['device']}, "
+            f"processes: {facts['processes']}, threads: {facts['threads']}\n{facts['epoch']}"
         )
+        self.console.print(f"run: {escape(str(run.path))}", soft_wrap=True)
         if facts["done"]:
             self.console.print(f"Going on after step {facts['done']:,} of {facts['steps']:,}.")
         self._bar("training", int(facts["steps"]), int(facts["done"]))
+        self._rate.go_on()
 
     def on_step(self, step: int, record: "StepRecord", lr: float) -> None:
         """Move the bar."""
-        self._rate.add(record.examples)
+        self._rate.add(record.examples * self.processes)
         if "training" not in self._bars or not self.console.is_terminal:
             return
-        losses = " ".join(
-            f"{name} {loss:.3f}"
+        losses = "  ".join(
+            f"{name}{GLUE}{loss:.3f}"
             for name, loss, n in zip(
                 self.names, record.losses.tolist(), record.counts.tolist(), strict=True
             )
             if n
         )
-        figures = f"lr {lr:.2g}  {self._rate.value:,.0f}/s  {losses}"
+        figures = f"lr {lr:.2g}  {self._rate.value:,.0f} examples/s"
+        self.progress.losses = f"losses: {losses}"
         self.progress.update(self._bars["training"], completed=step, figures=figures)
 
     def on_epoch(self, record: EpochRecord) -> None:
         """A line."""
-        shown = []
-        for name, loss in record.losses.items():
-            score = _headline(record.scores.get(name, {}))
-            shown.append(f"{name} loss {_number(loss)}{score}")
-        mark = " *" if record.best and record.scores else ""
-        self.console.print(
-            f"epoch {record.epoch}/{self.epochs}  {record.seconds:.0f} s  "
-            f"{self._rate.value:,.0f} examples/s  " + "  ".join(shown) + mark,
-            soft_wrap=True,
-            highlight=False,
+        line = (
+            f"epoch {record.epoch}/{self.epochs}  {record.seconds:.0f}{GLUE}s  "
+            f"{self._rate.value:,.0f}{GLUE}examples/s  losses: "
+            + "  ".join(f"{name}{GLUE}{_number(loss)}" for name, loss in record.losses.items())
         )
+        if record.scores:
+            shown = ((name, _headline(scores)) for name, scores in record.scores.items())
+            line += "  validation: " + "  ".join(f"{n}{GLUE}{score}" for n, score in shown if score)
+        if record.best and record.scores:
+            line += f"  best{GLUE}so{GLUE}far"
+        if self.console.is_terminal:
+            line = textwrap.fill(line, self.console.width - 1, subsequent_indent="    ")
+        self.console.print(line.replace(GLUE, " "), soft_wrap=True)
+        self._rate.go_on()
 
     def warn(self, message: str) -> None:
         """A line that stands out."""
-        self.console.print(f"[bold yellow]warning:[/] {message}", soft_wrap=True)
+        self.console.print(f"[bold yellow]warning:[/] {escape(message)}", soft_wrap=True)
 
     def on_end(self, run: Run, finished: bool) -> None:
         """How it ended, and what to do next."""
         self.progress.stop()
+        path = escape(str(run.path))
         history = run.history()
         best = next((r for r in reversed(history) if r["best"]), None)
         if best and best["scores"]:
             print_scores(best["scores"], f"validation, epoch {best['epoch']}", self.console)
         if finished:
             self.console.print(
-                f"Finished. Score the test part with: polytask evaluate {run.path}", soft_wrap=True
+                f"Finished. Score the test part with: polytask evaluate {path}", soft_wrap=True
             )
         else:
             self.console.print(
-                f"Stopped; nothing is lost. Go on with: polytask train --resume {run.path}",
+                f"Stopped; nothing is lost. Go on with: polytask train --resume {path}",
                 soft_wrap=True,
             )
+
+
+class Bars(Progress):
+    """Progress bars, and below them the losses, which may take several lines.
+
+    Attributes:
+        losses: The line below.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.losses = ""
+        super().__init__(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=40)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(
+                compact=True, elapsed_when_finished=True, table_column=Column(no_wrap=True)
+            ),
+            TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True)),
+            console=console,
+            disable=not console.is_terminal,
+            refresh_per_second=4,
+            expand=True,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """What is drawn."""
+        yield from super().get_renderables()
+        if self.losses and not self.finished:
+            lines = textwrap.fill(self.losses, self.console.width - 1)
+            yield Text(lines.replace(GLUE, " "))
 
 
 class Rate:
@@ -150,23 +187,31 @@ class Rate:
         keep = math.exp(-seconds / 10) if self.value else 0.0
         self.value = keep * self.value + (1 - keep) * examples / seconds
 
+    def go_on(self) -> None:
+        """Leave out the time since the last step, in which something else was done."""
+        self._last = time.monotonic()
+
 
 def print_scores(scores: Scores, title: str, console: Console | None = None) -> None:
-    """A table of scores, a row per task."""
-    metrics = list(dict.fromkeys(m for by in scores.values() for m in by if m not in HIDDEN))
-    table = Table(title=title, title_justify="left")
-    table.add_column("task")
-    for metric in [*metrics, "labels"]:
-        table.add_column(metric, justify="right")
+    """Tables of scores, a row per task; tasks that are measured alike share a table."""
+    console = console or Console(emoji=False, highlight=False)
+    console.print(escape(title), style="italic", soft_wrap=True)
+    kinds: dict[tuple[str, ...], list[str]] = {}
     for name, by in scores.items():
-        cells = [_number(by.get(metric)) if metric in by else "" for metric in metrics]
-        table.add_row(name, *cells, f"{by.get('count') or 0:,.0f}")
-    (console or Console()).print(table)
+        kinds.setdefault(tuple(m for m in by if m not in HIDDEN), []).append(name)
+    for metrics, names in kinds.items():
+        table = Table("task")
+        for metric in [*metrics, "labels"]:
+            table.add_column(metric, justify="right")
+        for name in names:
+            cells = [_number(scores[name][metric]) for metric in metrics]
+            table.add_row(name, *cells, f"{scores[name].get('count') or 0:,.0f}")
+        console.print(table)
 
 
 def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
     """Rows per part and labels per task, and what was left out."""
-    console = console or Console()
+    console = console or Console(emoji=False, highlight=False)
     parts = list(summary["rows"])
     table = Table(title="data", title_justify="left")
     for column in ("", *parts):
@@ -188,7 +233,7 @@ def _headline(scores: Mapping[str, float | None]) -> str:
     """The metric that people look for first."""
     for metric in ("accuracy", "r2"):
         if metric in scores:
-            return f" {metric} {_number(scores[metric])}"
+            return f"{metric}{GLUE}{_number(scores[metric])}"
     return ""
 
 

@@ -202,6 +202,7 @@ def train(start: Config | Run, root: Path, watcher: Watcher, command: list[str])
             "steps": trainer.steps,
             "done": trainer.progress.step,
             "epochs": settings.epochs,
+            "processes": fabric.world_size,
             "epoch": stream.describe_epoch(),
             "summary": prepared.summary(),
             "tasks": [task.name for task in prepared.tasks],

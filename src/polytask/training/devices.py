@@ -35,14 +35,33 @@ def make_fabric(settings: Settings) -> "Fabric":
             "training.accelerator: found 'cuda', but PyTorch sees no GPU here. Set it to 'auto'."
         )
     chosen: Any = PRECISIONS[resolve_precision(settings)]
+    devices, machines = processes(settings)
     fabric = Fabric(
         accelerator=accelerator,
-        devices=settings.devices,
-        strategy="ddp" if settings.devices > 1 or "TORCHELASTIC_RUN_ID" in os.environ else "auto",
+        devices=devices,
+        num_nodes=machines,
+        strategy="ddp" if devices * machines > 1 else "auto",
         precision=chosen,
     )
     fabric.launch()
     return fabric
+
+
+def processes(settings: Settings) -> tuple[int, int]:
+    """Devices of a machine, a process each, and machines; torchrun says both where it started us.
+
+    Raises:
+        ConfigError: If `training.devices` says something else than torchrun.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return settings.devices, 1
+    here, everywhere = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    if settings.devices not in (1, here):
+        raise ConfigError(
+            f"training.devices: found {settings.devices}, but torchrun started {here} processes "
+            "here. Leave the key out."
+        )
+    return here, everywhere // here
 
 
 def resolve_precision(settings: Settings) -> str:

@@ -249,7 +249,7 @@ class Trainer:
             except OSError as error:
                 kept = False
                 self.reporter.warn(
-                    f"Could not save the best weights ({error}). The previous ones are whole. "
+                    f"Could not save the best weights ({error}). Earlier ones are whole. "
                     "Free some space. Training goes on."
                 )
         return bool(self.fabric.broadcast(kept))
@@ -272,7 +272,7 @@ class Trainer:
             save_state(self.checkpoint, self.state_dict())
         except OSError as error:
             message = (
-                f"Could not save '{self.checkpoint}' ({error}). The previous checkpoint is whole. "
+                f"Could not save '{self.checkpoint}' ({error}). An earlier checkpoint is whole. "
                 "Free some space."
             )
             if required:

@@ -1,0 +1,60 @@
+"""Run folders on disks that are full, read-only or no folders at all."""
+
+from pathlib import Path
+
+import pytest
+
+from polytask import run as run_module
+from polytask.config.load import load_config
+from polytask.config.schema import Config
+from polytask.errors import RunError
+from polytask.run import Run
+from tests.test_cli import SHAPES
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    (tmp_path / "tiny.yaml").write_text(SHAPES)
+    return load_config(tmp_path / "tiny.yaml")
+
+
+def test_a_run_cannot_be_made_where_a_file_is(tmp_path: Path, config: Config) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(RunError, match="--runs"):
+        Run.create(config, tmp_path / "runs")
+
+
+def test_a_full_disk_leaves_no_half_made_run(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_module, "dump_config", full)
+    with pytest.raises(RunError, match=r"No space left.*free some space"):
+        Run.create(config, tmp_path / "runs")
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_scores_of_before(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Run.create(config, tmp_path / "runs")
+    made.save_scores("test", {"color": {"accuracy": 0.5}})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    for write in (
+        lambda: made.save_scores("validation", {"color": {"accuracy": 0.1}}),
+        lambda: made.save_parts({}, {}),
+        lambda: made.cut_history(0),
+    ):
+        with pytest.raises(RunError, match="cannot be written"):
+            write()
+    assert made.read_json("scores.json") == {"test": {"color": {"accuracy": 0.5}}}
+
+
+def test_runs_of_one_second_have_their_own_folders(tmp_path: Path, config: Config) -> None:
+    assert len({Run.create(config, tmp_path / "runs").path for _ in range(3)}) == 3

@@ -1,0 +1,75 @@
+"""What a person sees: nothing wraps within a word, nothing is cut, nothing is read as markup."""
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from polytask.terminal import Bars, Terminal, print_scores
+from polytask.training.history import EpochRecord
+from polytask.training.step import StepRecord
+
+NAMES = ("color", "shape", "letter", "material", "size")
+ACCURACY = {"accuracy": 0.5, "f1": 0.5, "precision": 0.5, "recall": 0.5, "loss": 1.0, "count": 40}
+ERROR = {"mae": 0.5, "r2": 0.5, "rmse": 0.5, "loss": 1.0, "count": 40}
+
+
+def terminal(width: int, is_terminal: bool) -> Terminal:
+    """A terminal whose text is kept."""
+    shown = Terminal()
+    shown.console = Console(
+        file=io.StringIO(), width=width, force_terminal=is_terminal, emoji=False, color_system=None
+    )
+    shown.progress = Bars(shown.console)
+    shown.names, shown.epochs = list(NAMES), 9
+    return shown
+
+
+def text(shown: Terminal) -> str:
+    assert isinstance(shown.console.file, io.StringIO)
+    return shown.console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_the_bar_is_whole_at_every_width(width: int) -> None:
+    shown = terminal(width, is_terminal=True)
+    shown._bar("training", 1200, 0)
+    ones = torch.ones(len(NAMES))
+    shown.on_step(600, StepRecord(ones, ones, None, None, 64), 0.0123)
+    shown.console.print(*shown.progress.get_renderables())
+    lines = text(shown).splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert "600/1200" in lines[0] and "lr 0.012" in lines[0] and "examples/s" in lines[0]
+    assert "…" not in text(shown)
+    assert " ".join(" ".join(lines[1:]).split()) == "losses: " + " ".join(
+        f"{name} 1.000" for name in NAMES
+    )
+
+
+def test_an_epoch_is_one_line_in_a_file_and_whole_words_on_a_terminal() -> None:
+    record = EpochRecord(
+        3, 30, 61.0, dict.fromkeys(NAMES, 1.25), dict.fromkeys(NAMES, ACCURACY), 0.5, True
+    )
+    narrow, file = terminal(80, is_terminal=True), terminal(80, is_terminal=False)
+    narrow.on_epoch(record)
+    file.on_epoch(record)
+    assert text(file).count("\n") == 1 and "\x1b" not in text(file)
+    lines = text(narrow).splitlines()
+    assert len(lines) > 1 and all(len(line) <= 80 for line in lines)
+    assert " ".join(text(narrow).split()) == " ".join(text(file).split())
+    assert any(line.strip().startswith("letter 1.25") or "letter 1.2500" in line for line in lines)
+
+
+def test_scores_of_unlike_tasks_are_not_cut() -> None:
+    shown = terminal(80, is_terminal=False)
+    print_scores({"kind": ACCURACY, "age": ERROR}, "test part of runs/[bold]x :x:", shown.console)
+    assert "…" not in text(shown) and "rmse" in text(shown) and "precision" in text(shown)
+    assert "runs/[bold]x :x:" in text(shown)
+
+
+def test_warnings_are_shown_as_they_are() -> None:
+    shown = terminal(80, is_terminal=False)
+    shown.warn(f"Could not save '{Path('/data/[a]/run')}'")
+    assert "/data/[a]/run" in text(shown)
