@@ -26,6 +26,7 @@ from polytask.balancing.fixed import ConstantWeights, EqualWeighting, RandomWeig
 from polytask.balancing.loss_history import DynamicTaskPriority, DynamicWeightAverage
 from polytask.balancing.min_norm import EDM, MGDA, CAGrad
 from polytask.balancing.norms import GradNorm, MetaBalance
+from polytask.balancing.online import OnlineDualProj, OnlineMGDA
 from polytask.balancing.preference import (
     COSMOS,
     BoundaryIntersection,
@@ -80,6 +81,8 @@ __all__ = [
     "MoCo",
     "MoDo",
     "NashMTL",
+    "OnlineDualProj",
+    "OnlineMGDA",
     "PCGrad",
     "RandomWeights",
     "RecomputesLosses",

@@ -9,6 +9,7 @@ from polytask.balancing.fixed import ConstantWeights, EqualWeighting, RandomWeig
 from polytask.balancing.loss_history import DynamicTaskPriority, DynamicWeightAverage
 from polytask.balancing.min_norm import EDM, MGDA, CAGrad
 from polytask.balancing.norms import GradNorm, MetaBalance
+from polytask.balancing.online import OnlineDualProj, OnlineMGDA
 from polytask.balancing.preference import (
     COSMOS,
     BoundaryIntersection,
@@ -58,6 +59,8 @@ BALANCERS: dict[str, type[Balancer]] = {
     "config": ConFIG,
     "gradnorm": GradNorm,
     "metabalance": MetaBalance,
+    "online-mgda": OnlineMGDA,
+    "online-dualproj": OnlineDualProj,
     "modo": MoDo,
     "sdmgrad": SDMGrad,
     "krum": Krum,

@@ -71,7 +71,8 @@ class PCGrad(GramianBalancer):
         self.check(losses)
         generator = self.generator()
         draws = torch.rand(self.num_tasks, self.num_tasks, generator=generator)
-        return pcgrad_weights(gramian, draws[self.tasks][:, self.tasks].argsort(1))
+        tasks = self.tasks.cpu()
+        return pcgrad_weights(gramian, draws[tasks[:, None], tasks].argsort(1))
 
 
 def gradvac_weights(gramian: Tensor, orders: Tensor, targets: Tensor, beta: float) -> Tensor:
@@ -149,8 +150,9 @@ class GradVac(GramianBalancer):
         """Weights `[A]` of the sum of the vaccinated gradients."""
         self.check(losses)
         draws = torch.rand(self.num_tasks, self.num_tasks, generator=self.generator())
+        tasks = self.tasks.cpu()
+        orders = draws[tasks[:, None], tasks].argsort(1)
         grid = self.tasks[:, None], self.tasks
-        orders = draws[grid].argsort(1)
         targets = self.wanted[grid].to(gramian)
         weights = gradvac_weights(gramian, orders, targets, self.beta)
         self.wanted[grid] = targets.to(self.wanted)

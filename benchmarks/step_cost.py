@@ -1,0 +1,312 @@
+"""What a step of gradient balancing costs, against equal weighting and against TorchJD.
+
+Every case is a whole step: forward, losses, gradients, optimizer. The cases of a workload take
+turns in one process, with equal weighting before and after each of them; a case's ratio is its
+time over the mean of its two neighbours. The floor is made of measured parts: forward, heads, one
+trunk backward per task (one for features, or where each task has its own batch), optimizer.
+
+    python benchmarks/step_cost.py                    all workloads, one thread
+    python benchmarks/step_cost.py w1 w3-10 --repeats 5 --threads 2
+    python benchmarks/step_cost.py w3-40 --cases ew uw "upgrad features" --memory
+
+T tasks, B examples.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from polytask.balancing import BALANCERS, backward
+
+Step = Callable[[], None]
+Parts = tuple[list[Tensor], list[Tensor]]  # Losses, and each task's alias of the features.
+
+
+@dataclass
+class Workload:
+    """A trunk, T heads, and batches."""
+
+    trunk: nn.Module
+    heads: nn.ModuleList
+    inputs: list[Tensor]  # One for all tasks, or one per task.
+    labels: list[Tensor]
+    pooled: list[bool]  # Which heads see the mean over a sequence.
+
+    def features(self) -> list[Tensor]:
+        return [self.trunk(x) for x in self.inputs]
+
+    def losses(self, alias: bool = True) -> Parts:
+        found = self.features()
+        losses, aliases = [], []
+        for t, head in enumerate(self.heads):
+            z = found[t % len(found)]
+            z = z.view_as(z) if alias else z
+            aliases.append(z)
+            output = head(z.mean(1) if self.pooled[t] else z)
+            losses.append(F.cross_entropy(output.flatten(0, -2), self.labels[t]))
+        return losses, aliases
+
+
+def lenet(num_tasks: int) -> Workload:
+    trunk = nn.Sequential(
+        nn.Conv2d(1, 10, 5), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(10, 20, 5), nn.MaxPool2d(2),
+        nn.ReLU(), nn.Flatten(), nn.Linear(720, 50), nn.ReLU(),
+    )  # fmt: skip
+    return _with_heads(trunk, 50, num_tasks, [torch.randn(256, 1, 36, 36)])
+
+
+def perceptron(num_tasks: int) -> Workload:
+    layers: list[nn.Module] = []
+    for width in (64, 512, 512, 512):
+        layers += [nn.Linear(width, 512), nn.ReLU()]
+    return _with_heads(nn.Sequential(*layers), 512, num_tasks, [torch.randn(256, 64)])
+
+
+class Block(nn.Module):
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(before, width, 3, stride, 1, bias=False)
+        self.two = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norm_one, self.norm_two = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
+        self.skip: nn.Module = nn.Identity()
+        if stride != 1 or before != width:
+            conv = nn.Conv2d(before, width, 1, stride, bias=False)
+            self.skip = nn.Sequential(conv, nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm_two(self.two(self.norm_one(self.one(x)).relu()))
+        return (y + self.skip(x)).relu()
+
+
+def resnet18(num_tasks: int, own: bool = False, batch: int = 64) -> Workload:
+    layers: list[nn.Module] = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
+    before = 64
+    for width, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        layers += [Block(before, width, stride), Block(width, width, 1)]
+        before = width
+    trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    inputs = [torch.randn(batch, 3, 32, 32) for _ in range(num_tasks if own else 1)]
+    return _with_heads(trunk, 512, num_tasks, inputs)
+
+
+def transformer(num_tasks: int) -> Workload:
+    layer = nn.TransformerEncoderLayer(256, 4, 1024, dropout=0.0, batch_first=True)
+    trunk = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
+    pooled = [t % 2 == 1 for t in range(num_tasks)]
+    return _with_heads(trunk, 256, num_tasks, [torch.randn(32, 64, 256)], pooled)
+
+
+def _with_heads(
+    trunk: nn.Module,
+    width: int,
+    num_tasks: int,
+    inputs: list[Tensor],
+    pooled: list[bool] | None = None,
+) -> Workload:
+    heads = nn.ModuleList(nn.Linear(width, 10) for _ in range(num_tasks))
+    pooled = [False] * num_tasks if pooled is None else pooled
+    rows = len(inputs[0])
+    tokens = [inputs[0].shape[1] if inputs[0].ndim == 3 and not p else 1 for p in pooled]
+    labels = [torch.randint(10, (rows * n,)) for n in tokens]
+    return Workload(trunk, heads, inputs, labels, pooled)
+
+
+WORKLOADS: dict[str, Callable[[], Workload]] = {
+    "w1": lambda: lenet(2),
+    "w2-2": lambda: resnet18(2),
+    "w2-5": lambda: resnet18(5),
+    "w2-10": lambda: resnet18(10),
+    "w2-20": lambda: resnet18(20),
+    "w3-10": lambda: perceptron(10),
+    "w3-40": lambda: perceptron(40),
+    "w3-100": lambda: perceptron(100),
+    "w4": lambda: transformer(4),
+    "w5": lambda: resnet18(4, own=True, batch=16),
+}
+OURS = [
+    "equal", "uw", "famo", "pcgrad", "upgrad", "cagrad", "nash-mtl", "mgda",
+    "mgda features", "upgrad features", "upgrad every=4", "upgrad losses only",
+]  # fmt: skip
+THEIRS = ["torchjd mtl", "torchjd mtl chunk=1", "torchjd backward chunk=1"]
+
+
+def ours(work: Workload, case: str) -> Step:
+    """A step of ours: a balancer's name, and what comes after it."""
+    name, *rest = case.split()
+    settings: dict[str, object] = {}
+    if "features" in rest:
+        settings["at"] = "features"
+    if "every=4" in rest:
+        settings["every"] = 4
+    balancer = BALANCERS[name](len(work.heads), **settings)  # type: ignore[arg-type]
+    shared = list(work.trunk.parameters())
+
+    def step() -> None:
+        losses, aliases = work.losses()
+        backward(losses, balancer, shared, features=None if "only" in rest else aliases)
+
+    return step
+
+
+def torchjd(work: Workload, case: str) -> Step:
+    """A step of TorchJD, with an aggregator that costs next to nothing."""
+    from torchjd import aggregation, autojac
+
+    aggregator = aggregation.IMTLG()
+    shared, chunk = list(work.trunk.parameters()), 1 if "chunk=1" in case else None
+    everything = shared + list(work.heads.parameters())
+
+    def step() -> None:
+        if "mtl" in case:
+            found = work.features()
+            losses = [
+                F.cross_entropy(h(z.mean(1) if p else z).flatten(0, -2), y)
+                for h, z, p, y in zip(
+                    work.heads,
+                    found * (len(work.heads) // len(found)),
+                    work.pooled,
+                    work.labels,
+                    strict=True,
+                )
+            ]
+            autojac.mtl_backward(losses, features=found, parallel_chunk_size=chunk)
+            autojac.jac_to_grad(shared, aggregator)
+        else:
+            losses, _ = work.losses(alias=False)
+            autojac.backward(losses, parallel_chunk_size=chunk)
+            autojac.jac_to_grad(everything, aggregator)
+
+    return step
+
+
+def plain(work: Workload) -> Step:
+    """Equal weighting, as anyone would write it."""
+
+    def step() -> None:
+        losses, _ = work.losses(alias=False)
+        torch.stack(losses).sum().backward()
+
+    return step
+
+
+def make(work: Workload, case: str) -> Step:
+    """A whole step of a case, with its optimizer."""
+    if case == "ew":
+        step = plain(work)
+    else:
+        step = torchjd(work, case) if case.startswith("torchjd") else ours(work, case)
+    parameters = [*work.trunk.parameters(), *work.heads.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9)
+
+    def whole() -> None:
+        step()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return whole
+
+
+def seconds(step: Step) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def floors(work: Workload, repeats: int) -> tuple[float, float]:
+    """Seconds of the least possible step: with parameter gradients, with feature gradients."""
+    optimizer = torch.optim.SGD([*work.trunk.parameters(), *work.heads.parameters()], lr=1e-4)
+    parts = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        found = work.features()
+        forward = time.perf_counter()
+        cut = [z.detach().requires_grad_() for z in found]
+        losses = [
+            F.cross_entropy(
+                h(cut[t % len(cut)].mean(1) if p else cut[t % len(cut)]).flatten(0, -2), y
+            )
+            for t, (h, p, y) in enumerate(zip(work.heads, work.pooled, work.labels, strict=True))
+        ]
+        torch.stack(losses).sum().backward()
+        heads = time.perf_counter()
+        torch.autograd.backward(found, [z.grad for z in cut])
+        trunk = time.perf_counter()
+        optimizer.step()
+        done = time.perf_counter()
+        optimizer.zero_grad()
+        parts.append((forward - start, heads - forward, trunk - heads, done - trunk))
+    f, h, b, o = (statistics.median(p) for p in zip(*parts, strict=True))
+    times = 1 if len(work.inputs) > 1 else len(work.heads)
+    return f + h + times * b + o, f + h + b + o
+
+
+def measure(name: str, cases: list[str], repeats: int) -> None:
+    """Print one workload's table."""
+    torch.manual_seed(0)
+    work = WORKLOADS[name]()
+    steps = {case: make(work, case) for case in cases}
+    equal = make(work, "ew")
+    for step in steps.values():
+        step()
+    ratios: dict[str, list[float]] = {case: [] for case in cases}
+    before, every = seconds(equal), []
+    for _ in range(repeats):
+        for case, step in steps.items():
+            taken, after = seconds(step), seconds(equal)
+            ratios[case].append(taken / ((before + after) / 2))
+            every.append(after)
+            before = after
+    base = statistics.median(every)
+    full, light = (seconds_ / base for seconds_ in floors(work, repeats))
+    print(f"\n{name}: equal weighting {1e3 * base:.1f} ms, floor {full:.2f}, features {light:.2f}")
+    for case in cases:
+        print(
+            f"  {case:28s} {statistics.median(ratios[case]):6.2f}  (least {min(ratios[case]):.2f})"
+        )
+
+
+def peak(name: str, case: str) -> None:
+    """Print how much one case adds to the peak memory, over what model and optimizer take."""
+    work = WORKLOADS[name]()
+    optimizer = torch.optim.SGD([*work.trunk.parameters(), *work.heads.parameters()], lr=1e-4)
+    for p in (*work.trunk.parameters(), *work.heads.parameters()):
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = make(work, case)
+    for _ in range(3):
+        step()
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1024
+    print(f"  {case:28s} {grown:8.0f} MiB above model and gradients")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("workloads", nargs="*", default=list(WORKLOADS), help=", ".join(WORKLOADS))
+    parser.add_argument("--cases", nargs="*", default=[*OURS, *THEIRS])
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--memory", action="store_true", help="peak memory too, a process each")
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.peak_of:
+        peak(options.workloads[0], options.peak_of)
+        return
+    for name in options.workloads:
+        measure(name, options.cases, options.repeats)
+        for case in ["ew", *options.cases] if options.memory else []:
+            subprocess.run([sys.executable, __file__, name, "--peak-of", case], check=True)
+
+
+if __name__ == "__main__":
+    main()
