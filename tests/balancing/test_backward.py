@@ -355,3 +355,57 @@ def test_gradients_at_features_are_those_at_parameters_where_these_are_the_featu
         assert theta.grad is not None
         found.append(theta.grad.clone())
     torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("weight_heads", [True, False])
+@pytest.mark.parametrize("features", [True, False])
+def test_a_gramian_of_some_parameters(features: bool, weight_heads: bool) -> None:
+    model = Toy(private=True)
+    rows, _ = model.gradients()
+    last = list(model.trunk[2].parameters())
+    start = sum(p.numel() for p in model.trunk[0].parameters())
+    part = rows[:, start : start + sum(p.numel() for p in last)]
+    expected = MGDA(3)(part @ part.T, torch.ones(3)) * 3
+    parts, aliases = model()
+    weights = backward(
+        parts,
+        MGDA(3, weight_heads=weight_heads),
+        model.shared,
+        features=aliases if features else None,
+        measured=last,
+    )
+    assert weights is not None
+    torch.testing.assert_close(weights, expected)
+    torch.testing.assert_close(flat(model.shared), expected @ rows)
+    model.clear()
+    parts, _ = model()
+    everything = MGDA(3, weight_heads=weight_heads)
+    backward(parts, everything, model.shared, measured=model.shared)
+    one = flat(model.shared + model.others)
+    model.clear()
+    parts, _ = model()
+    backward(parts, everything, model.shared)
+    torch.testing.assert_close(flat(model.shared + model.others), one)
+
+
+def test_a_gramian_of_other_losses() -> None:
+    model = Toy()
+    rows, others = model.gradients()
+    parts, aliases = model()
+    z = model.trunk(model.encoder(model.x[0, :3]).tanh())
+    few = [(h(z) - y[:3]).square().mean() for h, y in zip(model.heads, model.y, strict=True)]
+    some = []
+    for loss in few:
+        found = torch.autograd.grad(loss, model.shared, retain_graph=True)
+        some.append(torch.cat([g.flatten() for g in found]))
+    gramian = torch.stack(some) @ torch.stack(some).T
+    expected = MGDA(3)(gramian, torch.ones(3)) * 3
+    weights = backward(parts, MGDA(3), model.shared, features=aliases, estimate=few)
+    torch.testing.assert_close(weights, expected)
+    torch.testing.assert_close(flat(model.shared), expected @ rows)
+    torch.testing.assert_close(flat(model.others), torch.cat([g.flatten() for g in others]))
+    parts, aliases = model()
+    with pytest.raises(ValueError, match="see the Gramian"):
+        backward(parts, constant(), model.shared, estimate=few)
+    with pytest.raises(ValueError, match="among `shared`"):
+        backward(parts, MGDA(3), model.shared, measured=model.heads.parameters())

@@ -32,6 +32,8 @@ def backward(
     differentiate: Differentiate = Tensor.backward,
     reduce: Callable[[Tensor], Tensor] = identity,
     independent: Tensor | Sequence[Tensor] | None = None,
+    measured: Iterable[Tensor] | None = None,
+    estimate: Tensor | Sequence[Tensor] | None = None,
 ) -> Tensor | None:
     """Differentiate several losses, in place of `losses.sum().backward()`.
 
@@ -67,6 +69,11 @@ def backward(
         reduce: Mean over processes.
         independent: The losses of the same tasks on a second, independent batch, for balancers
             that use one (`UsesIndependentBatches`); only shared parameters learn from it.
+        measured: Parameters among `shared` whose gradients alone make the Gramian, such as the
+            last shared layer. Passes go no deeper; one more backward applies the weights.
+        estimate: Losses of the same tasks whose gradients make the Gramian in the place of those
+            of `losses`: of a part of the batch, or computed in bf16. One more backward applies
+            the weights to `losses`.
 
     Returns:
         The weights `[T]`, zero for inactive tasks; None if the balancer has none.
@@ -98,6 +105,8 @@ def backward(
     )
     values = _values(passes)
     second = _second(balancer, passes, independent)
+    if (measured is not None or estimate is not None) and not isinstance(balancer, GramianBalancer):
+        raise ValueError("`measured` and `estimate` are for balancers that see the Gramian.")
     with balancer.about(tasks):
         if isinstance(balancer, LossBalancer):
             weights = _loss_weights(balancer, values, passes)
@@ -105,7 +114,8 @@ def backward(
         elif isinstance(balancer, GramianBalancer):
             known = balancer.remembered()
             if known is None:
-                weights = _by_rows(balancer, values, passes, second)
+                probe = _probe(balancer, passes, measured, estimate)
+                weights = _by_rows(balancer, values, passes, second, probe)
             else:
                 weights = known.to(values)
                 passes.weighted(weights, balancer.weight_heads)
@@ -198,16 +208,46 @@ def _second(
     return replace(passes, losses=losses, features=None)
 
 
+def _probe(
+    balancer: GramianBalancer,
+    passes: Passes,
+    measured: Iterable[Tensor] | None,
+    estimate: Tensor | Sequence[Tensor] | None,
+) -> Passes | None:
+    """The passes that make the Gramian, where they aren't those that make the gradients."""
+    if measured is None and estimate is None:
+        return None
+    if balancer.at == "features" or isinstance(balancer, UsesIndependentBatches):
+        raise ValueError("`measured` and `estimate` need at='parameters' and a single batch.")
+    losses = passes.losses if estimate is None else Losses(estimate)
+    _active(losses, balancer, None)
+    shared = passes.shared if measured is None else Shared(measured)
+    if not set(shared.parameters) <= set(passes.shared.parameters):
+        raise ValueError("`measured` should be parameters among `shared`.")
+    features = passes.features if estimate is None else None
+    return replace(passes, losses=losses, shared=shared, features=features)
+
+
 def _by_rows(
-    balancer: GramianBalancer, values: Tensor, passes: Passes, second: Passes | None
+    balancer: GramianBalancer,
+    values: Tensor,
+    passes: Passes,
+    second: Passes | None,
+    probe: Passes | None,
 ) -> Tensor:
     """Weights `[A]` from inner products of gradients, and all gradients put in place."""
-    _need_shared(balancer, passes)
+    _need_shared(balancer, passes if probe is None else probe)
     at_features = balancer.at == "features"
     if at_features and passes.features is None:
         raise ValueError("`at='features'` needs `features=`: one alias per task.")
     factor = balancer.amplification = passes.amplification()
     heads = not balancer.weight_heads
+    if probe is not None:
+        starts = None if probe.features is None else probe.cotangents(heads=False)
+        products = gramian(probe.jacobian(starts, factor, heads=False)) / factor**2
+        weights = _choose(balancer, products, values, passes, factor)
+        passes.weighted(weights, balancer.weight_heads)
+        return weights
     cotangents = None if passes.features is None else passes.cotangents(heads)
     reached = _reached(passes)
     rows: Tensor | None = None
