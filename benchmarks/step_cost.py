@@ -25,8 +25,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polytask.balancing import BALANCERS, backward
+from polytask.balancing import BALANCERS, RecomputesLosses, backward
 
+CLOCK = time.perf_counter
 Step = Callable[[], None]
 Parts = tuple[list[Tensor], list[Tensor]]  # Losses, and each task's alias of the features.
 
@@ -135,6 +136,7 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
 OURS = [
     "equal", "uw", "famo", "pcgrad", "upgrad", "cagrad", "nash-mtl", "mgda",
     "mgda features", "upgrad features", "upgrad every=4", "upgrad losses only",
+    "upgrad bf16", "upgrad last", "online-mgda", "online-dualproj",
 ]  # fmt: skip
 THEIRS = ["torchjd mtl", "torchjd mtl chunk=1", "torchjd backward chunk=1"]
 
@@ -152,7 +154,17 @@ def ours(work: Workload, case: str) -> Step:
 
     def step() -> None:
         losses, aliases = work.losses()
-        backward(losses, balancer, shared, features=None if "only" in rest else aliases)
+        more: dict[str, object] = {}
+        if "bf16" in rest:
+            with torch.autocast("cpu", torch.bfloat16):
+                more["estimate"] = [loss.float() for loss in work.losses(alias=False)[0]]
+        if "last" in rest:
+            more["measured"] = shared[-2:]
+        features = None if "only" in rest else aliases
+        backward(losses, balancer, shared, features=features, **more)  # type: ignore[arg-type]
+        if isinstance(balancer, RecomputesLosses):
+            with torch.no_grad():
+                balancer.update(torch.stack(work.losses(alias=False)[0]))
 
     return step
 
@@ -216,9 +228,9 @@ def make(work: Workload, case: str) -> Step:
 
 
 def seconds(step: Step) -> float:
-    start = time.perf_counter()
+    start = CLOCK()
     step()
-    return time.perf_counter() - start
+    return CLOCK() - start
 
 
 def floors(work: Workload, repeats: int) -> tuple[float, float]:
@@ -226,9 +238,9 @@ def floors(work: Workload, repeats: int) -> tuple[float, float]:
     optimizer = torch.optim.SGD([*work.trunk.parameters(), *work.heads.parameters()], lr=1e-4)
     parts = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = CLOCK()
         found = work.features()
-        forward = time.perf_counter()
+        forward = CLOCK()
         cut = [z.detach().requires_grad_() for z in found]
         losses = [
             F.cross_entropy(
@@ -237,11 +249,11 @@ def floors(work: Workload, repeats: int) -> tuple[float, float]:
             for t, (h, p, y) in enumerate(zip(work.heads, work.pooled, work.labels, strict=True))
         ]
         torch.stack(losses).sum().backward()
-        heads = time.perf_counter()
+        heads = CLOCK()
         torch.autograd.backward(found, [z.grad for z in cut])
-        trunk = time.perf_counter()
+        trunk = CLOCK()
         optimizer.step()
-        done = time.perf_counter()
+        done = CLOCK()
         optimizer.zero_grad()
         parts.append((forward - start, heads - forward, trunk - heads, done - trunk))
     f, h, b, o = (statistics.median(p) for p in zip(*parts, strict=True))
@@ -297,7 +309,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory", action="store_true", help="peak memory too, a process each")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--cpu", action="store_true", help="CPU time: for a busy machine, with one thread"
+    )
     options = parser.parse_args()
+    global CLOCK
+    CLOCK = time.process_time if options.cpu else time.perf_counter
     torch.set_num_threads(options.threads)
     if options.peak_of:
         peak(options.workloads[0], options.peak_of)
