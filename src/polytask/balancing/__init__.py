@@ -18,6 +18,7 @@ from polytask.balancing.base import (
     SolverError,
     UsesIndependentBatches,
 )
+from polytask.balancing.bilevel import AutoLambda
 from polytask.balancing.catalogue import BALANCERS
 from polytask.balancing.conflict import Conflict
 from polytask.balancing.elementwise import GradDrop
@@ -55,6 +56,7 @@ __all__ = [
     "IMTLG",
     "MGDA",
     "AlignedMTL",
+    "AutoLambda",
     "Balancer",
     "BoundaryIntersection",
     "CAGrad",

@@ -3,6 +3,7 @@
 from polytask.balancing.alignment import IMTL, IMTLG, AlignedMTL, ConFIG
 from polytask.balancing.bargaining import FairGrad, NashMTL
 from polytask.balancing.base import Balancer
+from polytask.balancing.bilevel import AutoLambda
 from polytask.balancing.elementwise import GradDrop
 from polytask.balancing.famo import FAMO
 from polytask.balancing.fixed import ConstantWeights, EqualWeighting, RandomWeights
@@ -44,6 +45,7 @@ BALANCERS: dict[str, type[Balancer]] = {
     "cosmos": COSMOS,
     "pbi": BoundaryIntersection,
     "dtp": DynamicTaskPriority,
+    "auto-lambda": AutoLambda,
     "mgda": MGDA,
     "pcgrad": PCGrad,
     "gradvac": GradVac,

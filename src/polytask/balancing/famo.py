@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.base import LossBalancer, Scale
+from polytask.balancing.moments import Moments
 
 
 def famo_loss(losses: Tensor, shares: Tensor, floors: Tensor) -> Tensor:
@@ -67,13 +68,9 @@ class FAMO(LossBalancer):
         self.floors: Tensor
         self.register_buffer("floors", torch.tensor(floors, dtype=torch.float64), persistent=False)
         self.logits: Tensor
-        self.first: Tensor  # Adam's first moments
-        self.second: Tensor  # and second ones
-        self.counts: Tensor  # and numbers of steps
         self.before: Tensor  # log distances at the last step; NaN for tasks that had no part in it
         self.register_buffer("logits", torch.zeros(num_tasks, dtype=torch.float64))
-        for name in ("first", "second", "counts"):
-            self.register_buffer(name, torch.zeros(num_tasks, dtype=torch.float64))
+        self.adam = Moments(num_tasks)
         self.register_buffer("before", torch.full((num_tasks,), math.nan, dtype=torch.float64))
 
     def forward(self, losses: Tensor) -> Tensor:
@@ -96,10 +93,5 @@ class FAMO(LossBalancer):
         fallen = self.before[tasks] - after
         shares = self.logits[tasks].softmax(0)
         gradient = shares * (fallen - shares @ fallen) + self.weight_decay * self.logits[tasks]
-        counts = self.counts[tasks] + 1
-        first = 0.9 * self.first[tasks] + 0.1 * gradient
-        second = 0.999 * self.second[tasks] + 0.001 * gradient**2
-        self.first[tasks], self.second[tasks], self.counts[tasks] = first, second, counts
-        scaled = (first / (1 - 0.9**counts)) / ((second / (1 - 0.999**counts)).sqrt() + 1e-8)
-        self.logits[tasks] -= self.lr * scaled
+        self.logits[tasks] -= self.lr * self.adam.step(tasks, gradient)
         self.before.fill_(math.nan)

@@ -26,6 +26,7 @@ PAPERS: dict[str, tuple[int | None, str, str]] = {
     "cosmos": (2021, "Ruchte and Grabocka, ICDM", "losses in a wanted proportion"),
     "pbi": (2007, "Zhang and Li, IEEE TEC", "losses in a wanted proportion"),
     "dtp": (2018, "Guo et al., ECCV", "hard tasks first, if their labels are clean"),
+    "auto-lambda": (2022, "Liu et al., TMLR", "a few tasks count, others may help or harm them"),
     "mgda": (2018, "Sener and Koltun, NeurIPS", "no task may get worse; gradients of like size"),
     "pcgrad": (2020, "Yu et al., NeurIPS", "conflict between gradients of like size"),
     "gradvac": (2021, "Wang et al., ICLR", "many related tasks, such as languages"),

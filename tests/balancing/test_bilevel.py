@@ -1,0 +1,77 @@
+"""Auto-Lambda against the exact derivative."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from polytask.balancing import AutoLambda
+
+
+def quadratics(seed: int, theta: Tensor) -> Tensor:
+    """Three quadratic losses."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(3, 5, generator=generator).double()
+    scales = torch.rand(3, 5, generator=generator).double() + 0.5
+    return ((theta - centres) ** 2 * scales).sum(1)
+
+
+@pytest.mark.parametrize("primary", [None, (0,), (0, 2)])
+@pytest.mark.parametrize("momentum", [True, False])
+def test_the_derivative_is_that_of_the_virtual_step(
+    primary: tuple[int, ...] | None, momentum: bool
+) -> None:
+    theta = torch.nn.Parameter(torch.randn(5).double())
+    velocity = torch.randn(5).double()
+    before = theta.detach().clone()
+    balancer = AutoLambda(3, primary=primary).double()
+    weights = balancer.weights.clone().requires_grad_()
+    slope = balancer.look_ahead(
+        [theta],
+        lambda: quadratics(1, theta),
+        lambda: quadratics(2, theta),
+        lr=0.05,
+        momentum={theta: velocity} if momentum else None,
+        weight_decay=0.1,
+    )
+    assert torch.equal(theta.detach(), before)
+    assert theta.grad is None
+
+    fixed = before.clone().requires_grad_()
+    (g,) = torch.autograd.grad(weights @ quadratics(1, fixed), fixed, create_graph=True)
+    ahead = before - 0.05 * (g + 0.1 * before + (velocity if momentum else 0.0))
+    goal = quadratics(2, ahead)[list(primary or (0, 1, 2))].sum()
+    (expected,) = torch.autograd.grad(goal, weights)
+    torch.testing.assert_close(slope, expected, rtol=1e-6, atol=1e-9)
+    moved = torch.full((3,), 0.1).double() - 1e-4 * expected.sign()  # Adam's first step.
+    torch.testing.assert_close(balancer.weights, moved, rtol=1e-4, atol=1e-8)
+
+
+def test_a_harmful_task_loses_weight() -> None:
+    theta = torch.nn.Parameter(torch.zeros(2).double())
+    good, bad = torch.tensor([1.0, 0.0]).double(), torch.tensor([-3.0, 0.0]).double()
+
+    def train() -> Tensor:
+        return torch.stack([(theta - good).square().sum(), (theta - bad).square().sum()])
+
+    balancer = AutoLambda(2, primary=(0,), lr=0.01)
+    for _ in range(30):
+        balancer.look_ahead([theta], train, train, lr=0.1)
+    assert balancer.weights[0] > 0.2
+    assert balancer.weights[1] == 0
+
+
+def test_absent_tasks_stand_still() -> None:
+    theta = torch.nn.Parameter(torch.zeros(5).double())
+    balancer = AutoLambda(3, primary=(0,))
+
+    def losses() -> Tensor:
+        return torch.where(torch.tensor([True, False, True]), quadratics(3, theta), torch.nan)
+
+    active = torch.tensor([True, False, True])
+    balancer.look_ahead([theta], losses, losses, lr=0.1, active=active)
+    assert balancer.weights[1] == pytest.approx(0.1)
+    assert balancer.adam.counts.tolist() == [1, 0, 1]
+    with pytest.raises(ValueError, match="primary"):
+        balancer.look_ahead(
+            [theta], losses, losses, lr=0.1, active=torch.tensor([False, False, True])
+        )
