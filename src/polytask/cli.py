@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -26,6 +26,7 @@ Sets = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as training.epochs=5."),
 ]
 Runs = Annotated[Path, typer.Option("--runs", help="The folder in which runs are kept.")]
+Bad = Literal["error", "skip"]
 RunPath = Annotated[Path | None, typer.Argument(help="A run's folder; default: the newest run.")]
 
 
@@ -118,18 +119,28 @@ def predict(
     output: Annotated[
         Path | None, typer.Option(help="A .csv, .jsonl or .parquet file; default: standard output.")
     ] = None,
+    on_bad: Annotated[
+        Bad | None,
+        typer.Option(help="What to do with what cannot be decoded; default: as in training."),
+    ] = None,
     runs: Runs = Path("runs"),
 ) -> None:
     """Predict labels, with probabilities, for new examples."""
     with _mendable():
-        from polytask.run import Run
+        from polytask.run import Run, written
         from polytask.workflow import predict_run
 
+        if output is not None and output.suffix.lower() not in (".csv", ".jsonl", ".parquet"):
+            raise ConfigError(f"--output: '{output}' should end in .csv, .jsonl or .parquet.")
         if input_ is None:
             raise ConfigError("--input is missing: a picture, a sound, a folder, or a table.")
+        if output is not None:
+            with written(output.parent, "Name another file under --output."):
+                output.parent.mkdir(parents=True, exist_ok=True)
         chosen = Run.open(run) if run is not None else Run.newest(runs)
-        lines = list(predict_run(chosen, input_))
-        write_table(lines, output)
+        lines = list(predict_run(chosen, input_, on_bad=on_bad))
+        with written(output or Path("standard output"), "Name another file under --output."):
+            write_table(lines, output)
     if output is not None:
         typer.echo(f"{len(lines)} predictions in {output}")
 
@@ -145,7 +156,7 @@ def write_table(lines: list[dict[str, Any]], output: Path | None) -> None:
 
         full = [{column: line.get(column) for column in columns} for line in lines]
         pq.write_table(pa.Table.from_pylist(full), output)
-    elif kind in (".csv", ".jsonl"):
+    else:
         with output.open("w", newline="") if output else _standard_output() as file:
             if kind == ".jsonl":
                 file.writelines(json.dumps(line) + "\n" for line in lines)
@@ -153,8 +164,6 @@ def write_table(lines: list[dict[str, Any]], output: Path | None) -> None:
                 writer = csv.DictWriter(file, columns)
                 writer.writeheader()
                 writer.writerows(lines)
-    else:
-        raise ConfigError(f"--output: '{output}' should end in .csv, .jsonl or .parquet.")
 
 
 @contextmanager

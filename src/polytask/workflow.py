@@ -1,5 +1,6 @@
 """Train, evaluate and predict, each as one call over a run."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from polytask.config.build import (
     build_tasks,
 )
 from polytask.config.schema import Config
-from polytask.data.dataset import Prepared, prepare
+from polytask.data.dataset import Policy, Prepared, prepare
 from polytask.data.mixing import BatchStream, Prefetcher, evaluation_batches
 from polytask.errors import RunError
 from polytask.evaluation import evaluate
@@ -349,8 +350,14 @@ def evaluate_run(
     return scores
 
 
-def predict_run(run: Run, path: Path) -> Iterator[dict[str, Any]]:
+def predict_run(run: Run, path: Path, *, on_bad: Policy | None = None) -> Iterator[dict[str, Any]]:
     """Predictions of a run's best weights for unlabelled pictures, sounds or table rows.
+
+    Args:
+        run: The run.
+        path: A picture, a sound, a folder of them, or a table.
+        on_bad: Whether what cannot be decoded is an error, or is left out with a warning; None as
+            in training.
 
     Yields:
         One mapping per example: where it comes from, and each task's label and probabilities.
@@ -366,20 +373,17 @@ def predict_run(run: Run, path: Path) -> Iterator[dict[str, Any]]:
     fabric = make_fabric(settings)
     network = fabric.setup_module(model)
     network.eval()
-    found = read_unlabelled(path, inputs)
+    found = read_unlabelled(path, inputs, on_bad=on_bad or run.config.on_bad)
     for batch in found.batches(EVALUATION_BATCH):
         batch = batch.to(fabric.device)
         here = [task for task in tasks if task.input in batch.inputs]
         with torch.inference_mode():
             outputs = network(batch.inputs, [task.name for task in here])
-        for name, rows in batch.rows.items():
-            columns: list[list[dict[str, Any]]] = [
-                task.describe(task.decode(outputs[task.name].float()).cpu())
-                for task in here
-                if task.input == name
-            ]
-            for place, row in enumerate(rows.tolist()):
-                line: dict[str, Any] = {"input": found.describe(row)}
-                for described in columns:
-                    line |= described[place]
-                yield line
+        lines: dict[int, dict[str, Any]] = {}  # by row: inputs of one row share a line
+        for task in here:
+            described = task.describe(task.decode(outputs[task.name].float()).cpu())
+            for row, columns in zip(batch.rows[task.input].tolist(), described, strict=True):
+                lines.setdefault(row, {"input": found.describe(row)}).update(columns)
+        yield from lines.values()
+    for where, reason in found.skipped:
+        warnings.warn(f"left out {where}: {reason}", stacklevel=2)

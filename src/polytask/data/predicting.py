@@ -124,7 +124,10 @@ class Unlabelled:
                 items[name].append(value)
         if bad and self._on_bad == "error":
             lines = "\n".join(f"  {where}: {reason}" for where, reason in bad[:20])
-            raise DataError(f"{len(bad)} of {len(rows)} cannot be decoded:\n{lines}")
+            raise DataError(
+                f"{len(bad)} of {len(rows)} cannot be decoded:\n{lines}\n"
+                "Mend or remove them, or leave them out with --on-bad skip."
+            )
         self.skipped += bad
         return good, items
 
