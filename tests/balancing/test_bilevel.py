@@ -60,6 +60,11 @@ def test_a_harmful_task_loses_weight() -> None:
     assert balancer.weights[1] == 0
 
 
+def test_without_looking_ahead_it_says_so() -> None:
+    with pytest.raises(ValueError, match="look_ahead"):
+        AutoLambda(2)(torch.ones(2))
+
+
 def test_absent_tasks_stand_still() -> None:
     theta = torch.nn.Parameter(torch.zeros(5).double())
     balancer = AutoLambda(3, primary=(0,))

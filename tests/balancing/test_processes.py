@@ -102,6 +102,8 @@ def worker(rank: int, folder: str) -> None:
     net = Net()
     half = slice(0, 6) if rank == 0 else slice(6, 12)
     for name, cls in BALANCERS.items():
+        if name == "auto-lambda":  # Learns outside of `backward`.
+            continue
         roads = [(True, "parameters"), (False, "parameters")]
         if issubclass(cls, GramianBalancer) and name not in ("modo", "sdmgrad"):
             roads.append((True, "features"))

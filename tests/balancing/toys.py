@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from polytask.balancing import (
     BALANCERS,
+    AutoLambda,
     Balancer,
     RecomputesLosses,
     UsesIndependentBatches,
@@ -113,6 +114,13 @@ def combine(
     """
     problem = Linear(jacobian, values)
     parts = problem.losses()
+    if isinstance(balancer, AutoLambda):
+        safe = Linear(jacobian.nan_to_num(), values.nan_to_num())
+
+        def losses() -> Tensor:
+            return torch.stack(safe.losses())
+
+        balancer.look_ahead([safe.theta], losses, losses, lr=0.1, active=active)
     second = problem.losses() if isinstance(balancer, UsesIndependentBatches) else None
     weights = backward(parts, balancer, [problem.theta], active=active, independent=second)
     assert problem.theta.grad is not None

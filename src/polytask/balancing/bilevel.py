@@ -65,6 +65,11 @@ class AutoLambda(LossBalancer):
     def forward(self, losses: Tensor) -> Tensor:
         """The weighted sum of the losses `[A]`."""
         self.check(losses)
+        if not bool(self.adam.counts.any()):
+            raise ValueError(
+                "AutoLambda learns its weights in `look_ahead`, which has not been called. Call it "
+                "before `backward`, or choose `constant` weights."
+            )
         return (self.weights[self.tasks].to(losses) * losses).sum()
 
     def look_ahead(
