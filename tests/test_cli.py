@@ -104,7 +104,9 @@ def test_evaluate_scores_the_test_part(home: Path, trained: Path) -> None:
     out = polytask(home, "evaluate", str(trained))
     scores = json.loads((trained / "scores.json").read_text())["test"]
     assert set(scores) == {"color", "letter"}
-    assert {"accuracy", "precision", "recall", "f1", "loss", "count"} == set(scores["color"])
+    assert set(scores["color"]) == {
+        *("accuracy", "precision", "recall", "f1", "majority", "loss", "count")
+    }
     assert 0 < scores["color"]["count"] < 80  # 80 test rows, some without a label
     assert f"{scores['color']['accuracy']:.4f}" in out
 
@@ -230,3 +232,28 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_task(home: Path) -> None:
         code=1,
     )
     assert "Step" in out and "not a finite number" in out and "Traceback" not in out
+
+
+@pytest.mark.parametrize("launcher", ["devices", "torchrun"])
+def test_two_processes_make_one_run(home: Path, launcher: str) -> None:
+    runs = home / launcher
+    more = ("--runs", str(runs), "--set", "training.accelerator=cpu")
+    epochs = ("--set", "training.epochs=1")
+    if launcher == "devices":
+        out = polytask(home, "train", "tiny.yaml", *more, *epochs, "--set", "training.devices=2")
+    else:
+        surroundings = os.environ | {"POLYTASK_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+        found = subprocess.run(
+            [*torchrun, "-m", "polytask.cli", "train", "tiny.yaml", *more, *epochs],
+            cwd=home,
+            env=surroundings,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        out = found.stdout + found.stderr
+        assert found.returncode == 0, out
+    assert out.count("epoch 1/1") == out.count("Finished") == 1
+    assert "processes: 2" in out
+    assert len(history(only_run(runs))) == 1

@@ -45,6 +45,7 @@ def test_scores_are_scikit_learns_on_the_labelled_rows() -> None:
         "precision": precision,
         "recall": recall,
         "f1": f1,
+        "majority": np.bincount(truth).max() / len(truth),
         "loss": float(torch.nn.functional.cross_entropy(outputs["type"][here["type"]], truth)),
         "count": int(here["type"].sum()),
     }
@@ -76,6 +77,7 @@ def test_no_label_is_none_and_not_zero() -> None:
         "precision": None,
         "recall": None,
         "f1": None,
+        "majority": None,
         "loss": None,
         "count": 0,
     }

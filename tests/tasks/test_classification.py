@@ -144,7 +144,14 @@ def _macro(truth: object, found: object, average: str = "macro") -> dict[str, fl
             truth, found, average=average, zero_division=0
         )
     accuracy = oracle.accuracy_score(truth, found)
-    return {"accuracy": accuracy, "precision": precision, "recall": recall, "f1": f1}
+    majority = np.unique(np.asarray(truth), return_counts=True)[1].max() / np.size(truth)
+    return {
+        "accuracy": accuracy,
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "majority": majority,
+    }
 
 
 def test_multilabel_metrics_are_scikit_learns_over_known_entries() -> None:

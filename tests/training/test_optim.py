@@ -136,7 +136,7 @@ def test_the_average_is_the_recursion() -> None:
         expected = keep * expected + (1 - keep) * n
     assert float(average.average["weight"]) == pytest.approx(expected, rel=1e-6)
     assert int(average.average["num_batches_tracked"]) == 8
-    assert math.isclose(float(model.weight), 8.0)
+    assert math.isclose(model.weight.item(), 8.0)
     again = WeightAverage(nn.BatchNorm1d(1), 0.5)
     again.load_state_dict(average.state_dict())
     assert again.updates == 8 and torch.equal(again.average["weight"], average.average["weight"])

@@ -125,6 +125,8 @@ class Multiclass(Task):
             MulticlassRecall,
         )
 
+        from polytask.tasks.metrics import MajorityRate
+
         size = self.outputs
         return MetricCollection(
             {
@@ -132,6 +134,7 @@ class Multiclass(Task):
                 "precision": MulticlassPrecision(size, average="macro", **LOCAL),
                 "recall": MulticlassRecall(size, average="macro", **LOCAL),
                 "f1": MulticlassF1Score(size, average="macro", **LOCAL),
+                "majority": MajorityRate(size),
             }
         )
 
@@ -220,12 +223,15 @@ class Binary(Task):
             BinaryRecall,
         )
 
+        from polytask.tasks.metrics import MajorityRate
+
         return MetricCollection(
             {
                 "accuracy": BinaryAccuracy(**LOCAL),
                 "precision": BinaryPrecision(**LOCAL),
                 "recall": BinaryRecall(**LOCAL),
                 "f1": BinaryF1Score(**LOCAL),
+                "majority": MajorityRate(2),
             }
         )
 

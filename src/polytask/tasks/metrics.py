@@ -22,6 +22,29 @@ from polytask.tasks.base import LOCAL
 MISSING = -1
 
 
+class MajorityRate(Metric):
+    """The accuracy of always naming the most frequent class among the labelled examples.
+
+    Args:
+        classes: The number of classes.
+    """
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(**LOCAL)
+        self.add_state("counts", torch.zeros(classes, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, predicted: Tensor, target: Tensor) -> None:
+        """Add a batch; only the targets `[B]` count."""
+        self.counts += torch.bincount(target.long(), minlength=len(self.counts))
+
+    def compute(self) -> Tensor:
+        """The share of the most frequent class."""
+        return self.counts.max() / self.counts.sum()
+
+
 class PerOutput(Metric):
     """A regression metric for each of K outputs over its known targets, and their mean.
 
