@@ -3,6 +3,7 @@
 T tasks, A active tasks, P shared parameters (entries).
 """
 
+import torch
 from torch import Tensor
 
 from polytask.balancing.base import GradientBalancer, GramianBalancer, Scale, Where
@@ -93,5 +94,7 @@ class TrimmedMean(GradientBalancer):
         self.check(losses)
         count = len(jacobian)
         trim = min(self.trim, (count - 1) // 2)
-        mean = jacobian.sort(0).values[trim : count - trim].mean(0)
+        blocks = jacobian.split(32768, dim=1)  # Columns that stay in the cache.
+        kept = [block.sort(0).values[trim : count - trim].mean(0) for block in blocks]
+        mean = torch.cat(kept)
         return mean * count if self.scale == "unit" else mean
