@@ -9,6 +9,7 @@ from polytask.config.load import load_config
 from polytask.config.schema import Config
 from polytask.errors import RunError
 from polytask.run import Run
+from polytask.training.history import EpochRecord
 from tests.test_cli import SHAPES
 
 
@@ -58,3 +59,31 @@ def test_a_full_disk_leaves_the_scores_of_before(
 
 def test_runs_of_one_second_have_their_own_folders(tmp_path: Path, config: Config) -> None:
     assert len({Run.create(config, tmp_path / "runs").path for _ in range(3)}) == 3
+
+
+def test_broken_files_are_named(tmp_path: Path, config: Config) -> None:
+    made = Run.create(config, tmp_path / "runs")
+    for name, read in (
+        ("model.safetensors", made.weights),
+        ("parts.safetensors", made.parts),
+        ("history.jsonl", made.history),
+    ):
+        (made.path / name).write_text('{"epoch": 1')
+        with pytest.raises(RunError, match=f"{name}' cannot be read"):
+            read()
+
+
+def test_a_full_disk_leaves_the_history_of_before(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Run.create(config, tmp_path / "runs")
+    epoch = EpochRecord(1, 10, 1.0, {"color": 1.0}, {}, None, True)
+    made.append_history(epoch)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        made.append_history(epoch)
+    assert [record["epoch"] for record in made.history()] == [1]

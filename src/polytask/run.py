@@ -135,7 +135,7 @@ class Run:
         """The best weights.
 
         Raises:
-            RunError: If no epoch has ended yet.
+            RunError: If no epoch has ended yet, or the file is broken.
         """
         from safetensors.torch import load_file
 
@@ -145,7 +145,8 @@ class Run:
                 f"The run '{self.path}' has no weights yet: no epoch has ended. "
                 f"Go on with: polytask train --resume {self.path}"
             )
-        return load_file(path)
+        with readable(path):
+            return load_file(path)
 
     def save_parts(self, parts: Mapping[str, Mapping[str, Tensor]], sources: Any) -> None:
         """Keep which rows are for what, and what the sources looked like.
@@ -168,7 +169,7 @@ class Run:
         """Rows by part and source, and the sources' fingerprints.
 
         Raises:
-            RunError: If data was never prepared for this run.
+            RunError: If data was never prepared for this run, or the file is broken.
         """
         from safetensors import safe_open
 
@@ -176,21 +177,34 @@ class Run:
         if not path.exists():
             raise RunError(f"The run '{self.path}' has no parts.safetensors: it never started.")
         parts: dict[str, dict[str, Tensor]] = {}
-        with safe_open(path, framework="pt") as file:
+        with readable(path), safe_open(path, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118 - a file, not a mapping
                 part, source = key.split("/", 1)
                 parts.setdefault(part, {})[source] = file.get_tensor(key)
             return parts, dict(file.metadata() or {})
 
     def append_history(self, record: EpochRecord) -> None:
-        """Add an epoch's line."""
-        with (self.path / "history.jsonl").open("a") as file:
-            file.write(json.dumps(record.as_dict()) + "\n")
+        """Add an epoch's line; a full disk leaves no half of one.
+
+        Raises:
+            OSError: If the disk is full or not writable. The lines of before are whole.
+        """
+        path = self.path / "history.jsonl"
+        text = path.read_text() if path.exists() else ""
+        text += json.dumps(record.as_dict()) + "\n"
+        write_whole(path, lambda file: file.write(text.encode()))
 
     def history(self) -> list[dict[str, Any]]:
-        """The epochs so far."""
+        """The epochs so far.
+
+        Raises:
+            RunError: If the file is broken.
+        """
         path = self.path / "history.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        if not path.exists():
+            return []
+        with readable(path):
+            return [json.loads(line) for line in path.read_text().splitlines()]
 
     def cut_history(self, epochs: int) -> None:
         """Forget epochs after the first `epochs`, which a resumed training will do again."""
@@ -205,6 +219,23 @@ class Run:
         path = self.path / "scores.json"
         known = self.read_json("scores.json") if path.exists() else {}
         self.write_json("scores.json", {**known, part: scores})
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Inside, a broken file of a run is an error that a person can mend.
+
+    Raises:
+        RunError: If what is read is not what a run writes.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RunError(
+            f"'{path}' cannot be read ({error}). Bring it back from a copy, or train anew."
+        ) from error
 
 
 @contextmanager
