@@ -118,7 +118,8 @@ def draw(history: dict[str, Tensor], groups: list[str], names: list[str], path: 
         lowest.set_xlabel("step")
         lowest.tick_params(labelbottom=True)
     for axis in (axes[0, 0], axes[1, 0]):
-        axis.legend(fontsize="x-small", ncols=2, loc="best", framealpha=0.7)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize="x-small", ncols=2, loc="best", framealpha=0.7)
     figure.savefig(path, dpi=110)
 
 
