@@ -293,6 +293,9 @@ def test_errors_say_what_to_do() -> None:
             parts, aliases = model()
             copies = [a * 1.0 for a in aliases]
             backward(parts, balancer, model.shared, features=copies)
+    with pytest.raises(ValueError, match="very same tensor"):
+        parts, aliases = model()
+        backward(parts, MGDA(3), model.shared, features=[aliases[0], aliases[0], aliases[1]])
     with pytest.raises(ValueError, match="bool"):
         backward(parts, EqualWeighting(3), model.shared, active=torch.ones(3))
 

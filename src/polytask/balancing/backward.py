@@ -83,23 +83,11 @@ def backward(
     """
     pieces = Losses(losses)
     tasks = _active(pieces, balancer, active)
-    if features is not None and len(features) != balancer.num_tasks:
-        raise ValueError(
-            f"`features` should have one entry per task (num_tasks={balancer.num_tasks}). "
-            f"Found {len(features)}."
-        )
-    if features is not None and len({id(f) for t in tasks if (f := features[t]) is not None}) < sum(
-        features[t] is not None for t in tasks
-    ):
-        raise ValueError(
-            "Two tasks have the very same tensor in `features`, so their gradients can't be told "
-            "apart. Give each its own alias, `z.view_as(z)`."
-        )
     passes = Passes(
         losses=pieces,
         tasks=tasks,
         shared=Shared(shared),
-        features=None if features is None else [features[t] for t in tasks],
+        features=None if features is None else _aliases(features, tasks, balancer),
         call=differentiate,
         reduce=reduce,
     )
@@ -151,6 +139,25 @@ def _active(losses: Losses, balancer: Balancer, active: Tensor | None) -> list[i
     if not tasks:
         raise TrainingError("No task is active in this step: there is nothing to learn from.")
     return tasks
+
+
+def _aliases(
+    features: Sequence[Tensor | None], tasks: list[int], balancer: Balancer
+) -> list[Tensor | None]:
+    """The features of the active tasks, each a tensor of its own."""
+    if len(features) != balancer.num_tasks:
+        raise ValueError(
+            f"`features` should have one entry per task (num_tasks={balancer.num_tasks}). "
+            f"Found {len(features)}."
+        )
+    aliases = [features[t] for t in tasks]
+    given = [alias for alias in aliases if alias is not None]
+    if len({id(alias) for alias in given}) < len(given):
+        raise ValueError(
+            "Two tasks have the very same tensor in `features`, so their gradients can't be told "
+            "apart. Give each its own alias, `z.view_as(z)`."
+        )
+    return aliases
 
 
 def _values(passes: Passes) -> Tensor:
