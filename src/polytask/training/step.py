@@ -53,6 +53,7 @@ def train_step(
     shared: Sequence[Parameter],
     private: Sequence[Parameter],
     clip: float | None,
+    second: Batch | None = None,
 ) -> StepRecord:
     """Move the model by one batch.
 
@@ -66,6 +67,7 @@ def train_step(
         shared: Parameters that several tasks move.
         private: All other trained parameters.
         clip: The greatest norm of the gradient, or None.
+        second: Independent examples, for a balancer that compares gradients of two batches.
 
     Raises:
         TrainingError: If a loss is not finite. The model has not been moved.
@@ -75,12 +77,17 @@ def train_step(
         losses, counts = task_losses(fabric, model, batch, tasks, boundary)
         values = all_reduced(fabric, torch.stack([loss.detach() for loss in losses]))
         require_finite(values, tasks)
+        independent = None
+        if second is not None:
+            independent, others = task_losses(fabric, model, second, tasks, Boundary())
+            counts = torch.where(others > 0, counts, 0)
         weights = backward(
             losses,
             balancer,
             shared,
             active=counts > 0,
             features=[boundary.features.get(task.name) for task in tasks],
+            independent=independent,
             differentiate=fabric.backward,
             reduce=partial(all_reduced, fabric) if fabric.world_size > 1 else identity,
         )

@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from polytask.balancing import Balancer, EndsEpoch
+from polytask.balancing import Balancer, EndsEpoch, UsesIndependentBatches
 from polytask.errors import ConfigError, RunError, TrainingError, nearest
 from polytask.model import MultiTaskModel
 from polytask.tasks.base import Task
@@ -191,6 +191,7 @@ class Trainer:
                 shared=self.shared,
                 private=self.private,
                 clip=self.settings.clip,
+                second=self._second(step),
             )
         except TrainingError as error:
             raise TrainingError(f"Step {step + 1}: {error} {self._last_good()}") from error
@@ -203,6 +204,12 @@ class Trainer:
             self.progress.losses[i] += loss * n
             self.progress.counts[i] += n
         self.reporter.on_step(self.progress.step, record, self.optimizer.param_groups[0]["lr"])
+
+    def _second(self, step: int) -> Batch | None:
+        """A batch independent of the step's, if the balancer compares two: from after the end."""
+        if not isinstance(self.balancer, UsesIndependentBatches):
+            return None
+        return self.stream.batch(self.steps + step).to(self.fabric.device)
 
     def _last_good(self) -> str:
         advice = "Lower optimizer.lr, set training.clip, or look at the data of this task."
