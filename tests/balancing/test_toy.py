@@ -50,6 +50,7 @@ def test_nash_and_imtl_agree_for_two_tasks() -> None:
     assert abs(float(one[0])) < 0.1  # Midway, although one loss is a tenth of the other.
 
 
+@pytest.mark.timeout(900)
 def test_with_losses_of_one_size_cagrad_finds_the_least_mean_and_the_sum_is_stuck() -> None:
     kind = {"scale": 1.0, "lr": 0.01, "beta2": 0.99}
     stuck = train("equal", CAGRAD_STARTS[0], steps=1500, **kind)[-1]  # type: ignore[arg-type]
