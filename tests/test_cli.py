@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,6 +130,21 @@ def test_a_killed_training_goes_on_from_its_checkpoint(home: Path, trained: Path
     process.communicate(timeout=60)
     polytask(home, "train", "--resume", str(run))
     same_result(trained, run)
+
+
+def test_a_run_whose_files_no_longer_fit_says_so(home: Path, trained: Path) -> None:
+    other = home / "edited"
+    shutil.copytree(trained, other)
+    text = (other / "config.yaml").read_text()
+    (other / "config.yaml").write_text(text.replace("[8, 16]", "[8, 12]"))
+    out = polytask(home, "evaluate", str(other), code=1)
+    assert "does not fit its config.yaml" in out and "Traceback" not in out
+    (other / "config.yaml").write_text(text.replace("count: 400", "count: 300"))
+    out = polytask(home, "evaluate", str(other), code=1)
+    assert "has changed since" in out and "Traceback" not in out
+    (other / "environment.json").write_text("{}")
+    out = polytask(home, "train", "--resume", str(other), code=1)
+    assert "lacks precision, threads" in out and "Traceback" not in out
 
 
 def test_resuming_a_finished_run_changes_nothing(home: Path, trained: Path) -> None:

@@ -110,19 +110,27 @@ class Run:
         with written(self.path / name):
             write_whole(self.path / name, lambda file: file.write(text.encode()))
 
-    def read_json(self, name: str) -> Any:
+    def read_json(self, name: str, needs: Sequence[str] = ()) -> Any:
         """Read a JSON file of the run.
+
+        Args:
+            name: The file's name.
+            needs: Keys that it must have.
 
         Raises:
             RunError: If it is missing or broken.
         """
         path = self.path / name
         try:
-            return json.loads(path.read_text())
+            found = json.loads(path.read_text())
         except FileNotFoundError:
             raise RunError(f"The run '{self.path}' has no {name}.") from None
         except json.JSONDecodeError as error:
             raise RunError(f"'{path}' is not valid JSON: {error}.") from error
+        missing = [key for key in needs if key not in found]
+        if missing:
+            raise RunError(f"'{path}' lacks {', '.join(missing)}: it was changed, or cut off.")
+        return found
 
     def save_weights(self, state: Mapping[str, Tensor]) -> None:
         """Keep weights as the run's best."""

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -96,12 +97,12 @@ def reopen_data(run: Run, progress: Callable[[int, int, str], None] | None) -> P
     """The data of a run, with the same rows in the same parts and the same fitted facts.
 
     Raises:
-        RunError: If a source has changed since.
+        DataError: If a source has changed since.
     """
     config = run.config
     parts, fingerprints = run.parts()
     inputs, tasks = restored(run)
-    prepared = prepare(
+    return prepare(
         build_sources(config),
         inputs,
         tasks,
@@ -112,19 +113,13 @@ def reopen_data(run: Run, progress: Callable[[int, int, str], None] | None) -> P
         progress=progress,
         parts=parts,
         fitted=True,
+        fingerprints=fingerprints,
     )
-    for name, dataset in prepared.datasets.items():
-        if dataset.table.fingerprint != fingerprints.get(name):
-            raise RunError(
-                f"The source '{name}' has changed since '{run.path}' was trained, so its rows can "
-                "no longer be told apart into training and test. Restore it, or train anew."
-            )
-    return prepared
 
 
 def restored(run: Run) -> tuple[Any, Any]:
     """The fitted inputs and tasks of a run."""
-    facts = run.read_json("facts.json")
+    facts = run.read_json("facts.json", needs=("inputs", "tasks"))
     inputs = build_inputs(run.config)
     for name, some in inputs.items():
         some.load_state(facts["inputs"][name])
@@ -154,7 +149,7 @@ def train(start: Config | Run, root: Path, watcher: Watcher, command: list[str])
     resumed = isinstance(start, Run) and (start.path / "facts.json").exists()
     if resumed:
         assert isinstance(start, Run)
-        known = start.read_json("environment.json")
+        known = start.read_json("environment.json", needs=("precision", "threads"))
         settings = replace(settings, precision=known["precision"], threads=known["threads"])
     fabric = make_fabric(settings)
     if not fabric.is_global_zero:
@@ -195,7 +190,8 @@ def train(start: Config | Run, root: Path, watcher: Watcher, command: list[str])
             seed=config.seed,
         )
         if resumed and trainer.checkpoint.exists():
-            trainer.load_state_dict(load_state(trainer.checkpoint))
+            with fitting_weights(run):
+                trainer.load_state_dict(load_state(trainer.checkpoint))
         if fabric.is_global_zero:
             run.cut_history(trainer.progress.step // stream.steps_per_epoch)
         progress = {
@@ -319,11 +315,24 @@ def score(model: nn.Module, prepared: Prepared, part: Part, device: torch.device
     return evaluate(model, batches, prepared.tasks, device)
 
 
+@contextmanager
+def fitting_weights(run: Run) -> Iterator[None]:
+    """Say what is the matter where saved weights do not fit the run's configuration."""
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise RunError(
+            f"What is saved in '{run.path}' does not fit its config.yaml, which must stay as it "
+            f"was when training began: {error}"
+        ) from error
+
+
 def best_model(run: Run) -> tuple[MultiTaskModel, Any, Any]:
     """The run's best model in evaluation mode, its inputs and its tasks."""
     inputs, tasks = restored(run)
     model = build_model(run.config, inputs, tasks)
-    model.load_state_dict(run.weights())
+    with fitting_weights(run):
+        model.load_state_dict(run.weights())
     return model.eval(), inputs, tasks
 
 
@@ -341,7 +350,7 @@ def evaluate_run(
     prepared = reopen_data(run, progress)
     if not prepared.parts.get(part):
         raise RunError(f"The run '{run.path}' has no rows in the part '{part}'.")
-    facts = run.read_json("environment.json")
+    facts = run.read_json("environment.json", needs=("precision", "threads"))
     settings = replace(build_settings(run.config), precision=facts["precision"], devices=1)
     fabric = make_fabric(settings)
     torch.set_num_threads(facts["threads"])
@@ -368,7 +377,7 @@ def predict_run(run: Run, path: Path, *, on_bad: Policy | None = None) -> Iterat
     from polytask.data.predicting import read_unlabelled
 
     model, inputs, tasks = best_model(run)
-    facts = run.read_json("environment.json")
+    facts = run.read_json("environment.json", needs=("precision", "threads"))
     settings = replace(build_settings(run.config), precision=facts["precision"], devices=1)
     fabric = make_fabric(settings)
     network = fabric.setup_module(model)

@@ -99,7 +99,9 @@ def test_an_input_that_no_task_reads(complaints: Complain) -> None:
 
 def test_a_source_may_feed_two_inputs(load: Load) -> None:
     config = load(
-        RIGHT.replace("tasks:", "  numbers: {kind: table, columns: {photos: [age]}, width: 32}\ntasks:")
+        RIGHT.replace(
+            "tasks:", "  numbers: {kind: table, columns: {photos: [age]}, width: 32}\ntasks:"
+        )
         + "  weight: {kind: regression, input: numbers, target: photos.weight}\n"
     )
     assert set(config.inputs) == {"picture", "sound", "numbers"}

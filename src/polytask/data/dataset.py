@@ -150,6 +150,7 @@ def prepare(
     progress: Progress | None = None,
     parts: Mapping[str, Mapping[str, Tensor]] | None = None,
     fitted: bool = False,
+    fingerprints: Mapping[str, str] | None = None,
 ) -> Prepared:
     """Loads, decodes, splits, fits and encodes.
 
@@ -164,6 +165,7 @@ def prepare(
         progress: Called while decoding with items done, items in all and what they are.
         parts: The rows of a saved run, used instead of splitting.
         fitted: Take tasks and inputs as fitted, such as those of a saved run.
+        fingerprints: What the sources of a saved run looked like; others are refused.
 
     Raises:
         ConfigError: If names do not fit together.
@@ -176,6 +178,11 @@ def prepare(
         table.name = name
         if len(table) == 0:
             raise DataError(f"{name} has no rows.")
+        if fingerprints is not None and table.fingerprint != fingerprints.get(name):
+            raise DataError(
+                f"The source '{name}' has changed since the run was trained, so its rows can no "
+                "longer be told apart into training and test. Restore it, or train anew."
+            )
         datasets[name] = Dataset(name, number, table)
         check_columns(table, inputs, tasks)
     _decode(datasets, inputs, keep_bad=on_bad == "skip", progress=progress)
