@@ -148,6 +148,7 @@ class Trainer:
             TrainingError: If a loss is not finite; names step, task and the last good checkpoint.
         """
         started = time.monotonic() - self.progress.seconds
+        self.model.train()  # evaluation leaves the mode as it was
         with stopped_by_signals(self._stop):
             while self.progress.step < self.steps and not self._asked_to_stop():
                 self._step()
@@ -179,7 +180,6 @@ class Trainer:
             group["lr"] = group["peak"] * factor
         # Dropout and the like depend on the step alone, so resuming needs no generator's state.
         torch.manual_seed(step_seed(self.seed, step, self.fabric.global_rank))
-        self.model.train()
         try:
             record = train_step(
                 self.fabric,
