@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -228,20 +229,24 @@ def _utterances(names: Sequence[str]) -> list[_Utterance]:
     return result
 
 
-class _Files:
+class _Files(ABC):
     """The files of a folder or archive."""
 
+    @abstractmethod
     def names(self) -> list[str]:
-        raise NotImplementedError
+        """Their names."""
 
+    @abstractmethod
     def text(self, name: str) -> str:
-        raise NotImplementedError
+        """The content of one."""
 
+    @abstractmethod
     def media(self, names: Sequence[str]) -> EncodedMedia:
-        raise NotImplementedError
+        """Some of them as sounds."""
 
+    @abstractmethod
     def key(self) -> str:
-        raise NotImplementedError
+        """What tells this content from other content."""
 
 
 class _Folder(_Files):
