@@ -27,8 +27,8 @@ class StepRecord:
     """What happened in one step. Tensors, so that recording does not wait for the device.
 
     Attributes:
-        losses: `[T]`, the mean loss over the labelled examples of each task in all processes; 0
-            where inactive.
+        losses: `[T]`, the mean loss over the labelled examples of each task in all processes,
+            times the task's `weight`; 0 where inactive.
         counts: `[T]`, the number of labelled examples of each task, over all processes.
         weights: `[T]`, the balancer's weights, or None for one that has none.
         norm: The gradient's norm before clipping, or None without clipping.
@@ -113,8 +113,8 @@ def task_losses(
     times the number of processes, is exact once gradients are averaged over processes.
 
     Returns:
-        T scalars (a constant 0 for a task whose input is not in the batch), and the global
-        counts of labels, `[T]`.
+        T scalars, each times its task's `weight` (a constant 0 for a task whose input is not in
+        the batch), and the global counts of labels, `[T]`.
     """
     here = [task for task in tasks if task.input in batch.inputs]
     outputs = model(batch.inputs, [task.name for task in here], boundary)
