@@ -79,6 +79,24 @@ def test_a_network_that_sees_and_hears() -> None:
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
+def test_outside_training_mirror_images_have_their_say() -> None:
+    plain, mirrored = two_senses().eval(), two_senses().eval()
+    front = mirrored.encoders["picture"].front
+    assert isinstance(front, PixelEncoder)
+    front.mirror = True
+    pictures = torch.randint(0, 256, (4, 3, 16, 16)).to(torch.uint8)
+
+    def seen(model: MultiTaskModel, pixels: Tensor) -> Tensor:
+        return model({"picture": Features(pixels)}, ["object"])["object"]
+
+    mean = (seen(plain, pictures) + seen(plain, pictures.flip(-1))) / 2
+    torch.testing.assert_close(seen(mirrored, pictures), mean)
+    torch.testing.assert_close(seen(mirrored, pictures), seen(mirrored, pictures.flip(-1)))
+    assert not torch.allclose(seen(plain, pictures), mean)
+    training = seen(mirrored.train(), pictures)
+    assert torch.equal(training, seen(plain.train(), pictures))
+
+
 def test_fitting_to_data_reaches_the_stem_and_leaves_the_mode() -> None:
     model = two_senses()
     (stem,) = (m for m in model.modules() if isinstance(m, WhiteningStem))

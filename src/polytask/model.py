@@ -75,12 +75,30 @@ class MultiTaskModel(nn.Module):
             readers = [task for task in tasks if self.inputs[task] == name]
             if not readers:
                 continue
-            features = self.trunk(self.encoders[name](raw), readers)
+            encoder = self.encoders[name]
+            assert isinstance(encoder, Encoder)
+            views = (raw,) if self.training else encoder.views(raw)
+            seen = [self._outputs(encoder, view, readers, boundary) for view in views]
             for task in readers:
-                values, mask = features[task]
-                if boundary is not None:
-                    values = boundary.features[task] = values.view_as(values)
-                outputs[task] = self.heads[task](Features(values, mask))
+                several = [found[task] for found in seen]
+                outputs[task] = several[0] if len(seen) == 1 else torch.stack(several).mean(0)
+        return outputs
+
+    def _outputs(
+        self,
+        encoder: Encoder,
+        raw: Features,
+        readers: Sequence[str],
+        boundary: Boundary | None,
+    ) -> dict[str, Tensor]:
+        """Outputs of the tasks that read one input."""
+        outputs: dict[str, Tensor] = {}
+        features = self.trunk(encoder(raw), readers)
+        for task in readers:
+            values, mask = features[task]
+            if boundary is not None:
+                values = boundary.features[task] = values.view_as(values)
+            outputs[task] = self.heads[task](Features(values, mask))
         return outputs
 
     def shared_parameters(self) -> Iterator[Parameter]:

@@ -47,7 +47,11 @@ def test_everything_is_explicit_in_what_is_resolved(load: Load) -> None:
             "normalize": True,
         },
     }
-    assert resolved["inputs"]["picture"]["encoder"] == {"kind": "pixels", "standardize": True}
+    assert resolved["inputs"]["picture"]["encoder"] == {
+        "kind": "pixels",
+        "standardize": True,
+        "mirror": False,
+    }
     assert list(resolved["inputs"]["picture"])[:2] == ["kind", "columns"]
     assert resolved["training"]["clip"] is None
 

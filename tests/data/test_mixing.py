@@ -24,7 +24,7 @@ from polytask.data.mixing import (
 )
 from polytask.data.sources import Table
 from polytask.data.stores import PictureStore, SoundStore, VectorStore, pack_waves
-from polytask.data.transforms import Gain, HorizontalFlip, RandomCrop
+from polytask.data.transforms import Gain, HorizontalFlip, RandomCrop, Shrink
 from polytask.errors import ConfigError, DataError
 from polytask.types import Batch
 
@@ -211,3 +211,16 @@ def test_augmentation_changes_with_the_step_and_not_the_store() -> None:
     sums = {int(made.batch(k).inputs["in"].values.abs().sum()) for k in range(5)}
     assert len(sums) > 1
     assert torch.equal(some.gather(torch.arange(4)).inputs["in"].values, before)
+
+
+def test_small_pictures_in_the_first_epochs_only() -> None:
+    sets = {"a": dataset("a", 0, 20, "picture")}
+    some = BatchStream(
+        sets,
+        {"a": torch.arange(20)},
+        batch_size=10,
+        mixing=Proportional(),
+        augment={"in": [HorizontalFlip(), Shrink(size=4, epochs=2)]},
+    )
+    sizes = [some.batch(step).inputs["in"].values.shape[-1] for step in range(6)]
+    assert sizes == [4, 4, 4, 4, 8, 8]

@@ -11,6 +11,7 @@ from polytask.data.transforms import (
     Noise,
     RandomCrop,
     RandomShift,
+    Shrink,
     Speed,
     Transform,
 )
@@ -87,6 +88,17 @@ def test_flips_and_cutouts_are_what_they_say() -> None:
     assert black.max() == 4 * 4 * 3 and black.min() >= 2 * 2 * 3
 
 
+def test_shrinking_is_the_mean_of_what_it_joins_and_ends_with_its_epochs() -> None:
+    shrink = Shrink(size=(6, 5), epochs=2)
+    steps = Features(torch.arange(12).view(1, 1, 12, 1).expand(2, 3, 12, 10).to(torch.uint8) * 20)
+    small = shrink(steps, seeded()).values
+    assert small.shape == (2, 3, 6, 5) and small.dtype == torch.uint8
+    inner = torch.arange(6)[1:-1] * 40 + 10
+    assert (small[0, 0, 1:-1, 0].int() - inner).abs().max() <= 1
+    assert [shrink.applies(epoch) for epoch in range(4)] == [True, True, False, False]
+    assert Shrink(size=8)(pictures(), seeded()).values.shape == (16, 3, 8, 8)
+
+
 def test_noise_has_its_ratio_and_gain_its_decibels() -> None:
     time = torch.arange(8000) / 8000
     tone = (torch.sin(2 * torch.pi * 440 * time) * 8000).to(torch.int16).repeat(20, 1)
@@ -99,6 +111,8 @@ def test_noise_has_its_ratio_and_gain_its_decibels() -> None:
 
 
 def test_mistakes_in_options() -> None:
+    with pytest.raises(ConfigError, match="at least 1 pixel"):
+        Shrink(size=0)
     for make in (
         lambda: RandomCrop(padding=0),
         lambda: HorizontalFlip(p=2),

@@ -18,6 +18,7 @@ from polytask.data.transforms import (
     Noise,
     RandomCrop,
     RandomShift,
+    Shrink,
     Speed,
     Transform,
 )
@@ -68,6 +69,7 @@ TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
         "flip": HorizontalFlip,
         "cutout": Cutout,
         "brightness": Brightness,
+        "shrink": Shrink,
     },
     "sound": {"shift": RandomShift, "gain": Gain, "noise": Noise, "speed": Speed},
     "table": {},

@@ -164,7 +164,8 @@ class BatchStream:
             changed = dict(part.inputs)
             for key in changed:
                 for transform in self.augment.get(key, ()):
-                    changed[key] = transform(changed[key], generator)
+                    if transform.applies(step // self.steps_per_epoch):
+                        changed[key] = transform(changed[key], generator)
             part = Batch(changed, part.targets, part.present, part.rows)
             if self.world_size > 1:
                 first = len(picked) * self.rank // self.world_size

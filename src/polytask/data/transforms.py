@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
@@ -27,6 +28,10 @@ class Transform(ABC):
     @abstractmethod
     def __call__(self, features: Features, generator: Generator) -> Features:
         """The changed batch; the given one stays as it is."""
+
+    def applies(self, epoch: int) -> bool:
+        """Whether batches of an epoch, counted from 0, are changed."""
+        return True
 
 
 class RandomCrop(Transform):
@@ -131,6 +136,36 @@ class Brightness(Transform):
         factors = (256 * (1 + self.amount * draw)).round().to(torch.int32)
         scaled = features.values.int() * factors.view(-1, 1, 1, 1)
         return Features((scaled >> 8).clamp_(max=255).to(torch.uint8))
+
+
+class Shrink(Transform):
+    """Makes pictures smaller in the first epochs, which costs less; later ones see them whole.
+
+    Networks that pool their last map take any size. Small pictures first and large ones last is
+    as good as large ones throughout, for half of the time (as in the DAWNBench records of 2018;
+    Touvron et al. 2019, arXiv 1906.06423, on why the last epochs should have the size of the
+    test).
+
+    Args:
+        size: Height and width in pixels; one number for squares.
+        epochs: How many epochs it lasts, from the first.
+    """
+
+    def __init__(self, *, size: int | tuple[int, int] = 24, epochs: int = 1) -> None:
+        self.size = (size, size) if isinstance(size, int) else size
+        if min(self.size) < 1 or epochs < 0:
+            raise ConfigError(
+                f"`size` should be at least 1 pixel, `epochs` at least 0. Found {size}, {epochs}."
+            )
+        self.epochs = epochs
+
+    def __call__(self, features: Features, generator: Generator) -> Features:
+        """Pictures `[B, C, H, W]` of uint8, scaled with an antialiasing filter."""
+        return Features(F.interpolate(features.values, self.size, mode="bilinear", antialias=True))
+
+    def applies(self, epoch: int) -> bool:
+        """In the first `epochs`."""
+        return epoch < self.epochs
 
 
 class RandomShift(Transform):

@@ -23,6 +23,10 @@ class Encoder(nn.Module, ABC):
     def forward(self, raw: Features) -> Features:
         """Encode a batch of raw values."""
 
+    def views(self, raw: Features) -> tuple[Features, ...]:
+        """The versions of an input whose outputs are averaged outside training; one: itself."""
+        return (raw,)
+
     def fit_to(self, raw: Features) -> None:
         """Start from training examples, if this encoder has a part that does."""
 
@@ -67,6 +71,10 @@ class StackedEncoder(Encoder):
         if self.project is not None:
             features = Features(self.project(features.values), features.mask)
         return features
+
+    def views(self, raw: Features) -> tuple[Features, ...]:
+        """Those of the front."""
+        return self.front.views(raw)
 
     def fit_to(self, raw: Features) -> None:
         """Let the front and the body start from raw training examples."""

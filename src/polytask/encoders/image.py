@@ -21,6 +21,9 @@ class PixelEncoder(Encoder):
         std: Standard deviation of each channel, on the scale 0..1.
         standardize: Whether to remove the mean and divide by the standard deviation. Without it
             pixels stay in 0..1, as the articles have them.
+        mirror: Outside training, outputs are the mean over each picture and its mirror image
+            (as in Jordan 2024, arXiv 2404.00498). Twice the time; for labels that a mirror image
+            keeps, and one output per picture.
     """
 
     mean: torch.Tensor
@@ -33,9 +36,11 @@ class PixelEncoder(Encoder):
         std: Sequence[float],
         *,
         standardize: bool = True,
+        mirror: bool = False,
     ) -> None:
         super().__init__()
         self.out_features = channels
+        self.mirror = mirror
         shift = torch.tensor(mean if standardize else [0.0] * channels)
         spread = torch.tensor(std if standardize else [1.0] * channels).clamp(min=1e-3)
         self.register_buffer("mean", shift.view(1, channels, 1, 1) * 255.0)
@@ -49,3 +54,7 @@ class PixelEncoder(Encoder):
             )
         pixels = raw.values.to(dtype=self.mean.dtype, memory_format=torch.channels_last)
         return Features((pixels - self.mean) * self.scale)
+
+    def views(self, raw: Features) -> tuple[Features, ...]:
+        """The pictures `[B, C, H, W]`, and with `mirror` their mirror images."""
+        return (raw, Features(raw.values.flip(-1))) if self.mirror else (raw,)
