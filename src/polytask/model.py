@@ -18,7 +18,8 @@ from polytask.types import ByName, Features
 
 
 class Boundary:
-    """Collects, per task, the task's own alias of the trunk's output during a forward pass.
+    """Collects what a training step needs of a forward pass beside its outputs: per task the
+    task's own alias of the trunk's output, and the trunk's penalty.
 
     The loss of a task depends on the shared parameters through its alias alone, so a balancer can
     tell heads from trunk. An object rather than an output: wrappers that convert outputs to
@@ -27,6 +28,7 @@ class Boundary:
 
     def __init__(self) -> None:
         self.features: dict[str, Tensor] = {}
+        self.penalty: Tensor | None = None
 
 
 class MultiTaskModel(nn.Module):
@@ -68,7 +70,8 @@ class MultiTaskModel(nn.Module):
         Args:
             inputs: Raw values by input.
             tasks: The tasks that are asked for.
-            boundary: If given, collects the tasks' aliases of the trunk's output.
+            boundary: If given, collects the tasks' aliases of the trunk's output, and, where
+                gradients are enabled, the trunk's penalty.
         """
         outputs: dict[str, Tensor] = {}
         for name, raw in inputs.items():
@@ -82,6 +85,10 @@ class MultiTaskModel(nn.Module):
             for task in readers:
                 several = [found[task] for found in seen]
                 outputs[task] = several[0] if len(seen) == 1 else torch.stack(several).mean(0)
+        if boundary is not None and torch.is_grad_enabled():
+            devices = {features.values.device.type for features in inputs.values()}
+            with torch.autocast(devices.pop(), enabled=False):
+                boundary.penalty = self.trunk.penalty()
         return outputs
 
     def _outputs(

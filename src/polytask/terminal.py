@@ -108,6 +108,8 @@ class Terminal:
             f"{self._rate.value:,.0f}{GLUE}examples/s  losses: "
             + "  ".join(f"{name}{GLUE}{_number(loss)}" for name, loss in record.losses.items())
         )
+        if record.penalty is not None:
+            line += f"  penalty{GLUE}{_number(record.penalty)}"
         if record.scores:
             shown = ((name, _headline(scores)) for name, scores in record.scores.items())
             line += "  validation: " + "  ".join(f"{n}{GLUE}{score}" for n, score in shown if score)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import Parameter
 
 from polytask.backbones.base import Backbone
@@ -30,6 +30,18 @@ class Trunk(nn.Module, ABC):
     @abstractmethod
     def shared_parameters(self) -> Iterator[Parameter]:
         """The parameters that more than one task moves."""
+
+    def penalty(self) -> Tensor | None:
+        """A scalar that the trunk itself wants small, beside the tasks' losses.
+
+        It belongs to no task and no balancer sees it: add it to what is differentiated. It is
+        about the parameters, or about the training passes since the last call (of each group of
+        tasks the latest), and then it hangs on their graph. Call it with autocast off.
+
+        Returns:
+            The penalty with its weight; None for a topology that has none.
+        """
+        return None
 
     def backbones(self) -> Iterator[Backbone]:
         """Every backbone of the trunk."""

@@ -20,6 +20,8 @@ class EpochRecord:
         scores: Validation scores.
         monitored: The score that decides; None without validation.
         best: Whether this epoch's weights were kept.
+        penalty: The mean of the trunk's penalty over the epoch's steps; None for a trunk that has
+            none.
     """
 
     epoch: int
@@ -29,6 +31,7 @@ class EpochRecord:
     scores: Scores
     monitored: float | None
     best: bool
+    penalty: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a line of JSON."""

@@ -33,6 +33,7 @@ class StepRecord:
         weights: `[T]`, the balancer's weights, or None for one that has none.
         norm: The gradient's norm before clipping, or None without clipping.
         examples: The number of examples in this process.
+        penalty: The trunk's penalty, the mean over processes; None for a trunk without one.
     """
 
     losses: Tensor
@@ -40,6 +41,7 @@ class StepRecord:
     weights: Tensor | None
     norm: Tensor | None
     examples: int
+    penalty: Tensor | None = None
 
 
 def train_step(
@@ -70,13 +72,14 @@ def train_step(
         second: Independent examples, for a balancer that compares gradients of two batches.
 
     Raises:
-        TrainingError: If a loss is not finite. The model has not been moved.
+        TrainingError: If a loss or the trunk's penalty is not finite. The model has not been moved.
     """
     boundary = Boundary()
     with fabric.no_backward_sync(model, enabled=fabric.world_size > 1):
         losses, counts = task_losses(fabric, model, batch, tasks, boundary)
         values = all_reduced(fabric, torch.stack([loss.detach() for loss in losses]))
         require_finite(values, tasks)
+        penalty = differentiate_penalty(fabric, boundary.penalty, shared)
         independent = None
         if second is not None:
             independent, others = task_losses(fabric, model, second, tasks, Boundary())
@@ -101,7 +104,7 @@ def train_step(
         with torch.no_grad():
             again, _ = task_losses(fabric, model, batch, tasks, Boundary())
         balancer.update(all_reduced(fabric, torch.stack(again)), counts > 0)
-    return StepRecord(values, counts, weights, norm, batch.size)
+    return StepRecord(values, counts, weights, norm, batch.size, penalty)
 
 
 def task_losses(
@@ -151,6 +154,28 @@ def require_finite(losses: Tensor, tasks: Sequence[Task]) -> None:
         raise TrainingError(
             f"The loss of {', '.join(repr(name) for name in broken)} is not a finite number."
         )
+
+
+def differentiate_penalty(
+    fabric: Fabric, penalty: Tensor | None, shared: Sequence[Parameter]
+) -> Tensor | None:
+    """Start the gradients with those of the trunk's own penalty, which no balancer sees.
+
+    Gradients of shared parameters are averaged here, because `backward` adds an average to them;
+    all others are averaged at the end of the step.
+
+    Returns:
+        The mean penalty over processes.
+    """
+    if penalty is None:
+        return None
+    value = all_reduced(fabric, penalty.detach().clone())
+    if not bool(value.isfinite()):
+        raise TrainingError("The trunk's penalty is not a finite number.")
+    if penalty.requires_grad:
+        fabric.backward(penalty, retain_graph=True)
+    reduce_gradients(fabric, shared)
+    return value
 
 
 def reduce_gradients(fabric: Fabric, parameters: Sequence[Parameter]) -> None:

@@ -67,6 +67,7 @@ class Progress:
         losses: Sums of `loss * count` of the running epoch, per task.
         counts: Labelled examples of the running epoch, per task.
         seconds: Time spent training, over all sittings.
+        penalty: Sum of the trunk's penalties of the running epoch; None for a trunk without one.
     """
 
     step: int
@@ -75,6 +76,7 @@ class Progress:
     losses: list[float]
     counts: list[int]
     seconds: float
+    penalty: float | None = None
 
 
 class Trainer:
@@ -203,6 +205,8 @@ class Trainer:
         ):
             self.progress.losses[i] += loss * n
             self.progress.counts[i] += n
+        if record.penalty is not None:
+            self.progress.penalty = (self.progress.penalty or 0.0) + float(record.penalty)
         self.reporter.on_step(self.progress.step, record, self.optimizer.param_groups[0]["lr"])
 
     def _second(self, step: int) -> Batch | None:
@@ -237,10 +241,14 @@ class Trainer:
         better = progress.best is None if value is None else improves(value, progress.best)
         if better and self._kept(state):
             progress.best, progress.best_epoch = value, epoch
+        penalty = progress.penalty and progress.penalty / self.stream.steps_per_epoch
         progress.losses = [0.0] * len(self.tasks)
         progress.counts = [0] * len(self.tasks)
+        progress.penalty = None
         self.reporter.on_epoch(
-            EpochRecord(epoch, progress.step, progress.seconds, losses, scores, value, better)
+            EpochRecord(
+                epoch, progress.step, progress.seconds, losses, scores, value, better, penalty
+            )
         )
         patience = self.settings.patience
         if patience is None or value is None:
