@@ -16,6 +16,7 @@ from polytask.balancing.base import (
     LossBalancer,
     RecomputesLosses,
     SolverError,
+    TakesTurns,
     UsesIndependentBatches,
 )
 from polytask.balancing.bilevel import AutoLambda
@@ -40,6 +41,7 @@ from polytask.balancing.robust import Krum, TrimmedMean
 from polytask.balancing.scalarization import GeometricMean, ScaleInvariant
 from polytask.balancing.smoothed import SmoothedWeights
 from polytask.balancing.stochastic import MoDo, SDMGrad
+from polytask.balancing.turns import MomentumConFIG
 from polytask.balancing.uncertainty import (
     ImpartialLosses,
     SoftUncertaintyWeighting,
@@ -82,6 +84,7 @@ __all__ = [
     "MetaBalance",
     "MoCo",
     "MoDo",
+    "MomentumConFIG",
     "NashMTL",
     "OnlineDualProj",
     "OnlineMGDA",
@@ -94,6 +97,7 @@ __all__ = [
     "SmoothedWeights",
     "SoftUncertaintyWeighting",
     "SolverError",
+    "TakesTurns",
     "Tchebycheff",
     "TrimmedMean",
     "UPGrad",

@@ -15,6 +15,7 @@ from polytask.balancing.base import (
     GramianBalancer,
     LossBalancer,
     SolverError,
+    TakesTurns,
     UsesIndependentBatches,
 )
 from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
@@ -48,9 +49,9 @@ def backward(
     The balancer's own parameters get the same gradient everywhere.
 
     Cost in backward passes: loss balancers one (and one more through the heads if neither
-    `features` nor `weight_heads`); the others one through the heads and one per active task
-    through the shared part, or a single one with `at='features'`. Tasks with their own batches are
-    differentiated through their own graphs only.
+    `features` nor `weight_heads`); the others one through the heads and one per active task (or per
+    task whose turn it is) through the shared part, or a single one with `at='features'`. Tasks
+    with their own batches are differentiated through their own graphs only.
 
     A gradient scaler behind `differentiate` is measured and divided out before a balancer sees
     a gradient; gradients in `.grad` carry its factor, as after a plain scaled backward.
@@ -301,7 +302,10 @@ def _by_gradients(balancer: GradientBalancer, values: Tensor, passes: Passes) ->
     factor = balancer.amplification = passes.amplification()
     cotangents = None if passes.features is None else passes.cotangents(heads=True)
     reached = _reached(passes)
-    rows = passes.jacobian(cotangents, factor, heads=True)
+    if isinstance(balancer, TakesTurns):
+        rows = _rows_in_turn(balancer, passes, cotangents, factor)
+    else:
+        rows = passes.jacobian(cotangents, factor, heads=True)
     if not bool(rows.isfinite().all()):
         _raise_unless_scaled(rows, passes, factor)
         update = rows.sum(0)
@@ -309,6 +313,29 @@ def _by_gradients(balancer: GradientBalancer, values: Tensor, passes: Passes) ->
         update = balancer(rows / factor if factor != 1.0 else rows, values) * factor
         balancer.zero_updates += int(not bool(update.any()))
     passes.shared.add(update, reached)
+
+
+def _rows_in_turn(
+    balancer: TakesTurns, passes: Passes, cotangents: list[Tensor | None] | None, factor: float
+) -> Tensor:
+    """Gradients `[K, P]` of the tasks whose turn it is; what is not shared learns from all."""
+    turn = balancer.turn()
+    features = passes.features
+    some = replace(
+        passes,
+        tasks=[passes.tasks[i] for i in turn],
+        features=None if features is None else [features[i] for i in turn],
+    )
+    if features is None or cotangents is None:
+        rows = some.jacobian(None, factor, heads=False)
+        passes.others_weighted(passes.ones())
+        return rows
+    rows = some.jacobian([cotangents[i] for i in turn], factor, heads=False)
+    mine = set(passes.shared.parameters)
+    below = [p for p in leaves(f.grad_fn for f in features if f is not None) if p not in mine]
+    if below:  # Encoders of one task's own.
+        passes.pull(range(len(cotangents)), cotangents, factor, inputs=below)
+    return rows
 
 
 def _need_shared(balancer: Balancer, passes: Passes) -> None:

@@ -46,6 +46,14 @@ class UsesIndependentBatches(Protocol):
     batches: int
 
 
+@runtime_checkable
+class TakesTurns(Protocol):
+    """A balancer of gradients that needs those of some tasks only in each step (M-ConFIG)."""
+
+    def turn(self) -> list[int]:
+        """The tasks whose gradients it is shown in this step: places among the active ones."""
+
+
 class Balancer(nn.Module, ABC):
     """How the losses of several tasks become one update.
 
@@ -221,4 +229,7 @@ class GradientBalancer(Balancer):
 
     @abstractmethod
     def forward(self, jacobian: Tensor, losses: Tensor) -> Tensor:
-        """The update `[P]` from the task gradients `[A, P]` and the losses `[A]`."""
+        """The update `[P]` from the task gradients `[A, P]` and the losses `[A]`.
+
+        A balancer that `TakesTurns` is shown the rows of its `turn` only.
+        """

@@ -23,6 +23,7 @@ from polytask.balancing.robust import Krum, TrimmedMean
 from polytask.balancing.scalarization import GeometricMean, ScaleInvariant
 from polytask.balancing.smoothed import SmoothedWeights
 from polytask.balancing.stochastic import MoDo, SDMGrad
+from polytask.balancing.turns import MomentumConFIG
 from polytask.balancing.uncertainty import (
     ImpartialLosses,
     SoftUncertaintyWeighting,
@@ -70,6 +71,7 @@ BALANCERS: dict[str, type[Balancer]] = {
     "graddrop": GradDrop,
     "trimmed-mean": TrimmedMean,
     "db-mtl": DBMTL,
+    "m-config": MomentumConFIG,
     "moco": MoCo,
     "excessmtl": ExcessMTL,
 }

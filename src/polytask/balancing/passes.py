@@ -24,15 +24,17 @@ def identity(tensor: Tensor) -> Tensor:
 
 
 def gramian(rows: Tensor, others: Tensor | None = None) -> Tensor:
-    """Inner products `[A, A]` of the rows of `[A, P]` (with `others`), in float64 on the CPU.
+    """Inner products `[A, A]` of the rows of `[A, P]`, or `[A, K]` with those of `others`.
 
+    In float64 on the CPU.
     One float32 product over millions of columns is wrong by 2e-3; blocks of columns, summed in
     float64, are right to 2e-7 and no slower.
     """
-    total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
+    others = rows if others is None else others
+    total = torch.zeros(len(rows), len(others), dtype=torch.float64, device=rows.device)
     width = torch.float64 if rows.dtype == torch.float64 else torch.float32
-    columns = (rows if others is None else others).split(BLOCK, dim=1)
-    for left, right in zip(rows.split(BLOCK, dim=1), columns, strict=True):
+    blocks = zip(rows.split(BLOCK, dim=1), others.split(BLOCK, dim=1), strict=True)
+    for left, right in blocks:
         total += (left.to(width) @ right.to(width).T).double()
     return total.cpu()
 

@@ -3,7 +3,7 @@
 T tasks, A active tasks, P shared parameters (entries).
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,10 +16,15 @@ from polytask.balancing.solvers import onto_simplex
 class Remembering(GradientBalancer):
     """A gradient balancer that remembers a vector `[P]` per task, sized at its first step.
 
+    Attributes:
+        lazy: The buffers that are of no columns before the first step.
+
     Args:
         num_tasks: T.
         scale: As everywhere.
     """
+
+    lazy: ClassVar[tuple[str, ...]] = ("memory",)
 
     def __init__(self, num_tasks: int, *, scale: Scale) -> None:
         super().__init__(num_tasks, scale=scale)
@@ -28,8 +33,8 @@ class Remembering(GradientBalancer):
         self.register_buffer("memory", torch.zeros(num_tasks, 0))
         self.register_buffer("counts", torch.zeros(num_tasks, dtype=torch.int64))
 
-    def recall(self, jacobian: Tensor) -> Tensor:
-        """The memory `[A, P]` of the active tasks, in the type of the gradients."""
+    def size(self, jacobian: Tensor) -> None:
+        """Make room for as many columns as the gradients have, or raise if they have changed."""
         if self.memory.shape[1] == 0:
             self.memory = jacobian.new_zeros(self.num_tasks, jacobian.shape[1])
         if self.memory.shape[1] != jacobian.shape[1]:
@@ -37,12 +42,17 @@ class Remembering(GradientBalancer):
                 f"{type(self).__name__} remembers {self.memory.shape[1]} shared parameters, and "
                 f"there are {jacobian.shape[1]} now. Make a new balancer when `shared` changes."
             )
+
+    def recall(self, jacobian: Tensor) -> Tensor:
+        """The memory `[A, P]` of the active tasks, in the type of the gradients."""
+        self.size(jacobian)
         return self.memory[self.tasks]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        saved = state_dict.get(prefix + "memory")
-        if saved is not None and self.memory.shape[1] == 0:
-            self.memory = torch.zeros_like(saved, device=self.memory.device)
+        for name in self.lazy:
+            saved, mine = state_dict.get(prefix + name), getattr(self, name)
+            if saved is not None and mine.numel() == 0:
+                setattr(self, name, torch.zeros_like(saved, device=mine.device))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 

@@ -55,6 +55,7 @@ PAPERS: dict[str, tuple[int | None, str, str]] = {
     "graddrop": (2020, "Chen et al., NeurIPS", "a regularizer"),
     "trimmed-mean": (2018, "Yin et al., ICML", "many tasks, a few wild ones"),
     "db-mtl": (2023, "Lin et al.", "losses and gradients of unlike size, no conflict"),
+    "m-config": (2025, "Liu et al., ICLR", "as `config`, a backward per task is too much"),
     "moco": (2023, "Fernando et al., ICLR", "small batches, which bias `mgda`"),
     "excessmtl": (2024, "He et al., ICML", "tasks with noisy labels"),
 }
