@@ -82,3 +82,44 @@ def test_nothing_at_all(count: int) -> None:
     assert conflict_averse(zero, 0.4).isfinite().all()
     with pytest.raises(SolverError, match="zero"):
         fair(zero, 1.0)
+
+
+@pytest.mark.parametrize("opposed", [False, True])
+@pytest.mark.parametrize("count", [3, 12, 40])
+def test_optima_are_certified_by_their_duals(count: int, opposed: bool) -> None:
+    generator = torch.Generator().manual_seed(count)
+    rows = torch.randn(count, 200, generator=generator).double()
+    if opposed:  # Two camps, and rows of unlike size.
+        common = torch.randn(200, generator=generator).double()
+        rows = 0.3 * rows + torch.where(torch.arange(count) % 2 == 0, 1.0, -1.0)[:, None] * common
+        rows = rows * 10 ** (2 * torch.rand(count, 1, generator=generator).double() - 1)
+    gramian = rows @ rows.T
+
+    w = min_norm(gramian)
+    assert (gramian @ w).min() == pytest.approx(float(w @ gramian @ w), rel=1e-9)
+
+    mean = torch.full((count,), 1 / count).double()
+    mean = mean / mean.sum()
+    for c in (0.1, 0.4, 0.9):
+        found = conflict_averse(gramian, c)
+        y = (found - mean) / (found - mean).sum()
+        size, length = (mean @ gramian @ mean).sqrt(), (y @ gramian @ y).sqrt()
+        bound = y @ gramian @ mean + c * size * length
+        assert (gramian @ found).min() == pytest.approx(float(bound), rel=1e-9)
+
+    v = in_dual_cone(gramian, torch.eye(count).double())
+    size = (v * row_norms(gramian)).sum(1, keepdim=True)
+    assert (v >= torch.eye(count)).all()
+    assert (v @ gramian >= -1e-11 * row_norms(gramian) * size).all()
+    assert (((v - torch.eye(count)) * (v @ gramian)).sum(1).abs() <= 1e-9 * size[:, 0] ** 2).all()
+
+    w = fair(gramian, 1.0)
+    torch.testing.assert_close(w * (gramian @ w), torch.ones(count).double(), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e15])
+def test_the_magnitude_of_a_gramian_is_of_no_account(scale: float) -> None:
+    rows = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)).double()
+    gramian = rows @ rows.T
+    for solve in (min_norm, lambda g: conflict_averse(g, 0.4), lambda g: in_dual_cone(g, g / g)):
+        torch.testing.assert_close(solve(scale * gramian), solve(gramian), rtol=1e-6, atol=1e-9)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.base import SolverError
+from polytask.balancing.pivoting import complementary, of_length, single
 
 Derivatives = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -69,7 +70,7 @@ def _pivoted(matrix: Tensor, price: Tensor) -> Tensor | None:
     A few exchanges find it, unless it is zero or nearly (then the minimum is unbounded): None.
     """
     try:
-        y = complementary(matrix, -price[None], limit=30)[0]
+        y = single(matrix, -price, limit=30)
     except SolverError:
         return None
     total = price @ y
@@ -108,6 +109,9 @@ def conflict_averse(gramian: Tensor, c: float) -> Tensor:
         along = product / length
         return pull + c * along, (c / length) * (matrix - torch.outer(along, along))
 
+    y = of_length(matrix, pull, price, c)
+    if y is not None and c > 1e3 * corner * float(price @ y):
+        return mean + size * (y / unit)  # |y| is c.
     try:
         y = on_simplex(price, direct)
     except SolverError:
@@ -218,23 +222,29 @@ def fair(gramian: Tensor, alpha: float, limit: int = 200) -> Tensor:
     matrix = scale * gramian * scale[:, None]
     y = torch.ones_like(norms)
     y = y / ((matrix.sum() / unit.sum()).clamp_min(1e-3) ** (alpha / (1 + alpha)))
+    absolute = matrix.abs()
+    product, force = matrix @ y, unit * y ** (-1 / alpha)
     for _ in range(limit):
-        force = unit * y ** (-1 / alpha)
-        gradient = matrix @ y - force
-        noise = (1e-15 * (matrix.abs() @ y)).clamp(max=1e-6 * force)
-        if bool((gradient.abs() <= 1e-12 * force + noise).all()):
+        gradient = product - force
+        excess = gradient.abs() - 1e-12 * force
+        worst = float(excess.max())
+        if worst <= 0:
             break
-        dy = -torch.cholesky_solve(
-            gradient[:, None], cholesky(matrix + (force / (alpha * y)).diag())
-        )[:, 0]
+        if worst <= 1e-8 * float(force.max()):  # Or all of it is rounding.
+            noise = (1e-15 * (absolute @ y)).clamp(max=1e-6 * force)
+            if bool((excess <= noise).all()):
+                break
+        curved = matrix + (force / (alpha * y)).diag()
+        dy = -torch.cholesky_solve(gradient[:, None], cholesky(curved))[:, 0]
         slope = float(gradient @ dy)
         t = min(1.0, 0.95 * _reach(y, dy, most=2.0))
         for _ in range(40):
             trial = y + t * dy
-            if float((matrix @ trial - unit * trial ** (-1 / alpha)) @ dy) <= -0.5 * slope:
+            product, force = matrix @ trial, unit * trial ** (-1 / alpha)
+            if float((product - force) @ dy) <= -0.5 * slope:
                 break
             t /= 2
-        y = y + t * dy
+        y = trial
         if not float(y.max()) < 1e7:
             raise SolverError("The gradients cancel each other: there is no fair update.")
     else:
@@ -254,52 +264,6 @@ def in_dual_cone(gramian: Tensor, targets: Tensor) -> Tensor:
     matrix.diagonal().add_(1e-13)
     low = targets * norms  # [K, A]
     return (low + complementary(matrix, low @ matrix)) / norms
-
-
-def complementary(matrix: Tensor, pull: Tensor, limit: int = 500) -> Tensor:
-    """For each row q `[K, A]` of `pull`: x >= 0 with `s = q + M x >= 0` and `x . s = 0`.
-
-    Raises:
-        SolverError: If there is none, or pivoting does not end.
-    """
-    tolerance = 1e-12 * pull.abs().amax(1, keepdim=True).clamp_min(1e-300)
-    free = pull < -tolerance  # Where x may be positive.
-    best = torch.full((len(pull),), pull.shape[1] + 1)
-    tries = torch.full((len(pull),), 10)
-    for _ in range(limit):
-        rise = _solve_subsets(matrix, -pull, free)
-        slack = pull + rise @ matrix
-        wrong = torch.where(free, rise < -tolerance, slack < -tolerance)
-        count = wrong.sum(1)
-        if not bool(count.any()):
-            return rise.clamp_min(0)
-        better = count < best
-        best = torch.where(better, count, best)
-        tries = torch.where(better, 10, tries - 1)
-        last = torch.zeros_like(wrong)
-        index = torch.arange(wrong.shape[1]).expand_as(wrong)
-        last.scatter_(1, torch.where(wrong, index, -1).amax(1, keepdim=True).clamp_min(0), True)
-        free = free ^ torch.where((tries > 0)[:, None], wrong, wrong & last)
-    raise SolverError(f"A complementary pair was not found in {limit} exchanges.")
-
-
-def _solve_subsets(matrix: Tensor, right: Tensor, subset: Tensor) -> Tensor:
-    """For each row k: `x` with `matrix[F, F] x[F] = right[k, F]` on `F = subset[k]`, else zero."""
-    most = int(subset.sum(1).max())
-    if most == 0:
-        return torch.zeros_like(right)
-    chosen, order = subset.to(torch.int8).sort(dim=1, descending=True, stable=True)
-    order, used = order[:, :most], chosen[:, :most].bool()
-    pieces = matrix[order[:, :, None], order[:, None, :]]  # [K, m, m]
-    eye = torch.eye(most, dtype=matrix.dtype)
-    pieces = torch.where(used[:, :, None] & used[:, None, :], pieces, eye)
-    values = torch.where(used, right.gather(1, order), 0.0)
-    factor, info = torch.linalg.cholesky_ex(pieces)
-    if bool(info.any()):
-        solved = torch.linalg.solve(pieces + 1e-11 * eye, values[:, :, None])[:, :, 0]
-    else:
-        solved = torch.cholesky_solve(values[:, :, None], factor)[:, :, 0]
-    return torch.zeros_like(right).scatter_(1, order, torch.where(used, solved, 0.0))
 
 
 def equal_projections(gramian: Tensor, rtol: float = 1e-6) -> tuple[Tensor, float]:
@@ -342,7 +306,5 @@ def cholesky(matrix: Tensor) -> Tensor:
 
 def _reach(value: Tensor, step: Tensor, most: float = 1.0) -> float:
     """How much of a step keeps `value` >= 0; at most `most`."""
-    shrinking = step < 0
-    if not bool(shrinking.any()):
-        return most
-    return min(most, float((-value[shrinking] / step[shrinking]).min()))
+    fastest = float((step / value).min())
+    return min(most, -1 / fastest) if fastest < 0 else most

@@ -1,0 +1,182 @@
+"""Linear complementarity problems of one matrix, by block principal pivoting.
+
+A active tasks, K problems. Given M `[A, A]`, positive semidefinite, and q `[A]`: x >= 0 with
+`s = q + M x >= 0` and `x . s = 0`, which is where `x' M x / 2 + q' x` is least over x >= 0. Where x
+may be positive is the *free* set; an exchange moves every index whose x or s is negative to the
+other side, all at once while that makes fewer of them, else the last one alone.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from polytask.balancing.base import SolverError
+
+PATIENCE = 10  # How many exchanges in a row may leave as many negative entries as before.
+
+
+def complementary(matrix: Tensor, pull: Tensor, limit: int = 100) -> Tensor:
+    """For each row q `[K, A]` of `pull`: x >= 0 with `s = q + M x >= 0` and `x . s = 0`.
+
+    Two rows that are opposite up to the rounding of float32 can make exchanges go in circles. Then
+    the diagonal of M, which should be near 1, is raised by up to that rounding.
+
+    Raises:
+        SolverError: If there is none, or pivoting does not end.
+    """
+    eye = torch.eye(len(matrix), dtype=matrix.dtype)
+    for nudge in (0.0, 1e-11, 1e-9, 1e-7):
+        try:
+            return _complementary(matrix + nudge * eye if nudge else matrix, pull, limit)
+        except SolverError:
+            continue
+    return _complementary(matrix + 1e-6 * eye, pull, 5 * limit)
+
+
+def _complementary(matrix: Tensor, pull: Tensor, limit: int) -> Tensor:
+    if len(pull) == 1:
+        return single(matrix, pull[0], limit)[None]
+    return _together(matrix, pull, limit)
+
+
+def single(matrix: Tensor, pull: Tensor, limit: int) -> Tensor:
+    """The solution `[A]` of one problem."""
+    free = pull < -_tolerance(pull)
+    best, tries = len(pull) + 1, PATIENCE
+    for _ in range(limit):
+        x = torch.zeros_like(pull)
+        index = free.nonzero()[:, 0]
+        if len(index):
+            x[index] = _solve(matrix[index].T[index], -pull[index, None])[:, 0]
+        least = torch.where(free, x, torch.addmv(pull, matrix, x))
+        wrong = least < -_tolerance(pull, x)
+        which = wrong.nonzero()[:, 0]
+        if not len(which):
+            return x.clamp_min(0)
+        tries = PATIENCE if len(which) < best else tries - 1
+        best = min(best, len(which))
+        if tries <= 0:
+            wrong = torch.zeros_like(wrong)
+            wrong[which[-1]] = True
+        free = free ^ wrong
+    raise SolverError(f"A complementary pair was not found in {limit} exchanges.")
+
+
+def of_length(matrix: Tensor, pull: Tensor, price: Tensor, length: float) -> Tensor | None:
+    """The x of the problem with `q = pull - level price` whose level gives `x' M x = length^2`.
+
+    On a free set x is linear in the level, so the level is the root of a quadratic equation and is
+    found anew with each exchange. x has the direction of `argmin pull . y + length |y|_M` over the
+    simplex `y >= 0, price . y = 1`. None if the exchanges do not end, as where that minimum is at
+    a y of length zero.
+    """
+    both = torch.stack([price, pull], 1)  # [A, 2]
+    reach = pull / price
+    free = reach <= reach.min() + length / price.norm()
+    best, tries = len(pull) + 1, PATIENCE
+    for _ in range(4 * PATIENCE):
+        index = free.nonzero()[:, 0]
+        factor, info = torch.linalg.cholesky_ex(matrix[index].T[index])
+        if bool(info):
+            return None
+        right = both[index]
+        parts = torch.cholesky_solve(right, factor)
+        aa, ab, _, bb = (right.T @ parts).flatten().tolist()
+        root = ab**2 - aa * (bb - length**2)
+        level = (ab + math.sqrt(max(root, 0.0))) / aa
+        x = torch.zeros_like(pull)
+        x[index] = level * parts[:, 0] - parts[:, 1]
+        slack = torch.addmv(pull - level * price, matrix, x)
+        wrong = torch.where(free, x, slack) < -1e-12 * float(x.abs().max())
+        which = wrong.nonzero()[:, 0]
+        if not len(which):
+            good = root >= 0 and abs(float(x @ matrix @ x) / length**2 - 1) < 1e-9
+            return x.clamp_min(0) if good else None
+        tries = PATIENCE if len(which) < best else tries - 1
+        best = min(best, len(which))
+        if tries <= 0:
+            wrong = torch.zeros_like(wrong)
+            wrong[which[-1]] = True
+        free = free ^ wrong
+        if not bool(free.any()):
+            return None
+    return None
+
+
+def _tolerance(*values: Tensor) -> Tensor:
+    """Below what an entry counts as zero, for each problem: a part of the largest entry."""
+    most = torch.stack([v.abs().amax(-1, keepdim=True) for v in values]).amax(0)
+    return 1e-12 * most.clamp_min(1e-300)
+
+
+def _solve(matrix: Tensor, right: Tensor) -> Tensor:
+    """`matrix^-1 right`, for a matrix that is positive definite but for rounding."""
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    solved: Tensor
+    if bool(info):
+        eye = torch.eye(len(matrix), dtype=matrix.dtype)
+        solved = torch.linalg.solve(matrix + 1e-11 * eye, right)
+    else:
+        solved = torch.cholesky_solve(right, factor)
+    return solved
+
+
+def _together(matrix: Tensor, pull: Tensor, limit: int) -> Tensor:
+    """Many problems at once; those that are solved leave."""
+    free = pull < -_tolerance(pull)
+    found = torch.zeros_like(pull)
+    left = torch.arange(len(pull))
+    best = torch.full((len(pull),), pull.shape[1] + 1)
+    tries = torch.full((len(pull),), PATIENCE)
+    for _ in range(limit):
+        x = _solve_subsets(matrix, -pull, free)
+        least = torch.where(free, x, torch.addmm(pull, x, matrix))
+        wrong = least < -_tolerance(pull, x)
+        count = wrong.sum(1)
+        done = count == 0
+        if bool(done.any()):
+            found[left[done]] = x[done]
+            keep = (~done).nonzero()[:, 0]
+            if not len(keep):
+                return found.clamp_min(0)
+            left, pull, free = left[keep], pull[keep], free[keep]
+            wrong, count, best, tries = wrong[keep], count[keep], best[keep], tries[keep]
+        free = free ^ _exchanged(wrong, count, best, tries)
+    raise SolverError(f"A complementary pair was not found in {limit} exchanges.")
+
+
+def _exchanged(wrong: Tensor, count: Tensor, best: Tensor, tries: Tensor) -> Tensor:
+    """Which entries change sides; `best` and `tries` are kept up to date in place."""
+    better = count < best
+    tries.copy_(torch.where(better, PATIENCE, tries - 1))
+    best.copy_(torch.where(better, count, best))
+    if bool((tries > 0).all()):
+        return wrong
+    index = torch.arange(wrong.shape[1]).expand_as(wrong)
+    last = torch.zeros_like(wrong)
+    last.scatter_(1, torch.where(wrong, index, -1).amax(1, keepdim=True), True)
+    return torch.where((tries > 0)[:, None], wrong, last)
+
+
+def _solve_subsets(matrix: Tensor, right: Tensor, subset: Tensor) -> Tensor:
+    """For each row k: `x` with `matrix[F, F] x[F] = right[k, F]` on `F = subset[k]`, else zero."""
+    most = int(subset.sum(1).max())
+    if most == 0:
+        return torch.zeros_like(right)
+    chosen, order = subset.to(torch.int8).topk(most, dim=1)
+    place = order[:, :, None] * matrix.shape[1] + order[:, None, :]
+    pieces = matrix.take(place)  # [K, m, m]
+    if not bool(chosen.all()):
+        used = chosen.to(matrix.dtype)
+        pieces = pieces * used[:, :, None] * used[:, None, :] + torch.diag_embed(1 - used)
+        values = right.gather(1, order) * used
+    else:
+        values = right.gather(1, order)
+    factor, info = torch.linalg.cholesky_ex(pieces)
+    if bool(info.any()):
+        eye = torch.eye(most, dtype=matrix.dtype)
+        solved = torch.linalg.solve(pieces + 1e-11 * eye, values)
+    else:
+        solved = torch.cholesky_solve(values[:, :, None], factor)[:, :, 0]
+    return torch.zeros_like(right).scatter_(1, order, solved)
