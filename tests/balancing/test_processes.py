@@ -1,5 +1,6 @@
 """Two processes make the step that one process makes on the joined batch."""
 
+import inspect
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from polytask.balancing import BALANCERS, EndsEpoch, GramianBalancer, RecomputesLosses, backward
+from polytask.balancing import BALANCERS, EndsEpoch, RecomputesLosses, backward
 
 WORLD = 2
 
@@ -105,7 +106,7 @@ def worker(rank: int, folder: str) -> None:
         if name == "auto-lambda":  # Learns outside of `backward`.
             continue
         roads = [(True, "parameters"), (False, "parameters")]
-        if issubclass(cls, GramianBalancer) and name not in ("modo", "sdmgrad"):
+        if "at" in inspect.signature(cls).parameters:
             roads.append((True, "features"))
         for use_features, at in roads:
             alone = net.step(name, slice(0, 12), 1, None, use_features, at)

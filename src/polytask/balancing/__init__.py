@@ -10,6 +10,7 @@ from polytask.balancing.backward import backward
 from polytask.balancing.bargaining import FairGrad, NashMTL
 from polytask.balancing.base import (
     Balancer,
+    DropsFeatures,
     EndsEpoch,
     GradientBalancer,
     GramianBalancer,
@@ -65,6 +66,7 @@ __all__ = [
     "ConFIG",
     "Conflict",
     "ConstantWeights",
+    "DropsFeatures",
     "DualProj",
     "DynamicTaskPriority",
     "DynamicWeightAverage",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from polytask.balancing.base import (
     Balancer,
+    DropsFeatures,
     GradientBalancer,
     GramianBalancer,
     LossBalancer,
@@ -18,6 +19,7 @@ from polytask.balancing.base import (
     TakesTurns,
     UsesIndependentBatches,
 )
+from polytask.balancing.dropping import dropped, pushes
 from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
 from polytask.balancing.passes import Passes, Rows, gramian, identity
 from polytask.errors import TrainingError
@@ -246,8 +248,8 @@ def _by_rows(
     """Weights `[A]` from inner products of gradients, and all gradients put in place."""
     _need_shared(balancer, passes if probe is None else probe)
     at_features = balancer.at == "features"
-    if at_features and passes.features is None:
-        raise ValueError("`at='features'` needs `features=`: one alias per task.")
+    if at_features:
+        _need_features(passes)
     factor = balancer.amplification = passes.amplification()
     heads = not balancer.weight_heads
     if probe is not None:
@@ -300,6 +302,9 @@ def _by_gradients(balancer: GradientBalancer, values: Tensor, passes: Passes) ->
     """The update from the gradients themselves."""
     _need_shared(balancer, passes)
     factor = balancer.amplification = passes.amplification()
+    if isinstance(balancer, DropsFeatures) and balancer.at == "features":
+        _by_features(balancer, values, passes, factor)
+        return
     cotangents = None if passes.features is None else passes.cotangents(heads=True)
     reached = _reached(passes)
     if isinstance(balancer, TakesTurns):
@@ -313,6 +318,21 @@ def _by_gradients(balancer: GradientBalancer, values: Tensor, passes: Passes) ->
         update = balancer(rows / factor if factor != 1.0 else rows, values) * factor
         balancer.zero_updates += int(not bool(update.any()))
     passes.shared.add(update, reached)
+
+
+def _by_features(balancer: GradientBalancer, values: Tensor, passes: Passes, factor: float) -> None:
+    """The gradients of the features, without what the balancer drops, and one trunk backward."""
+    assert isinstance(balancer, DropsFeatures)
+    _need_features(passes)
+    cotangents = passes.cotangents(heads=True)
+    signed = pushes(passes, cotangents)
+    if not bool(signed.isfinite().all()):
+        _raise_unless_scaled(signed, passes, factor)
+        kept = torch.ones_like(signed)
+    else:
+        kept = balancer.kept(signed, values)
+        balancer.zero_updates += int(not bool((kept * signed).any()))
+    dropped(passes, cotangents, kept, factor)
 
 
 def _rows_in_turn(
@@ -344,6 +364,11 @@ def _need_shared(balancer: Balancer, passes: Passes) -> None:
             f"{type(balancer).__name__} combines gradients at shared parameters. Pass `shared=`, "
             "the parameters that several tasks train (at least one must require gradients)."
         )
+
+
+def _need_features(passes: Passes) -> None:
+    if passes.features is None:
+        raise ValueError("`at='features'` needs `features=`: one alias per task.")
 
 
 def _reached(passes: Passes) -> list[Tensor] | None:

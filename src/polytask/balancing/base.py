@@ -54,6 +54,20 @@ class TakesTurns(Protocol):
         """The tasks whose gradients it is shown in this step: places among the active ones."""
 
 
+@runtime_checkable
+class DropsFeatures(Protocol):
+    """A balancer of gradients that may leave out parts of them at the features (GradDrop)."""
+
+    at: Where
+
+    def kept(self, pushes: Tensor, losses: Tensor) -> Tensor:
+        """What is kept `[A, D]` of each task's gradient at each feature.
+
+        Asked if `at='features'`, in the place of the update from gradients at the parameters.
+        `pushes` `[A, D]` is `sign(z) dL/dz`, summed over all examples, up to a factor.
+        """
+
+
 class Balancer(nn.Module, ABC):
     """How the losses of several tasks become one update.
 

@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.backward import backward
-from polytask.balancing.base import Balancer, GradientBalancer, GramianBalancer, TakesTurns
+from polytask.balancing.base import (
+    Balancer,
+    DropsFeatures,
+    GradientBalancer,
+    GramianBalancer,
+    TakesTurns,
+)
 from polytask.balancing.conflict_report import draw, summarized
 from polytask.balancing.graph import Differentiate, Losses, Shared
 from polytask.balancing.passes import Passes, gramian, identity
@@ -102,7 +108,9 @@ class Conflict:
 
         due = self._due()
         sees = isinstance(balancer, GramianBalancer | GradientBalancer) and self.parts is None
-        sees = sees and not isinstance(balancer, TakesTurns)  # It is shown some tasks only.
+        dropping = isinstance(balancer, DropsFeatures) and balancer.at == "features"
+        if dropping or isinstance(balancer, TakesTurns):  # It is not shown all gradients.
+            sees = False
         if due and not sees:
             measured = self._measure(losses, shared, active, differentiate, reduce)
             found = [] if measured is None else [measured]

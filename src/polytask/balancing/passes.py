@@ -90,7 +90,7 @@ class Passes:
         if weight_heads or not self.shared or bool((weights == 1).all()):
             self.losses.differentiate(self.tasks, weights, self.call)
         elif self.features is not None:
-            with self._private_unweighted(weights), _scaling(self.features, weights) as arrived:
+            with self.private_unweighted(weights), _scaling(self.features, weights) as arrived:
                 self.losses.differentiate(self.tasks, self.ones(), self.call)
             self._on_the_way(arrived)
         else:
@@ -260,7 +260,7 @@ class Passes:
                 only = self.shared.parameters
                 self.pull(everyone, scaled, factor, inputs=only, retain_graph=True)
                 return
-            with self._private_unweighted(weights, cotangents, factor):
+            with self.private_unweighted(weights, cotangents, factor):
                 self.pull(everyone, scaled, factor)
 
         if self.reduce is identity:
@@ -273,7 +273,7 @@ class Passes:
         self.shared.add(self.reduce(update), reached=None)
 
     @contextmanager
-    def _private_unweighted(
+    def private_unweighted(
         self,
         weights: Tensor,
         cotangents: list[Tensor | None] | None = None,
