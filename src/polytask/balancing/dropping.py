@@ -48,7 +48,7 @@ def _agreed(passes: Passes, size: int) -> int:
             f"Processes have examples with different numbers of features (here {size}), which "
             "can't be dropped by feature. Pad inputs to one size, or take at='parameters'."
         )
-    return round(mean / share)
+    return int(mean / share + 0.5)
 
 
 def dropped(
