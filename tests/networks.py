@@ -11,12 +11,17 @@ from torch import Tensor, nn
 from polytask.backbones import PerceptronBackbone
 from polytask.encoders import Encoder, StackedEncoder, VectorEncoder
 from polytask.model import MultiTaskModel
-from polytask.sharing import HardSharing, Independent, Trunk
+from polytask.sharing import HardSharing, Independent, SharedPrivate, SoftSharing, Trunk
 from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Task
 from polytask.types import Batch, Features
 
 WIDTHS = {"picture": 5, "sound": 3}
-TRUNKS: dict[str, type[Trunk]] = {"hard": HardSharing, "independent": Independent}
+TRUNKS: dict[str, type[Trunk]] = {
+    "hard": HardSharing,
+    "independent": Independent,
+    "shared-private": SharedPrivate,
+    "soft": SoftSharing,
+}
 
 TASKS: tuple[Task, ...] = (
     Multiclass(

@@ -140,7 +140,7 @@ def test_overrides(load: Load) -> None:
     ("override", "told"),
     [
         ("training.epoch=5", "--set training.epoch: training.epoch: unknown key. Did you mean 'epochs'?"),
-        ("trunk={kind: gru}", "--set trunk: trunk.kind: unknown kind 'gru' for trunk. Valid: hard, independent."),
+        ("trunk={kind: gru}", "--set trunk: trunk.kind: unknown kind 'gru' for trunk. Valid: hard, independent, "),
         ("training.epochs", "--set training.epochs: expected KEY=VALUE, such as training.epochs=5."),
         ("training..epochs=3", "--set training..epochs=3: expected KEY=VALUE, such as training.epochs=5."),
         ("tasks.digit.target.fsdd=x", "--set tasks.digit.target.fsdd: tasks.digit.target has no key 'fsdd'."),
@@ -160,6 +160,9 @@ def test_what_has_no_effect_warns(load: Load) -> None:
     told = " ".join(str(warning.message) for warning in caught)
     for key in ("tasks.t.pool", "inputs.p.pool", "batches.mixing", "balancer"):
         assert f"{key} has no effect" in told
+    two = single.replace("TARGET", "b}, u: {kind: regression, target: c")
+    with pytest.warns(ConfigWarning, match=r"trunk\.adversarial has no effect: all tasks read one"):
+        load(two + "trunk: {kind: shared-private}\n")
     with pytest.warns(ConfigWarning, match=r"tasks\.r\.delta has no effect with criterion: mse"):
         load(RIGHT + "  r: {kind: regression, input: sound, target: digits.x, delta: 2.0}\n")
 

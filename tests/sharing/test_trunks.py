@@ -91,4 +91,5 @@ def test_a_frozen_part_of_the_trunk_is_not_shared() -> None:
 @every_trunk
 def test_every_backbone_is_found(kind: str) -> None:
     trunk = TRUNKS[kind](lambda: PerceptronBackbone(4, widths=(5,)), NAMES)
-    assert len(list(trunk.backbones())) == (1 if kind == "hard" else 3)
+    count = {"hard": 1, "shared-private": 4}.get(kind, 3)
+    assert len(list(trunk.backbones())) == count

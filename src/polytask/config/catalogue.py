@@ -24,7 +24,7 @@ from polytask.data.transforms import (
 )
 from polytask.data.vision import Cifar10
 from polytask.encoders import Encoder, LogMelEncoder, PixelEncoder, VectorEncoder
-from polytask.sharing import HardSharing, Independent, Trunk
+from polytask.sharing import HardSharing, Independent, SharedPrivate, SoftSharing, Trunk
 from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Task
 from polytask.training.optim import OPTIMIZERS, SCHEDULES
 
@@ -94,7 +94,12 @@ TASKS: dict[str, type[Task]] = {
 }
 # Fields of a task that no file states: its key is its name, and training rows give the others.
 TASK_FACTS = ("name", "counts", "mean", "std")
-TRUNKS: dict[str, type[Trunk]] = {"hard": HardSharing, "independent": Independent}
+TRUNKS: dict[str, type[Trunk]] = {
+    "hard": HardSharing,
+    "independent": Independent,
+    "shared-private": SharedPrivate,
+    "soft": SoftSharing,
+}
 MIXINGS: dict[str, type[Mixing]] = {
     "proportional": Proportional,
     "uniform": Uniform,

@@ -38,6 +38,15 @@ def without_effect(config: Config) -> Iterator[str]:
             yield f"inputs.{name}.pool has no effect: a table gives one vector per example already."
     if len(config.sources) == 1 and config.batches.mixing.chosen in ("uniform", "temperature"):
         yield "batches.mixing has no effect with a single source."
+    used = {task.input for task in config.tasks.values()}
+    adversary = config.trunk.chosen == "shared-private" and getattr(
+        config.trunk, "adversarial", False
+    )
+    if adversary and len(used) == 1 and len(config.tasks) > 1:
+        yield (
+            "trunk.adversarial has no effect: all tasks read one input, and the adversary tells "
+            "inputs apart. Set it to 0, or use another kind of trunk."
+        )
     if is_set(config, "balancer") and not shares_anything(config):
         heads = getattr(config.balancer, "weight_heads", False)
         if config.balancer.chosen != "equal" and not heads:
@@ -49,7 +58,7 @@ def without_effect(config: Config) -> Iterator[str]:
 
 def shares_anything(config: Config) -> bool:
     """Whether any part of the network serves two tasks."""
-    if config.trunk.chosen != "independent":
+    if config.trunk.chosen not in ("independent", "soft"):
         return len(config.tasks) > 1
     inputs = [task.input for task in config.tasks.values()]
     return len(set(inputs)) < len(inputs)
