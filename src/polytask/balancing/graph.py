@@ -14,14 +14,20 @@ from torch.autograd.graph import GradientEdge, Node
 Differentiate = Callable[..., Any]
 
 
-def leaves(roots: Iterable[Node | None], stop: Iterable[Node | None] = ()) -> list[Tensor]:
+def leaves(
+    roots: Iterable[Node | None],
+    stop: Iterable[Node | None] = (),
+    passed: set[Node] | None = None,
+) -> list[Tensor]:
     """The tensors that a backward pass from `roots` would accumulate into.
 
     Args:
         roots: Nodes of the graph, as `tensor.grad_fn` gives them.
         stop: Nodes that are neither entered nor passed.
+        passed: Filled with the nodes of `stop` that would have been entered.
     """
-    seen = {node for node in stop if node is not None}
+    stopped = {node for node in stop if node is not None}
+    seen: set[Node] = set()
     todo = [node for node in roots if node is not None]
     found: list[Tensor] = []
     while todo:
@@ -29,6 +35,10 @@ def leaves(roots: Iterable[Node | None], stop: Iterable[Node | None] = ()) -> li
         if node in seen:
             continue
         seen.add(node)
+        if node in stopped:
+            if passed is not None:
+                passed.add(node)
+            continue
         variable = getattr(node, "variable", None)
         if variable is not None:
             found.append(variable)

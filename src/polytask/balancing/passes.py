@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import Node
 
 from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
 
@@ -89,6 +90,9 @@ class Passes:
     def _weighted(self, weights: Tensor, weight_heads: bool) -> None:
         if weight_heads or not self.shared or bool((weights == 1).all()):
             self.losses.differentiate(self.tasks, weights, self.call)
+        elif (owners := self._owners(weights)) is not None:
+            with _divided(owners):
+                self.losses.differentiate(self.tasks, weights, self.call)
         elif self.features is not None:
             with self.private_unweighted(weights), _scaling(self.features, weights) as arrived:
                 self.losses.differentiate(self.tasks, self.ones(), self.call)
@@ -101,6 +105,36 @@ class Passes:
                     self.tasks, self.ones(), self.call, inputs=others, retain_graph=True
                 )
             self.losses.differentiate(self.tasks, weights, self.call, inputs=self.shared.parameters)
+
+    def _owners(self, weights: Tensor) -> dict[Tensor, float] | None:
+        """Each parameter that isn't shared, with the weight of the tasks that it belongs to.
+
+        None where a weighted gradient does not give the unweighted one by a division: weights that
+        are zero or nearly, parameters of several tasks with different weights.
+        """
+        if self.features is None or float(weights.min()) <= 1e-3 * float(weights.max()):
+            return None
+        given = [f for f in self.features if f is not None]
+        mine = {*self.shared.parameters, *given}
+        edges = [f.grad_fn for f in given]
+        if any(p not in mine for p in leaves(edges)):
+            return None
+        owners: dict[Tensor, float] = {}
+        arrived: set[int] = set()
+        nodes = self.losses.nodes(self.tasks)
+        for i, (node, weight) in enumerate(zip(nodes, weights.tolist(), strict=True)):
+            feature = self.features[i]
+            own = None if feature is None else feature.grad_fn
+            passed: set[Node] = set()
+            for p in leaves([node], stop=edges, passed=passed):
+                if p is feature:
+                    arrived.add(i)
+                if p not in mine and owners.setdefault(p, weight) != weight:
+                    return None
+            if own in passed:
+                arrived.add(i)
+        self._on_the_way(arrived)
+        return owners
 
     def cotangents(self, heads: bool) -> list[Tensor | None]:
         """The gradient of each loss at its features, from one pass through all heads.
@@ -323,6 +357,23 @@ def _source(feature: Tensor) -> object:
         return feature
     same = ("ViewBackward0", "AliasBackward0", "CloneBackward0", "ReshapeAliasBackward0")
     return (node.next_functions[0] if node.name() in same else (node, 0), feature.shape)
+
+
+@contextmanager
+def _divided(owners: dict[Tensor, float]) -> Iterator[None]:
+    """Within this context these leaves receive gradients, which are then divided by the weights."""
+    before = [p.grad for p in owners]
+    for p in owners:
+        p.grad = None
+    try:
+        yield
+    finally:
+        pairs = [(p.grad, weight) for p, weight in owners.items() if p.grad is not None]
+        if pairs:
+            torch._foreach_div_([g for g, _ in pairs], [w for _, w in pairs])
+        for p, grad in zip(owners, before, strict=True):
+            if grad is not None:
+                p.grad = grad if p.grad is None else grad.add_(p.grad)
 
 
 def _dividing(weight: float) -> Callable[[Tensor], Tensor]:
