@@ -136,7 +136,7 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
 OURS = [
     "equal", "uw", "famo", "pcgrad", "upgrad", "cagrad", "nash-mtl", "mgda",
     "mgda features", "upgrad features", "upgrad every=4", "upgrad losses only",
-    "upgrad bf16", "upgrad last", "online-mgda", "online-dualproj",
+    "upgrad bf16", "upgrad last", "upgrad groups=4", "rlw", "online-mgda", "online-dualproj",
 ]  # fmt: skip
 THEIRS = ["torchjd mtl", "torchjd mtl chunk=1", "torchjd backward chunk=1"]
 
@@ -158,6 +158,8 @@ def ours(work: Workload, case: str) -> Step:
         if "bf16" in rest:
             with torch.autocast("cpu", torch.bfloat16):
                 more["estimate"] = [loss.float() for loss in work.losses(alias=False)[0]]
+        if "groups=4" in rest:
+            more["groups"] = 4
         if "last" in rest:
             more["measured"] = shared[-2:]
         features = None if "only" in rest else aliases

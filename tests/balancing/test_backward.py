@@ -14,8 +14,10 @@ from polytask.balancing import (
     GradientBalancer,
     GramianBalancer,
     UncertaintyWeighting,
+    UPGrad,
     backward,
 )
+from polytask.balancing.graph import Shared
 from polytask.errors import TrainingError
 from tests.balancing.toys import Toy, flat
 
@@ -412,3 +414,51 @@ def test_a_gramian_of_other_losses() -> None:
         backward(parts, constant(), model.shared, estimate=few)
     with pytest.raises(ValueError, match="among `shared`"):
         backward(parts, MGDA(3), model.shared, measured=model.heads.parameters())
+
+
+@pytest.mark.parametrize("groups", [2, 3, 50])
+@pytest.mark.parametrize("features", [True, False])
+def test_a_gramian_summed_over_groups_of_parameters(features: bool, groups: int) -> None:
+    model = Toy(private=True)
+    parts, _ = model()
+    once = backward(parts, MGDA(3), model.shared)
+    expected = flat(model.shared + model.others)
+    model.clear()
+    parts, aliases = model()
+    held: list[int] = []
+    zeros = Shared.zeros
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Shared, "zeros", lambda self, *rows: held.append(self.size) or zeros(self, *rows)
+        )
+        again = backward(
+            parts,
+            MGDA(3),
+            model.shared,
+            features=aliases if features else None,
+            groups=groups,
+        )
+    torch.testing.assert_close(again, once)
+    torch.testing.assert_close(flat(model.shared + model.others), expected)
+    size, most = sum(p.numel() for p in model.shared), max(p.numel() for p in model.shared)
+    assert sum(held) == size
+    assert max(held) <= size / groups + most
+    parts, aliases = model()
+    with pytest.raises(ValueError, match="at='parameters'"):
+        backward(parts, MGDA(3, at="features"), model.shared, features=aliases, groups=2)
+
+
+def test_a_gramian_in_bf16_gives_nearly_the_same_weights() -> None:
+    """Rows and losses of a network in bf16; weights within 1e-2, the update in full precision."""
+    model = Toy(dtype=torch.float32)
+    parts, aliases = model()
+    exact = backward(parts, UPGrad(3), model.shared, features=aliases)
+    model.clear()
+    parts, aliases = model()
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = [loss.float() for loss in model()[0]]
+    weights = backward(parts, UPGrad(3), model.shared, features=aliases, estimate=rough)
+    assert weights is not None
+    torch.testing.assert_close(weights, exact, rtol=1e-2, atol=1e-2)
+    rows, _ = model.gradients()
+    torch.testing.assert_close(flat(model.shared), weights @ rows, rtol=1e-4, atol=1e-6)

@@ -37,6 +37,7 @@ def backward(
     independent: Tensor | Sequence[Tensor] | None = None,
     measured: Iterable[Tensor] | None = None,
     estimate: Tensor | Sequence[Tensor] | None = None,
+    groups: int = 1,
 ) -> Tensor | None:
     """Differentiate several losses, in place of `losses.sum().backward()`.
 
@@ -77,6 +78,10 @@ def backward(
         estimate: Losses of the same tasks whose gradients make the Gramian in the place of those
             of `losses`: of a part of the batch, or computed in bf16. One more backward applies
             the weights to `losses`.
+        groups: More than 1: never hold the gradients `[A, P]`. The Gramian is summed over so many
+            groups of parameters, in the order of `shared`, of which one is in memory at a time.
+            Each group takes a pass per task, down to its lowest parameter and no deeper; one more
+            backward applies the weights.
 
     Returns:
         The weights `[T]`, zero for inactive tasks; None if the balancer has none.
@@ -96,8 +101,11 @@ def backward(
     )
     values = _values(passes)
     second = _second(balancer, passes, independent)
-    if (measured is not None or estimate is not None) and not isinstance(balancer, GramianBalancer):
-        raise ValueError("`measured` and `estimate` are for balancers that see the Gramian.")
+    apart = measured is not None or estimate is not None or groups != 1
+    if apart and not isinstance(balancer, GramianBalancer):
+        raise ValueError(
+            "`measured`, `estimate` and `groups` are for balancers that see the Gramian."
+        )
     with balancer.about(tasks):
         if isinstance(balancer, LossBalancer):
             weights = _loss_weights(balancer, values, passes)
@@ -105,8 +113,11 @@ def backward(
         elif isinstance(balancer, GramianBalancer):
             known = balancer.remembered()
             if known is None:
-                probe = _probe(balancer, passes, measured, estimate)
-                weights = _by_rows(balancer, values, passes, second, probe)
+                if apart:
+                    probes = _probes(balancer, passes, measured, estimate, groups)
+                    weights = _by_probes(balancer, values, passes, probes)
+                else:
+                    weights = _by_rows(balancer, values, passes, second)
             else:
                 weights = known.to(values)
                 passes.weighted(weights, balancer.weight_heads)
@@ -218,24 +229,47 @@ def _second(
     return replace(passes, losses=losses, features=None)
 
 
-def _probe(
+def _probes(
     balancer: GramianBalancer,
     passes: Passes,
     measured: Iterable[Tensor] | None,
     estimate: Tensor | Sequence[Tensor] | None,
-) -> Passes | None:
+    groups: int,
+) -> list[Passes]:
     """The passes that make the Gramian, where they aren't those that make the gradients."""
-    if measured is None and estimate is None:
-        return None
+    if groups < 1:
+        raise ValueError(f"`groups` should be at least 1. Found {groups}.")
     if balancer.at == "features" or isinstance(balancer, UsesIndependentBatches):
-        raise ValueError("`measured` and `estimate` need at='parameters' and a single batch.")
+        raise ValueError(
+            "`measured`, `estimate` and `groups` need at='parameters' and a single batch."
+        )
     losses = passes.losses if estimate is None else Losses(estimate)
     _active(losses, balancer, None)
     shared = passes.shared if measured is None else Shared(measured)
     if not set(shared.parameters) <= set(passes.shared.parameters):
         raise ValueError("`measured` should be parameters among `shared`.")
     features = passes.features if estimate is None else None
-    return replace(passes, losses=losses, shared=shared, features=features)
+    return [
+        replace(passes, losses=losses, shared=group, features=features)
+        for group in shared.divided(groups)
+    ]
+
+
+def _by_probes(
+    balancer: GramianBalancer, values: Tensor, passes: Passes, probes: list[Passes]
+) -> Tensor:
+    """Weights `[A]` from a Gramian measured apart, applied by one more backward."""
+    _need_shared(balancer, probes[0])
+    factor = balancer.amplification = passes.amplification()
+    first = probes[0]
+    starts = None if first.features is None else first.cotangents(heads=False)
+    count = len(passes.tasks)
+    products = torch.zeros(count, count, dtype=torch.float64)
+    for probe in probes:
+        products += gramian(probe.jacobian(starts, factor, heads=False))
+    weights = _choose(balancer, products / factor**2, values, passes, factor)
+    passes.weighted(weights, balancer.weight_heads)
+    return weights
 
 
 def _by_rows(
@@ -243,21 +277,14 @@ def _by_rows(
     values: Tensor,
     passes: Passes,
     second: Passes | None,
-    probe: Passes | None,
 ) -> Tensor:
     """Weights `[A]` from inner products of gradients, and all gradients put in place."""
-    _need_shared(balancer, passes if probe is None else probe)
+    _need_shared(balancer, passes)
     at_features = balancer.at == "features"
     if at_features:
         _need_features(passes)
     factor = balancer.amplification = passes.amplification()
     heads = not balancer.weight_heads
-    if probe is not None:
-        starts = None if probe.features is None else probe.cotangents(heads=False)
-        products = gramian(probe.jacobian(starts, factor, heads=False)) / factor**2
-        weights = _choose(balancer, products, values, passes, factor)
-        passes.weighted(weights, balancer.weight_heads)
-        return weights
     cotangents = None if passes.features is None else passes.cotangents(heads)
     reached = _reached(passes)
     rows: Tensor | None = None

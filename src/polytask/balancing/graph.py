@@ -146,6 +146,17 @@ class Shared:
         p = self.parameters[0]
         return torch.zeros(*rows, self.size, dtype=p.dtype, device=p.device)
 
+    def divided(self, groups: int) -> list["Shared"]:
+        """Consecutive parameters in so many groups, of about equal size; each has at least one."""
+        found: list[list[Tensor]] = [[]]
+        taken = 0
+        for p in self.parameters:
+            if found[-1] and taken + p.numel() / 2 > self.size * len(found) / groups:
+                found.append([])
+            found[-1].append(p)
+            taken += p.numel()
+        return [Shared(group) for group in found]
+
     def views(self, vector: Tensor) -> list[Tensor]:
         """The entries of `vector` `[P]`, shaped and laid out in memory like each parameter."""
         pieces = vector.split([p.numel() for p in self.parameters])
