@@ -12,9 +12,9 @@ ROOT = Path(polytask.__file__).parent
 FLOORS = {
     0: {"types", "errors"},
     1: {"tasks", "encoders", "backbones", "sharing", "balancing"},
-    2: {"data", "model", "distillation", "affinity"},
+    2: {"data", "model", "distillation", "affinity", "transfer", "merging"},
     3: {"training", "evaluation", "study"},
-    4: {"config", "run", "workflow"},
+    4: {"config", "run", "origin", "workflow"},
     5: {"cli", "terminal", "report", "serve", "export"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
@@ -22,6 +22,10 @@ ARROWS = {
     ("types", "errors"),
     ("sharing", "backbones"),
     ("affinity", "balancing"),
+    ("transfer", "model"),
+    ("distillation", "model"),
+    ("origin", "run"),
+    ("workflow", "origin"),
     ("study", "evaluation"),
     ("study", "training"),
     ("run", "config"),

@@ -68,23 +68,37 @@ def _mendable() -> Iterator[None]:
 def train(
     config: Annotated[Path | None, typer.Argument(help="A YAML file.")] = None,
     resume: Annotated[Path | None, typer.Option(help="A stopped run's folder.")] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", help="A run whose weights to start from: what fits is taken."),
+    ] = None,
+    fresh: Annotated[
+        list[str] | None,
+        typer.Option(help="With --from: a part that starts anew all the same, as heads.color."),
+    ] = None,
     set_: Sets = None,
     runs: Runs = Path("runs"),
 ) -> None:
     """Train a model, or go on with a stopped training."""
     with _mendable():
         from polytask.config.load import load_config
+        from polytask.origin import Origin
         from polytask.run import Run
         from polytask.terminal import Terminal
         from polytask.workflow import train as train_run
 
         if (config is None) == (resume is None):
             raise ConfigError("Give either a YAML file, or --resume with a run's folder.")
-        if resume is not None and set_:
-            raise ConfigError("A resumed run keeps its settings: --set goes with a YAML file.")
+        if resume is not None and (set_ or from_):
+            raise ConfigError(
+                "A resumed run keeps its settings: --set, --from go with a YAML file."
+            )
+        if fresh and from_ is None:
+            raise ConfigError("--fresh goes with --from: without it everything starts anew.")
+        origin = Origin(Run.open(from_), tuple(fresh or ())) if from_ else None
         start = Run.open(resume) if resume else load_config(config or Path(), set_ or ())
         with Terminal() as terminal:
-            finished = train_run(start, runs, terminal, sys.argv)
+            finished = train_run(start, runs, terminal, sys.argv, origin)
     if not finished:
         raise typer.Exit(130)
 

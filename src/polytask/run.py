@@ -7,9 +7,11 @@ environment.json    versions, machine, number format, threads
 model.safetensors   the best weights so far
 checkpoint.pt       what a resumed training starts from
 history.jsonl       a line per epoch
+start.json          the run whose weights it started from, and which parts were taken
 scores.json         scores by part, from `polytask evaluate`
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -27,9 +29,12 @@ import torch
 from torch import Tensor
 
 import polytask
+from polytask.config.build import build_inputs, build_tasks
 from polytask.config.load import dump_config, load_config
 from polytask.config.schema import Config
+from polytask.data.inputs import Input
 from polytask.errors import RunError, nearest
+from polytask.tasks import Task
 from polytask.training.checkpoint import write_whole
 from polytask.training.history import EpochRecord
 from polytask.types import Scores
@@ -156,6 +161,18 @@ class Run:
         with readable(path):
             return load_file(path)
 
+    def fingerprint(self) -> str:
+        """A hash of the best weights, by which they are known again.
+
+        Raises:
+            RunError: If there are none.
+        """
+        path = self.path / "model.safetensors"
+        if not path.exists():
+            raise RunError(f"The run '{self.path}' has no weights yet: no epoch has ended.")
+        with readable(path), path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
     def save_parts(self, parts: Mapping[str, Mapping[str, Tensor]], sources: Any) -> None:
         """Keep which rows are for what, and what the sources looked like.
 
@@ -227,6 +244,16 @@ class Run:
         path = self.path / "scores.json"
         known = self.read_json("scores.json") if path.exists() else {}
         self.write_json("scores.json", {**known, part: scores})
+
+
+def restored(run: Run) -> tuple[dict[str, Input], list[Task]]:
+    """The fitted inputs and tasks of a run."""
+    facts = run.read_json("facts.json", needs=("inputs", "tasks"))
+    inputs = build_inputs(run.config)
+    for name, some in inputs.items():
+        some.load_state(facts["inputs"][name])
+    tasks = [task.restored(facts["tasks"][task.name]) for task in build_tasks(run.config)]
+    return inputs, tasks
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import math
 import textwrap
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -79,6 +79,8 @@ class Terminal:
             f"{facts['parameters']:,} parameters; {facts['precision']} on {facts['device']}, "
             f"processes: {facts['processes']}, threads: {facts['threads']}\n{facts['epoch']}"
         )
+        if facts.get("start"):
+            print_start(facts["start"], self.console)
         self.console.print(f"run: {escape(str(run.path))}", soft_wrap=True)
         if facts["done"]:
             self.console.print(f"Going on after step {facts['done']:,} of {facts['steps']:,}.")
@@ -192,6 +194,15 @@ class Rate:
     def go_on(self) -> None:
         """Leave out the time since the last step, in which something else was done."""
         self._last = time.monotonic()
+
+
+def print_start(parts: Iterable[Sequence[str]], console: Console | None = None) -> None:
+    """What was taken of the run that a training starts from."""
+    console = console or Console(emoji=False, highlight=False)
+    table = Table("part", "weights", title="started from a run", title_justify="left")
+    for part, became in parts:
+        table.add_row(escape(part), became)
+    console.print(table)
 
 
 def print_scores(scores: Scores, title: str, console: Console | None = None) -> None:

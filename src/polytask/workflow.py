@@ -29,7 +29,8 @@ from polytask.data.mixing import BatchStream, Prefetcher, evaluation_batches
 from polytask.errors import RunError
 from polytask.evaluation import evaluate
 from polytask.model import MultiTaskModel
-from polytask.run import Run, environment
+from polytask.origin import Origin
+from polytask.run import Run, environment, restored
 from polytask.training.checkpoint import load_state
 from polytask.training.devices import choose_threads, make_fabric, resolve_precision
 from polytask.training.history import EpochRecord
@@ -75,21 +76,33 @@ class Watcher(Protocol):
         ...
 
 
-def prepare_data(config: Config, progress: Callable[[int, int, str], None] | None) -> Prepared:
+def prepare_data(
+    config: Config,
+    progress: Callable[[int, int, str], None] | None,
+    origin: Origin | None = None,
+) -> Prepared:
     """Load, decode, split and fit everything that a configuration names.
+
+    Args:
+        config: The configuration.
+        progress: Told about decoding.
+        origin: The run to start from: its inputs and labels stay as they were fitted there.
 
     Raises:
         DataError: If the data is not what the configuration says.
     """
+    inputs = build_inputs(config)
     return prepare(
         build_sources(config),
-        build_inputs(config),
+        inputs,
         build_tasks(config),
         splits=build_splits(config),
         seed=config.seed,
         on_bad=config.on_bad,
         unknown_labels=config.unknown_labels,
         progress=progress,
+        known_inputs=() if origin is None else origin.keep_inputs(inputs),
+        adjust=None if origin is None else origin.adjust,
     )
 
 
@@ -117,17 +130,13 @@ def reopen_data(run: Run, progress: Callable[[int, int, str], None] | None) -> P
     )
 
 
-def restored(run: Run) -> tuple[Any, Any]:
-    """The fitted inputs and tasks of a run."""
-    facts = run.read_json("facts.json", needs=("inputs", "tasks"))
-    inputs = build_inputs(run.config)
-    for name, some in inputs.items():
-        some.load_state(facts["inputs"][name])
-    tasks = [task.restored(facts["tasks"][task.name]) for task in build_tasks(run.config)]
-    return inputs, tasks
-
-
-def train(start: Config | Run, root: Path, watcher: Watcher, command: list[str]) -> bool:
+def train(
+    start: Config | Run,
+    root: Path,
+    watcher: Watcher,
+    command: list[str],
+    origin: Origin | None = None,
+) -> bool:
     """Train from a configuration, or go on with a run that was stopped.
 
     Args:
@@ -135,6 +144,7 @@ def train(start: Config | Run, root: Path, watcher: Watcher, command: list[str])
         root: Where the folder of a fresh run is made.
         watcher: Told everything, in the first of several processes.
         command: The command line, for the record.
+        origin: The run whose weights a fresh training starts from.
 
     Returns:
         Whether training reached its end.
@@ -157,11 +167,16 @@ def train(start: Config | Run, root: Path, watcher: Watcher, command: list[str])
     prepared = (
         reopen_data(start, watcher.on_decoding)
         if isinstance(start, Run) and resumed
-        else prepare_data(config, watcher.on_decoding)
+        else prepare_data(config, watcher.on_decoding, origin)
     )
     torch.manual_seed(config.seed)
     model = build_model(config, prepared.inputs, prepared.tasks)
     model.fit_to(sample(prepared))
+    begun = None
+    if isinstance(start, Run) and resumed:
+        origin = Origin.of(start) if not (start.path / "checkpoint.pt").exists() else None
+    if origin is not None:
+        begun = origin.give_to(model, prepared.tasks)
     stream = make_stream(config, prepared, fabric.global_rank, fabric.world_size)
     threads = settings.threads
     if threads == "auto":
@@ -173,6 +188,8 @@ def train(start: Config | Run, root: Path, watcher: Watcher, command: list[str])
     run = open_run(fabric, start, root)
     if fabric.is_global_zero and not resumed:
         keep_facts(run, prepared, facts)
+        if origin is not None and begun is not None:
+            origin.record(run, begun)
     with Prefetcher(stream) as ahead:
         trainer = Trainer(
             fabric,
@@ -203,6 +220,7 @@ def train(start: Config | Run, root: Path, watcher: Watcher, command: list[str])
             "epoch": stream.describe_epoch(),
             "summary": prepared.summary(),
             "tasks": [task.name for task in prepared.tasks],
+            "start": [] if begun is None else list(begun.parts()),
         }
         watcher.on_start(run, {**facts, **progress})
         finished = trainer.fit()

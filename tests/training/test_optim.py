@@ -110,7 +110,9 @@ def test_a_factor_that_fits_nothing_is_an_error_that_lists_beginnings() -> None:
     ],
 )
 def test_optimisers_are_torchs(spec: object, theirs: type[torch.optim.Optimizer]) -> None:
-    settings = {k: v for k, v in vars(spec).items() if k not in ("factors", "weight_decay")}
+    settings = {
+        k: v for k, v in vars(spec).items() if k not in ("factors", "layer_decay", "weight_decay")
+    }
     ours_weight, their_weight = (nn.Parameter(torch.ones(3, 2)) for _ in range(2))
     holder = nn.Module()
     holder.weight = ours_weight

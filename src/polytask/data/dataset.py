@@ -3,7 +3,7 @@
 Letters: N rows of a source, B rows of a batch, K target columns of a task.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -151,6 +151,8 @@ def prepare(
     parts: Mapping[str, Mapping[str, Tensor]] | None = None,
     fitted: bool = False,
     fingerprints: Mapping[str, str] | None = None,
+    known_inputs: Collection[str] = (),
+    adjust: Callable[[Task, Task], Task] | None = None,
 ) -> Prepared:
     """Loads, decodes, splits, fits and encodes.
 
@@ -166,6 +168,8 @@ def prepare(
         parts: The rows of a saved run, used instead of splitting.
         fitted: Take tasks and inputs as fitted, such as those of a saved run.
         fingerprints: What the sources of a saved run looked like; others are refused.
+        known_inputs: Inputs that are fitted already, though not everything is.
+        adjust: Called with each task as declared and as fitted; gives the task to go on with.
 
     Raises:
         ConfigError: If names do not fit together.
@@ -189,8 +193,11 @@ def prepare(
     chosen = _given_parts(datasets, parts) if parts is not None else _split(datasets, splits, seed)
     chosen = _without_skipped(datasets, chosen)
     if not fitted:
-        _fit_inputs(datasets, inputs, chosen)
-        tasks = [_fit(task, datasets, chosen) for task in tasks]
+        new = {name: some for name, some in inputs.items() if name not in known_inputs}
+        _fit_inputs(datasets, new, chosen)
+        declared, tasks = tasks, [_fit(task, datasets, chosen) for task in tasks]
+        if adjust is not None:
+            tasks = [adjust(*both) for both in zip(declared, tasks, strict=True)]
     for name, some in inputs.items():
         if isinstance(some, TableInput):
             for source_name in some.columns:

@@ -158,6 +158,21 @@ class Task(ABC):
         }
         return replace(self, **frozen)
 
+    def continuing(self, earlier: "Task") -> Self:
+        """This fitted task with the outputs of an earlier fit, in their places.
+
+        Labels that are new come after the known ones, where a kind can have more of them.
+
+        Raises:
+            DataError: If the earlier outputs cannot be these.
+        """
+        if self.outputs != earlier.outputs:
+            raise DataError(
+                f"Task '{self.name}' has {self.outputs} outputs, and {earlier.outputs} in the run "
+                f"to start from. Let it begin anew with --fresh heads.{self.name}."
+            )
+        return self.restored(earlier.facts())
+
 
 def require_labels(task: Task, values: Cells) -> NDArray[np.bool_]:
     """Which rows have any label, `[N]`; a task without a single one is an error."""

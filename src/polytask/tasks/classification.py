@@ -154,6 +154,12 @@ class Multiclass(Task):
     def facts(self) -> dict[str, Any]:
         return {"classes": list(self.classes), "counts": list(self.counts)}
 
+    def continuing(self, earlier: Task) -> Self:
+        assert isinstance(earlier, Multiclass)
+        seen = dict(zip(self.classes, self.counts, strict=True))
+        classes = dict.fromkeys((*earlier.classes, *self.classes))
+        return replace(self, classes=tuple(classes), counts=tuple(seen.get(c, 0) for c in classes))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Binary(Task):
@@ -247,3 +253,13 @@ class Binary(Task):
 
     def facts(self) -> dict[str, Any]:
         return {"classes": list(self.classes)}
+
+    def continuing(self, earlier: Task) -> Self:
+        assert isinstance(earlier, Binary)
+        if set(earlier.classes) != set(self.classes):
+            raise DataError(
+                f"Task '{self.name}' had the labels {' and '.join(earlier.classes)} in the run to "
+                f"start from. Found {' and '.join(self.classes)}. Let it begin anew with --fresh "
+                f"heads.{self.name}."
+            )
+        return replace(self, classes=earlier.classes)

@@ -145,3 +145,15 @@ class Multilabel(Task):
 
     def facts(self) -> dict[str, Any]:
         return {"classes": list(self.classes)}
+
+    def continuing(self, earlier: Task) -> Self:
+        assert isinstance(earlier, Multilabel)
+        classes = tuple(dict.fromkeys((*earlier.classes, *self.classes)))
+        named = next(iter(self.target.values()))
+        if not isinstance(named, str) and len(named) > 1 and classes != self.classes:
+            raise DataError(
+                f"Task '{self.name}' has one target column per label, which should be those of "
+                f"the run to start from and then new ones: {', '.join(earlier.classes)}. Found "
+                f"{', '.join(self.classes)}."
+            )
+        return replace(self, classes=classes)

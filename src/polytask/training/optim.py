@@ -1,13 +1,16 @@
 """Optimisers and learning-rate schedules, as frozen descriptions that make the real thing."""
 
 import math
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 from torch.nn import Parameter
+
+_STAGE = re.compile(r"^(.*?\bstages)\.(\d+)\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +23,14 @@ class OptimizerSpec(ABC):
             balancer's own parameters never decay.
         factors: Factors of the learning rate by the beginning of a parameter's name, such as
             `{heads: 0.1, encoders.sound: 0.5}`. The longest beginning that fits counts.
+        layer_decay: Factor of the learning rate from each stage of a backbone to the stage before
+            it, for backbones that were trained before; 1 treats all stages alike.
     """
 
     lr: float = 0.01
     weight_decay: float = 0.0
     factors: dict[str, float] = field(default_factory=dict)
+    layer_decay: float = 1.0
 
     @abstractmethod
     def make(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
@@ -38,12 +44,14 @@ class OptimizerSpec(ABC):
         """
         collected: dict[tuple[float, bool], list[Parameter]] = {}
         unused = set(self.factors)
+        depth = stage_depths([name for name, _ in model.named_parameters()])
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad:
                 continue
             fits = [f for f in self.factors if name == f or name.startswith(f + ".")]
             unused -= set(fits)
             factor = self.factors[max(fits, key=len)] if fits else 1.0
+            factor *= self.layer_decay ** depth.get(name, 0)
             collected.setdefault((factor, parameter.ndim > 1), []).append(parameter)
         if unused:
             raise ValueError(
@@ -61,6 +69,15 @@ class OptimizerSpec(ABC):
             for (factor, decays), parameters in collected.items()
             if parameters
         ]
+
+
+def stage_depths(names: Sequence[str]) -> dict[str, int]:
+    """How many stages of its backbone come after each parameter that lies in a stage."""
+    found = {name: match for name in names if (match := _STAGE.match(name))}
+    last: dict[str, int] = {}
+    for match in found.values():
+        last[match[1]] = max(last.get(match[1], 0), int(match[2]))
+    return {name: last[match[1]] - int(match[2]) for name, match in found.items()}
 
 
 def name_beginnings(model: nn.Module) -> list[str]:
@@ -82,9 +99,24 @@ class SGD(OptimizerSpec):
 
     def make(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
         """The optimiser over parameter groups."""
-        return torch.optim.SGD(
+        made = torch.optim.SGD(
             groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=True
         )
+        if self.momentum:
+            made.register_step_pre_hook(begin_momentum)
+        return made
+
+
+def begin_momentum(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    """Give parameters that get their first gradient a momentum of zero, which changes no number.
+
+    The fused step takes no group in which some have a momentum and some have none yet, as happens
+    where a part starts to learn later than others.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and not optimizer.state[parameter]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """How long and how to train, as a frozen description."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -19,6 +19,9 @@ class Settings:
             `task.metric`, such as `object.accuracy`.
         patience: Stop after so many epochs without improvement; null trains to the end.
         checkpoint_minutes: A crash loses at most so many minutes (and never more than an epoch).
+        freeze: Beginnings of parameters' names that do not learn, such as `[encoders.sound]`.
+        unfreeze: Beginnings of names that do not learn in the first so many epochs, such as
+            `{trunk: 2}`.
         threads: Threads of the CPU; `auto` times a few steps with one and with all.
         accelerator: Where to compute.
         devices: How many processes with a device each.
@@ -31,6 +34,8 @@ class Settings:
     monitor: str = "mean"
     patience: int | None = None
     checkpoint_minutes: float = 5.0
+    freeze: tuple[str, ...] = ()
+    unfreeze: dict[str, int] = field(default_factory=dict)
     threads: int | Literal["auto"] = "auto"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = 1

@@ -89,7 +89,7 @@ def train_step(
             balancer,
             shared,
             active=counts > 0,
-            features=[boundary.features.get(task.name) for task in tasks],
+            features=[learnable(boundary.features.get(task.name)) for task in tasks],
             independent=independent,
             differentiate=fabric.backward,
             reduce=partial(all_reduced, fabric) if fabric.world_size > 1 else identity,
@@ -137,6 +137,11 @@ def task_losses(
         for task, count in zip(tasks, counts, strict=True)
     ]
     return losses, counts
+
+
+def learnable(features: Tensor | None) -> Tensor | None:
+    """Features that gradients reach; None for those of a frozen trunk."""
+    return features if features is not None and features.requires_grad else None
 
 
 def labelled_loss(task: Task, output: Tensor, target: Tensor, present: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from polytask.model import MultiTaskModel
 from polytask.tasks.base import Task
 from polytask.training.averaging import WeightAverage
 from polytask.training.checkpoint import load_state, save_state
+from polytask.training.freezing import Freezing
 from polytask.training.history import EpochRecord, monitored
 from polytask.training.optim import OptimizerSpec, Schedule
 from polytask.training.settings import Settings
@@ -120,12 +121,10 @@ class Trainer:
         self.keep, self.directory, self.reporter, self.seed = keep, directory, reporter, seed
         self.bare = model
         self.balancer = balancer.to(fabric.device)
+        self.freezing = Freezing(model, settings.freeze, settings.unfreeze)
         groups = optimizer.groups(model, balancer.parameters())
         self.model, self.optimizer = fabric.setup(model, optimizer.make(groups))
-        shared = {id(p) for p in model.shared_parameters()}
-        trained = [p for p in model.parameters() if p.requires_grad]
-        self.shared = [p for p in trained if id(p) in shared]
-        self.private = [p for p in trained if id(p) not in shared]
+        self._divide()
         self.average = None if settings.ema is None else WeightAverage(model, settings.ema)
         self.progress = Progress(0, None, 0, [0.0] * len(tasks), [0] * len(tasks), 0.0)
         self.steps = settings.epochs * stream.steps_per_epoch
@@ -138,6 +137,13 @@ class Trainer:
     def checkpoint(self) -> Path:
         """The file that a resumed training starts from."""
         return self.directory / "checkpoint.pt"
+
+    def _divide(self) -> None:
+        """Tell the parameters that learn now into shared and private ones."""
+        shared = {id(p) for p in self.bare.shared_parameters()}
+        trained = [p for p in self.bare.parameters() if p.requires_grad]
+        self.shared = [p for p in trained if id(p) in shared]
+        self.private = [p for p in trained if id(p) not in shared]
 
     def fit(self) -> bool:
         """Train.
@@ -177,6 +183,8 @@ class Trainer:
 
     def _step(self) -> None:
         step = self.progress.step
+        if self.freezing.apply(step // self.stream.steps_per_epoch):
+            self._divide()
         factor = self.schedule.factor(step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
