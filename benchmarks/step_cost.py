@@ -321,6 +321,9 @@ def main() -> None:
     if options.peak_of:
         peak(options.workloads[0], options.peak_of)
         return
+    features = torch.cpu.get_capabilities()
+    units = [name for name in features if "bf16" in name and features[name]]
+    print(f"bf16 units of this processor: {', '.join(units) or 'none'}")
     for name in options.workloads:
         measure(name, options.cases, options.repeats)
         for case in ["ew", *options.cases] if options.memory else []:
