@@ -117,6 +117,17 @@ class MultiTaskModel(nn.Module):
                 yield from (p for p in self.encoders[name].parameters() if p.requires_grad)
         yield from (p for p in self.trunk.shared_parameters() if p.requires_grad)
 
+    def last_stage(self) -> list[Parameter]:
+        """The shared parameters of the last stage, of each of the trunk's backbones, with any."""
+        shared = {id(p) for p in self.shared_parameters()}
+        found: list[Parameter] = []
+        for backbone in self.trunk.backbones():
+            of_stages = [
+                [p for p in stage.parameters() if id(p) in shared] for stage in backbone.stages
+            ]
+            found += next((of_stage for of_stage in reversed(of_stages) if of_stage), [])
+        return found
+
     @torch.no_grad()
     def fit_to(self, inputs: Mapping[str, Features]) -> None:
         """Let parts that start from data (a whitening stem) see training examples of each input."""

@@ -3,6 +3,7 @@
 Shapes: B examples, L frames or tokens, D features, C channels, H x W pixels, N samples of a wave.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -92,6 +93,26 @@ class Batch:
             {k: v.to(device, non_blocking=True) for k, v in self.targets.items()},
             {k: v.to(device, non_blocking=True) for k, v in self.present.items()},
             self.rows,
+        )
+
+    def first(self, share: float) -> "Batch":
+        """The first examples of each input, at least one, with the targets of its tasks.
+
+        Args:
+            share: The share of the examples, in (0, 1].
+        """
+
+        def cut(values: Tensor) -> Tensor:
+            return values[: math.ceil(share * len(values))]
+
+        return Batch(
+            {
+                k: Features(cut(v.values), None if v.mask is None else cut(v.mask))
+                for k, v in self.inputs.items()
+            },
+            {k: cut(v) for k, v in self.targets.items()},
+            {k: cut(v) for k, v in self.present.items()},
+            {k: cut(v) for k, v in self.rows.items()},
         )
 
     @property

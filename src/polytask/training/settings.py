@@ -18,6 +18,12 @@ class Settings:
         monitor: What decides which epoch's weights are kept: `mean` (of each task's own score), or
             `task.metric`, such as `object.accuracy`.
         patience: Stop after so many epochs without improvement; null trains to the end.
+        measured: For a balancer that sees the Gramian: the shared parameters whose gradients make
+            it, `all`, or those of the trunk's `last_stage`, whose passes per task are short.
+        subsample: For a balancer that sees the Gramian: the share of the examples of each input
+            that make it, in (0, 1]. A step in which a task has no label among them takes all.
+        groups: For a balancer that sees the Gramian: more than 1 measures it in so many groups of
+            parameters, which takes longer and holds the gradients of one group at a time.
         checkpoint_minutes: A crash loses at most so many minutes (and never more than an epoch).
         freeze: Beginnings of parameters' names that do not learn, such as `[encoders.sound]`.
         unfreeze: Beginnings of names that do not learn in the first so many epochs, such as
@@ -33,9 +39,18 @@ class Settings:
     ema: float | None = None
     monitor: str = "mean"
     patience: int | None = None
+    measured: Literal["all", "last_stage"] = "all"
+    subsample: float = 1.0
+    groups: int = 1
     checkpoint_minutes: float = 5.0
     freeze: tuple[str, ...] = ()
     unfreeze: dict[str, int] = field(default_factory=dict)
     threads: int | Literal["auto"] = "auto"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.subsample <= 1:
+            raise ValueError(f"`subsample` should be in (0, 1]. Found {self.subsample}.")
+        if self.groups < 1:
+            raise ValueError(f"`groups` should be at least 1. Found {self.groups}.")

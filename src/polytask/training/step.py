@@ -44,6 +44,21 @@ class StepRecord:
     penalty: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """What the Gramian of a step is made of, for a balancer that sees it.
+
+    Attributes:
+        parameters: The shared parameters whose gradients are measured; None for all.
+        subsample: The share of each input's examples that are measured.
+        groups: In how many groups of parameters, of which one is in memory at a time.
+    """
+
+    parameters: Sequence[Parameter] | None = None
+    subsample: float = 1.0
+    groups: int = 1
+
+
 def train_step(
     fabric: Fabric,
     model: _FabricModule,
@@ -56,6 +71,7 @@ def train_step(
     private: Sequence[Parameter],
     clip: float | None,
     second: Batch | None = None,
+    measurement: Measurement = Measurement(),
 ) -> StepRecord:
     """Move the model by one batch.
 
@@ -70,6 +86,7 @@ def train_step(
         private: All other trained parameters.
         clip: The greatest norm of the gradient, or None.
         second: Independent examples, for a balancer that compares gradients of two batches.
+        measurement: What the balancer's Gramian is made of.
 
     Raises:
         TrainingError: If a loss or the trunk's penalty is not finite. The model has not been moved.
@@ -90,6 +107,9 @@ def train_step(
             shared,
             active=counts > 0,
             features=[learnable(boundary.features.get(task.name)) for task in tasks],
+            measured=measurement.parameters,
+            estimate=partial_losses(fabric, model, batch, tasks, counts, measurement.subsample),
+            groups=measurement.groups,
             independent=independent,
             differentiate=fabric.backward,
             reduce=partial(all_reduced, fabric) if fabric.world_size > 1 else identity,
@@ -142,6 +162,24 @@ def task_losses(
 def learnable(features: Tensor | None) -> Tensor | None:
     """Features that gradients reach; None for those of a frozen trunk."""
     return features if features is not None and features.requires_grad else None
+
+
+def partial_losses(
+    fabric: Fabric,
+    model: nn.Module,
+    batch: Batch,
+    tasks: Sequence[Task],
+    counts: Tensor,
+    share: float,
+) -> list[Tensor] | None:
+    """The losses on the first examples of each input; None for all of them.
+
+    It takes all, too, where a task would be left without a label.
+    """
+    if share == 1:
+        return None
+    losses, found = task_losses(fabric, model, batch.first(share), tasks, Boundary())
+    return None if bool(((counts > 0) & (found == 0)).any()) else losses
 
 
 def labelled_loss(task: Task, output: Tensor, target: Tensor, present: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from polytask.balancing import Balancer, EndsEpoch, UsesIndependentBatches
+from polytask.balancing import Balancer, EndsEpoch, GramianBalancer, UsesIndependentBatches
 from polytask.errors import ConfigError, RunError, TrainingError, nearest
 from polytask.model import MultiTaskModel
 from polytask.tasks.base import Task
@@ -24,7 +24,7 @@ from polytask.training.freezing import Freezing
 from polytask.training.history import EpochRecord, monitored
 from polytask.training.optim import OptimizerSpec, Schedule
 from polytask.training.settings import Settings
-from polytask.training.step import StepRecord, all_reduced, train_step
+from polytask.training.step import Measurement, StepRecord, all_reduced, train_step
 from polytask.types import Batch, Scores
 
 
@@ -144,6 +144,7 @@ class Trainer:
         trained = [p for p in self.bare.parameters() if p.requires_grad]
         self.shared = [p for p in trained if id(p) in shared]
         self.private = [p for p in trained if id(p) not in shared]
+        self.measurement = measurement(self.settings, self.balancer, self.bare)
 
     def fit(self) -> bool:
         """Train.
@@ -202,6 +203,7 @@ class Trainer:
                 private=self.private,
                 clip=self.settings.clip,
                 second=self._second(step),
+                measurement=self.measurement,
             )
         except TrainingError as error:
             raise TrainingError(f"Step {step + 1}: {error} {self._last_good()}") from error
@@ -332,6 +334,29 @@ class Trainer:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.progress = Progress(**state["progress"])
         self._saved_at = time.monotonic()
+
+
+def measurement(settings: Settings, balancer: Balancer, model: MultiTaskModel) -> Measurement:
+    """What the balancer's Gramian is made of.
+
+    Raises:
+        ConfigError: If something was set that this balancer has no use for.
+    """
+    usual = Settings()
+    names = ("measured", "subsample", "groups")
+    given = [f"training.{n}" for n in names if getattr(settings, n) != getattr(usual, n)]
+    if not given:
+        return Measurement()
+    sees = isinstance(balancer, GramianBalancer) and balancer.at == "parameters"
+    if not sees or isinstance(balancer, UsesIndependentBatches):
+        raise ConfigError(
+            f"{' and '.join(given)}: for a balancer that sees the Gramian at parameters, of one "
+            f"batch. {type(balancer).__name__} does not. Leave it out, or choose another balancer."
+        )
+    last = model.last_stage() if settings.measured == "last_stage" else None
+    if last is not None and not last:
+        raise ConfigError("training.measured: the trunk has no stage that tasks share.")
+    return Measurement(last, settings.subsample, settings.groups)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
