@@ -43,6 +43,18 @@ class Trunk(nn.Module, ABC):
         """
         return None
 
+    def shares(self) -> dict[str, Tensor]:
+        """What is shared with whom, for people to look at: small tables by name.
+
+        Tasks are in the order of `tasks`. Nothing is computed for it in a training pass but
+        what the topology keeps anyway; tables are detached.
+
+        Returns:
+            For stitches the mean matrices `[stages, T, T]`, for gates their weights, and so on;
+            empty for a topology whose sharing no number describes.
+        """
+        return {}
+
     def backbones(self) -> Iterator[Backbone]:
         """Every backbone of the trunk."""
         return (module for module in self.modules() if isinstance(module, Backbone))
