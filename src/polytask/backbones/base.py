@@ -18,10 +18,12 @@ class Backbone(nn.Module, ABC):
     stage is a module from `Features` to `Features`.
 
     Attributes:
+        in_features: C or D in front of the first stage; None where nobody has said.
         stages: The stages in order.
         widths: C or D after each stage.
     """
 
+    in_features: int | None = None
     stages: nn.ModuleList
     widths: tuple[int, ...]
 
@@ -50,9 +52,17 @@ class SequentialBackbone(Backbone):
     Args:
         stages: Modules from tensor to tensor (such as those of an `nn.Sequential`).
         widths: C or D after each of them.
+        in_features: C or D in front of the first. None reads it off the first layer, where that is
+            one that says so. Only topologies that look at what enters (gates) need it.
     """
 
-    def __init__(self, stages: nn.Sequential | list[nn.Module], widths: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        stages: nn.Sequential | list[nn.Module],
+        widths: tuple[int, ...],
+        *,
+        in_features: int | None = None,
+    ) -> None:
         super().__init__()
         if len(stages) != len(widths):
             raise ValueError(
@@ -60,6 +70,17 @@ class SequentialBackbone(Backbone):
             )
         self.stages = nn.ModuleList(OnValues(stage) for stage in stages)
         self.widths = tuple(widths)
+        self.in_features = entering(stages[0]) if in_features is None else in_features
+
+
+def entering(module: nn.Module) -> int | None:
+    """C or D that a module takes, if its first layer is one that says so."""
+    first = next(m for m in module.modules() if not any(m.children()))
+    for name in ("in_features", "in_channels", "input_size", "num_features"):
+        width = getattr(first, name, None)
+        if isinstance(width, int):
+            return width
+    return None
 
 
 class OnValues(nn.Module):

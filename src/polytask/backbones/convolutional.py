@@ -48,6 +48,7 @@ class ResidualBackbone(Backbone):
         activation: Activation = "gelu",
     ) -> None:
         super().__init__()
+        self.in_features = in_features
         act = ACTIVATIONS[activation]
         first: nn.Module
         if stem == "whiten":

@@ -33,6 +33,7 @@ class PerceptronBackbone(Backbone):
         normalize: bool = True,
     ) -> None:
         super().__init__()
+        self.in_features = in_features
         ins = [in_features, *widths[:-1]]
         self.stages = nn.ModuleList(
             OnValues(PerceptronLayer(i, o, ACTIVATIONS[activation](), dropout, normalize))

@@ -37,6 +37,7 @@ class RecurrentBackbone(Backbone):
         stride: int = 1,
     ) -> None:
         super().__init__()
+        self.in_features = in_features
         out = width * (2 if bidirectional else 1)
         ins = [in_features * stride] + [out] * (layers - 1)
         self.stages = nn.ModuleList(

@@ -24,7 +24,17 @@ from polytask.data.transforms import (
 )
 from polytask.data.vision import Cifar10
 from polytask.encoders import Encoder, LogMelEncoder, PixelEncoder, VectorEncoder
-from polytask.sharing import HardSharing, Independent, SharedPrivate, SoftSharing, Trunk
+from polytask.sharing import (
+    CGC,
+    PLE,
+    DSelectK,
+    HardSharing,
+    Independent,
+    MMoE,
+    SharedPrivate,
+    SoftSharing,
+    Trunk,
+)
 from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Task
 from polytask.training.optim import OPTIMIZERS, SCHEDULES
 
@@ -99,6 +109,10 @@ TRUNKS: dict[str, type[Trunk]] = {
     "independent": Independent,
     "shared-private": SharedPrivate,
     "soft": SoftSharing,
+    "mmoe": MMoE,
+    "cgc": CGC,
+    "ple": PLE,
+    "dselect-k": DSelectK,
 }
 MIXINGS: dict[str, type[Mixing]] = {
     "proportional": Proportional,

@@ -2,12 +2,18 @@
 
 from polytask.sharing.adversarial import SharedPrivate
 from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.experts import DSelectK, MMoE
+from polytask.sharing.extraction import CGC, PLE
 from polytask.sharing.hard import HardSharing, Independent
 from polytask.sharing.penalized import SoftSharing
 
 __all__ = [
+    "CGC",
+    "PLE",
+    "DSelectK",
     "HardSharing",
     "Independent",
+    "MMoE",
     "MakeBackbone",
     "SharedPrivate",
     "SoftSharing",
