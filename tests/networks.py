@@ -11,7 +11,17 @@ from torch import Tensor, nn
 from polytask.backbones import PerceptronBackbone
 from polytask.encoders import Encoder, StackedEncoder, VectorEncoder
 from polytask.model import MultiTaskModel
-from polytask.sharing import HardSharing, Independent, SharedPrivate, SoftSharing, Trunk
+from polytask.sharing import (
+    CGC,
+    PLE,
+    DSelectK,
+    HardSharing,
+    Independent,
+    MMoE,
+    SharedPrivate,
+    SoftSharing,
+    Trunk,
+)
 from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Task
 from polytask.types import Batch, Features
 
@@ -21,6 +31,10 @@ TRUNKS: dict[str, type[Trunk]] = {
     "independent": Independent,
     "shared-private": SharedPrivate,
     "soft": SoftSharing,
+    "mmoe": MMoE,
+    "cgc": CGC,
+    "ple": PLE,
+    "dselect-k": DSelectK,
 }
 
 TASKS: tuple[Task, ...] = (

@@ -15,8 +15,8 @@ from tests.sharing.kinds import KINDS, movers, shared_names, unsettle
 NAMES = ["a", "type", "c"]
 SETTINGS: dict[str, tuple[type[Trunk], dict[str, Any]]] = {
     "mmoe": (MMoE, {"experts": 4}),
-    "cgc": (CGC, {"shared": 2, "own": 1}),
-    "ple": (PLE, {"shared": 1, "own": 2}),
+    "cgc": (CGC, {"shared": 2, "private": 1}),
+    "ple": (PLE, {"shared": 1, "private": 2}),
     "ple of three levels": (PLE, {"levels": 3}),
     "dselect-k": (DSelectK, {}),
     "dselect-k per example": (DSelectK, {"experts": 3, "per_example": True, "entropy": 0.1}),
@@ -87,7 +87,7 @@ def test_ple_of_two_levels_is_its_formula() -> None:
         weights = mixer.gate(stream.values)
         return Features(sum(weights[:, [e]] * o.values for e, o in enumerate(outputs)))  # type: ignore[misc]
 
-    (shared,), (a, b) = trunk.shared, trunk.own
+    (shared,), (a, b) = trunk.shared, trunk.private
     low_a, low_b, low_s = (column.stages[0](x) for column in (a, b, shared))
     stream_a = mixture(trunk.gates[0]["a"], x, [low_a, low_s])
     common = mixture(trunk.common[0], x, [low_a, low_b, low_s])
@@ -99,7 +99,7 @@ def test_ple_of_two_levels_is_its_formula() -> None:
 def test_cgc_is_ple_of_one_level() -> None:
     cgc, features = made("cgc", "maps")
     torch.manual_seed(0)
-    ple = PLE(KINDS["maps"][0], NAMES, shared=2, own=1, levels=1)
+    ple = PLE(KINDS["maps"][0], NAMES, shared=2, private=1, levels=1)
     ple.load_state_dict(cgc.state_dict())
     for task, given in cgc(features, NAMES).items():
         assert torch.equal(given.values, ple(features, NAMES)[task].values)
@@ -225,7 +225,7 @@ def test_tables_have_a_row_per_task_and_a_name_per_expert() -> None:
         (lambda m: DSelectK(m, NAMES, experts=1), "`experts`"),
         (lambda m: DSelectK(m, NAMES, selectors=5), "`selectors`"),
         (lambda m: DSelectK(m, NAMES, gamma=0.0), "`gamma`"),
-        (lambda m: CGC(m, NAMES, own=0), "'mmoe'"),
+        (lambda m: CGC(m, NAMES, private=0), "'mmoe'"),
         (lambda m: PLE(m, NAMES, levels=4), "`levels`.*3.*Found 4"),
     ],
 )

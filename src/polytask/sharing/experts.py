@@ -66,7 +66,7 @@ class Mixture(Trunk, ABC):
         `gates` are mean weights, `load` is the share of examples whose greatest weight is the
         expert's; both are running means over training, zero before it.
         """
-        mixers = [self.mixers[task] for task in self.tasks]
+        mixers = [m for m in self.mixers.children() if isinstance(m, Mixer)]
         return {
             "gates": torch.stack([mixer.mean for mixer in mixers]),
             "load": torch.stack([mixer.load for mixer in mixers]),

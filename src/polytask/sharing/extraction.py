@@ -36,11 +36,11 @@ class Extraction(Trunk, ABC):
     ) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
-        self.num_own = own = (len(made) - shared) // len(self.tasks)
+        self.num_private = own = (len(made) - shared) // len(self.tasks)
         made = alike(made)
         self.shared = nn.ModuleList(made[:shared])
         # By number, not by name: below the last level they move other tasks' features too.
-        self.own = nn.ModuleList(made[shared:])
+        self.private = nn.ModuleList(made[shared:])
         self.bounds = tuple(len(made[0].stages) * level // levels for level in range(levels + 1))
         self.widths = (
             entering_width(made[0]),
@@ -67,7 +67,7 @@ class Extraction(Trunk, ABC):
             wanted = tasks if level >= levels - 2 else self.tasks
             shared = [self._run(column, common, level) for column in self.shared]
             own = {
-                task: [self._run(c, streams[task], level) for c in self._own(task)]
+                task: [self._run(c, streams[task], level) for c in self._private(task)]
                 for task in running
             }
             mixed = {
@@ -90,7 +90,7 @@ class Extraction(Trunk, ABC):
             return
         last = self.bounds[-2]
         parts: list[nn.Module] = [*self.shared, *self.common, *self.gates[:-2]]
-        parts += [stage for column in self._columns(self.own) for stage in column.stages[:last]]
+        parts += [stage for column in self._columns(self.private) for stage in column.stages[:last]]
         for part in parts:
             yield from (p for p in part.parameters() if p.requires_grad)
 
@@ -117,7 +117,7 @@ class Extraction(Trunk, ABC):
     @property
     def expert_names(self) -> tuple[str, ...]:
         """The experts in the order of the tables: each task's own, then the shared ones."""
-        own = (f"{task} {n}" for task in self.tasks for n in range(self.num_own))
+        own = (f"{task} {n}" for task in self.tasks for n in range(self.num_private))
         return (*own, *(f"shared {n}" for n in range(len(self.shared))))
 
     def unused_experts(self, below: float = 0.01) -> tuple[str, ...]:
@@ -141,9 +141,9 @@ class Extraction(Trunk, ABC):
         assert isinstance(gates, ByName)
         return gates[task]
 
-    def _own(self, task: str) -> list[Backbone]:
-        first = self.tasks.index(task) * self.num_own
-        return list(self._columns(self.own))[first : first + self.num_own]
+    def _private(self, task: str) -> list[Backbone]:
+        first = self.tasks.index(task) * self.num_private
+        return list(self._columns(self.private))[first : first + self.num_private]
 
     @staticmethod
     def _columns(experts: nn.ModuleList) -> Iterator[Backbone]:
@@ -168,9 +168,11 @@ class Extraction(Trunk, ABC):
 
     def _spread(self, number: int, weights: Tensor) -> Tensor:
         """A task's weights over own and shared experts, as a row over all experts."""
-        row = weights.new_zeros(len(self.own) + len(self.shared))
-        row[number * self.num_own : (number + 1) * self.num_own] = weights[: self.num_own]
-        row[len(self.own) :] = weights[self.num_own :]
+        row = weights.new_zeros(len(self.private) + len(self.shared))
+        row[number * self.num_private : (number + 1) * self.num_private] = weights[
+            : self.num_private
+        ]
+        row[len(self.private) :] = weights[self.num_private :]
         return row
 
 
@@ -179,20 +181,20 @@ class CGC(Extraction):
 
     Customized gate control, Tang et al., RecSys 2020: PLE with one level. Gates see the mean over
     pixels or valid frames, where the paper has vectors. The cost of a step is that of
-    `shared + own * tasks` backbones.
+    `shared + private * tasks` backbones.
 
     Args:
         make: Makes one expert; called once per expert.
         tasks: The names of the tasks.
         shared: The number of experts for all tasks.
-        own: The number of experts of each task's own.
+        private: The number of experts of each task's own.
     """
 
     def __init__(
-        self, make: MakeBackbone, tasks: Sequence[str], *, shared: int = 1, own: int = 1
+        self, make: MakeBackbone, tasks: Sequence[str], *, shared: int = 1, private: int = 1
     ) -> None:
-        _require(shared, own)
-        made = [make() for _ in range(shared + own * len(tasks))]
+        _require(shared, private)
+        made = [make() for _ in range(shared + private * len(tasks))]
         super().__init__(made, tasks, shared, 1)
 
 
@@ -201,14 +203,14 @@ class PLE(Extraction):
 
     Progressive layered extraction, Tang et al., RecSys 2020. The paper's levels are layers of
     experts; here the backbone's stages are divided into levels as evenly as they can be, so the
-    cost of a step is that of `shared + own * tasks` backbones whatever the number of levels. Gates
+    cost of a step is that of `shared + private * tasks` backbones whatever the number of levels. Gates
     see the mean over pixels or valid frames of their own stream, where the paper has vectors.
 
     Args:
         make: Makes one expert; called once per expert.
         tasks: The names of the tasks.
         shared: The number of experts for all tasks.
-        own: The number of experts of each task's own.
+        private: The number of experts of each task's own.
         levels: The number of levels. None is the paper's 2, or 1 where the backbone has one stage.
     """
 
@@ -218,11 +220,11 @@ class PLE(Extraction):
         tasks: Sequence[str],
         *,
         shared: int = 1,
-        own: int = 1,
+        private: int = 1,
         levels: int | None = None,
     ) -> None:
-        _require(shared, own)
-        made = [make() for _ in range(shared + own * len(tasks))]
+        _require(shared, private)
+        made = [make() for _ in range(shared + private * len(tasks))]
         stages = len(made[0].stages)
         levels = min(2, stages) if levels is None else levels
         if not 1 <= levels <= stages:
@@ -233,10 +235,10 @@ class PLE(Extraction):
         super().__init__(made, tasks, shared, levels)
 
 
-def _require(shared: int, own: int) -> None:
-    if shared < 1 or own < 1:
+def _require(shared: int, private: int) -> None:
+    if shared < 1 or private < 1:
         raise ValueError(
-            f"`shared` and `own` should be at least 1. Found shared={shared}, own={own}. "
+            f"`shared` and `private` should be at least 1. Found shared={shared}, private={private}. "
             "Without experts of the tasks' own this is 'mmoe'; without shared ones 'independent'."
         )
 

@@ -55,7 +55,8 @@ class SoftmaxGate(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """`[B, D]` to `[B, E]`."""
-        return self.linear(pooled).float().softmax(1)
+        weights: Tensor = self.linear(pooled).float().softmax(1)
+        return weights
 
 
 class SelectorGate(nn.Module):
