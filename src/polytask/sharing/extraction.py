@@ -169,10 +169,9 @@ class Extraction(Trunk, ABC):
     def _spread(self, number: int, weights: Tensor) -> Tensor:
         """A task's weights over own and shared experts, as a row over all experts."""
         row = weights.new_zeros(len(self.private) + len(self.shared))
-        row[number * self.num_private : (number + 1) * self.num_private] = weights[
-            : self.num_private
-        ]
-        row[len(self.private) :] = weights[self.num_private :]
+        count = self.num_private
+        row[number * count : (number + 1) * count] = weights[:count]
+        row[len(self.private) :] = weights[count:]
         return row
 
 
@@ -203,8 +202,8 @@ class PLE(Extraction):
 
     Progressive layered extraction, Tang et al., RecSys 2020. The paper's levels are layers of
     experts; here the backbone's stages are divided into levels as evenly as they can be, so the
-    cost of a step is that of `shared + private * tasks` backbones whatever the number of levels. Gates
-    see the mean over pixels or valid frames of their own stream, where the paper has vectors.
+    cost of a step is that of `shared + private * tasks` backbones whatever the number of levels.
+    Gates see the mean over pixels or valid frames of their own stream; the paper has vectors.
 
     Args:
         make: Makes one expert; called once per expert.
@@ -238,7 +237,8 @@ class PLE(Extraction):
 def _require(shared: int, private: int) -> None:
     if shared < 1 or private < 1:
         raise ValueError(
-            f"`shared` and `private` should be at least 1. Found shared={shared}, private={private}. "
+            "`shared` and `private` should be at least 1. "
+            f"Found shared={shared}, private={private}. "
             "Without experts of the tasks' own this is 'mmoe'; without shared ones 'independent'."
         )
 
