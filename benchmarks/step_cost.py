@@ -7,6 +7,7 @@ trunk backward per task (one for features, or where each task has its own batch)
 
     python benchmarks/step_cost.py                    all workloads, one thread
     python benchmarks/step_cost.py w1 w3-10 --repeats 5 --threads 2
+    python benchmarks/step_cost.py --heads 40 100 1000
     python benchmarks/step_cost.py w3-40 --cases ew uw "upgrad features" --memory
 
 T tasks, B examples.
@@ -25,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polytask.balancing import BALANCERS, RecomputesLosses, backward
+from polytask.balancing import BALANCERS, RecomputesLosses, StackedHeads, backward
 
 CLOCK = time.perf_counter
 Step = Callable[[], None]
@@ -229,10 +230,12 @@ def make(work: Workload, case: str) -> Step:
     return whole
 
 
-def seconds(step: Step) -> float:
+def seconds(step: Step, times: int = 1) -> float:
+    """Of one step, the mean over a few in a row."""
     start = CLOCK()
-    step()
-    return CLOCK() - start
+    for _ in range(times):
+        step()
+    return (CLOCK() - start) / times
 
 
 def floors(work: Workload, repeats: int) -> tuple[float, float]:
@@ -275,7 +278,8 @@ def measure(name: str, cases: list[str], repeats: int) -> None:
     before, every = seconds(equal), []
     for _ in range(repeats):
         for case, step in steps.items():
-            taken, after = seconds(step), seconds(equal)
+            times = 4 if "every=4" in case else 1
+            taken, after = seconds(step, times), seconds(equal)
             ratios[case].append(taken / ((before + after) / 2))
             every.append(after)
             before = after
@@ -286,6 +290,45 @@ def measure(name: str, cases: list[str], repeats: int) -> None:
         print(
             f"  {case:28s} {statistics.median(ratios[case]):6.2f}  (least {min(ratios[case]):.2f})"
         )
+
+
+def compare_heads(count: int, repeats: int) -> None:
+    """Print what `count` linear heads 512 -> 10 cost, with and without a gradient per task."""
+    torch.manual_seed(0)
+    separate = nn.ModuleList(nn.Linear(512, 10) for _ in range(count))
+    stacked = StackedHeads(count, 512, 10)
+    z, labels = torch.randn(256, 512, requires_grad=True), torch.randint(10, (256, count))
+
+    def one_by_one(apart: bool) -> None:
+        seen = [z.view_as(z) if apart else z for _ in range(count)]
+        losses = [
+            F.cross_entropy(h(a), y) for h, a, y in zip(separate, seen, labels.T, strict=True)
+        ]
+        wanted = [*seen] if apart else [z]
+        torch.autograd.backward(torch.stack(losses).sum(), inputs=[*wanted, *separate.parameters()])
+
+    def together(apart: bool) -> None:
+        seen = [z.view_as(z) for _ in range(count)] if apart else z
+        losses = F.cross_entropy(stacked(seen).flatten(0, 1), labels.flatten(), reduction="none")
+        wanted = [*seen] if apart else [z]
+        torch.autograd.backward(
+            losses.view(256, count).mean(0).sum(), inputs=[*wanted, *stacked.parameters()]
+        )
+
+    ways: dict[str, Step] = {
+        "separate heads, the sum": lambda: one_by_one(False),
+        "separate heads, per task": lambda: one_by_one(True),
+        "StackedHeads, the sum": lambda: together(False),
+        "StackedHeads, per task": lambda: together(True),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            taken[name].append(seconds(way))
+            z.grad = None
+    print(f"\n{count} heads 512 -> 10, 256 examples")
+    for name, times in taken.items():
+        print(f"  {name:28s} {1e3 * statistics.median(times):8.1f} ms")
 
 
 def peak(name: str, case: str) -> None:
@@ -310,6 +353,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory", action="store_true", help="peak memory too, a process each")
+    parser.add_argument("--heads", nargs="*", type=int, help="so many heads instead of workloads")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     parser.add_argument(
         "--cpu", action="store_true", help="CPU time: for a busy machine, with one thread"
@@ -320,6 +364,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.peak_of:
         peak(options.workloads[0], options.peak_of)
+        return
+    if options.heads:
+        for count in options.heads:
+            compare_heads(count, options.repeats)
         return
     features = torch.cpu.get_capabilities()
     units = [name for name in features if "bf16" in name and features[name]]

@@ -41,6 +41,7 @@ from polytask.balancing.remembering import DBMTL, ExcessMTL, MoCo
 from polytask.balancing.robust import Krum, TrimmedMean
 from polytask.balancing.scalarization import GeometricMean, ScaleInvariant
 from polytask.balancing.smoothed import SmoothedWeights
+from polytask.balancing.stacked import StackedHeads
 from polytask.balancing.stochastic import MoDo, SDMGrad
 from polytask.balancing.turns import MomentumConFIG
 from polytask.balancing.uncertainty import (
@@ -99,6 +100,7 @@ __all__ = [
     "SmoothedWeights",
     "SoftUncertaintyWeighting",
     "SolverError",
+    "StackedHeads",
     "TakesTurns",
     "Tchebycheff",
     "TrimmedMean",
