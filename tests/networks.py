@@ -17,6 +17,7 @@ from polytask.sharing import (
     DSelectK,
     HardSharing,
     Independent,
+    LoRA,
     MMoE,
     SharedPrivate,
     SoftSharing,
@@ -35,6 +36,7 @@ TRUNKS: dict[str, type[Trunk]] = {
     "cgc": CGC,
     "ple": PLE,
     "dselect-k": DSelectK,
+    "lora": LoRA,
 }
 
 TASKS: tuple[Task, ...] = (

@@ -30,6 +30,7 @@ from polytask.sharing import (
     DSelectK,
     HardSharing,
     Independent,
+    LoRA,
     MMoE,
     SharedPrivate,
     SoftSharing,
@@ -113,6 +114,7 @@ TRUNKS: dict[str, type[Trunk]] = {
     "cgc": CGC,
     "ple": PLE,
     "dselect-k": DSelectK,
+    "lora": LoRA,
 }
 MIXINGS: dict[str, type[Mixing]] = {
     "proportional": Proportional,

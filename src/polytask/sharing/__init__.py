@@ -1,5 +1,6 @@
 """Sharing topologies: how tasks share a network."""
 
+from polytask.sharing.adapters import LoRA
 from polytask.sharing.adversarial import SharedPrivate
 from polytask.sharing.base import MakeBackbone, Trunk
 from polytask.sharing.experts import DSelectK, MMoE
@@ -13,6 +14,7 @@ __all__ = [
     "DSelectK",
     "HardSharing",
     "Independent",
+    "LoRA",
     "MMoE",
     "MakeBackbone",
     "SharedPrivate",
