@@ -15,6 +15,7 @@ from polytask.backbones import (
     RecurrentBackbone,
     ResidualBackbone,
     SequentialBackbone,
+    TransformerBackbone,
 )
 from polytask.backbones.convolutional import PooledStage, WhiteningStem
 from polytask.errors import ConfigError
@@ -41,6 +42,15 @@ EVERY: dict[str, tuple[Callable[[], Backbone], Features]] = {
     ),
     "perceptron": (lambda: PerceptronBackbone(4, widths=(6, 6, 3)), Features(torch.randn(5, 4))),
     "frames": (lambda: PerceptronBackbone(4, widths=(6,), normalize=False), SEQUENCE),
+    "transformer": (lambda: TransformerBackbone(4, width=8, heads=2), SEQUENCE),
+    "sinusoids": (
+        lambda: TransformerBackbone(4, width=8, heads=1, layers=3, positions="sinusoidal"),
+        SEQUENCE,
+    ),
+    "numbers as tokens": (
+        lambda: TransformerBackbone(4, width=8, heads=2),
+        Features(torch.randn(5, 4)),
+    ),
     "own modules": (
         lambda: SequentialBackbone(nn.Sequential(nn.Linear(4, 7), nn.ReLU()), (7, 7)),
         Features(torch.randn(5, 4)),

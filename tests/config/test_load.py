@@ -160,6 +160,11 @@ def test_what_has_no_effect_warns(load: Load) -> None:
     told = " ".join(str(warning.message) for warning in caught)
     for key in ("tasks.t.pool", "inputs.p.pool", "batches.mixing", "balancer"):
         assert f"{key} has no effect" in told
+    tokens = text + "trunk: {backbone: {kind: transformer}}\n"
+    tokens = tokens.replace("pool: max}", "body: {kind: transformer, width: 8}, pool: max}", 1)
+    with pytest.warns(ConfigWarning) as caught:
+        load(tokens)
+    assert not any(".pool has no effect" in str(warning.message) for warning in caught)
     two = single.replace("TARGET", "b}, u: {kind: regression, target: c")
     with pytest.warns(ConfigWarning, match=r"trunk\.adversarial has no effect: all tasks read one"):
         load(two + "trunk: {kind: shared-private}\n")

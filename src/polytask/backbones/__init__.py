@@ -4,6 +4,7 @@ from polytask.backbones.base import Backbone, OnValues, SequentialBackbone
 from polytask.backbones.convolutional import ResidualBackbone
 from polytask.backbones.perceptron import PerceptronBackbone
 from polytask.backbones.recurrent import RecurrentBackbone
+from polytask.backbones.transformer import TransformerBackbone
 
 __all__ = [
     "Backbone",
@@ -12,4 +13,5 @@ __all__ = [
     "RecurrentBackbone",
     "ResidualBackbone",
     "SequentialBackbone",
+    "TransformerBackbone",
 ]

@@ -1,6 +1,11 @@
 """Every name that a configuration can give as a `kind`, and the class behind it."""
 
-from polytask.backbones import PerceptronBackbone, RecurrentBackbone, ResidualBackbone
+from polytask.backbones import (
+    PerceptronBackbone,
+    RecurrentBackbone,
+    ResidualBackbone,
+    TransformerBackbone,
+)
 from polytask.backbones.base import Backbone
 from polytask.balancing import BALANCERS
 from polytask.data.inputs import ImageInput, Input, SoundInput, TableInput
@@ -89,13 +94,14 @@ BACKBONES: dict[str, type[Backbone]] = {
     "perceptron": PerceptronBackbone,
     "recurrent": RecurrentBackbone,
     "residual": ResidualBackbone,
+    "transformer": TransformerBackbone,
 }
 # What an encoder gives by the kind of input, and which backbones can take it.
 SHAPES: dict[str, str] = {"image": "map", "sound": "sequence", "table": "vector"}
 BODIES: dict[str, tuple[str, ...]] = {
     "map": ("residual",),
-    "sequence": ("recurrent", "perceptron"),
-    "vector": ("perceptron",),
+    "sequence": ("recurrent", "perceptron", "transformer"),
+    "vector": ("perceptron", "transformer"),
 }
 TASKS: dict[str, type[Task]] = {
     "multiclass": Multiclass,

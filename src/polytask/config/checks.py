@@ -127,4 +127,9 @@ def _trunk(raw: Plain) -> Iterator[Mistake]:
 
 def shape_of(given: Mapping[str, Any]) -> str | None:
     """What an input's own network gives: a map, a sequence or a vector. None if unknown."""
-    return "vector" if given.get("pool") is not None else SHAPES.get(str(given.get("kind")))
+    if given.get("pool") is not None:
+        return "vector"
+    shape = SHAPES.get(str(given.get("kind")))
+    # A Transformer makes tokens of a vector's numbers.
+    tokens = shape == "vector" and section(given, "body").get("kind") == "transformer"
+    return "sequence" if tokens else shape

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from polytask.backbones import ResidualBackbone
-from polytask.config.schema import Config
+from polytask.config.schema import Config, InputSpec
 from polytask.config.spec import Section, Spec
 from polytask.tasks import Regression
 
@@ -28,13 +28,14 @@ def without_effect(config: Config) -> Iterator[str]:
                 yield f"{path}.{setting} has no effect with {decider}: {given}."
     for name, task in config.tasks.items():
         feeds = config.inputs[task.input]
-        if is_set(task, "pool") and (feeds.chosen == "table" or is_set(feeds, "pool")):
+        tokens = config.trunk.backbone.chosen == "transformer"
+        if is_set(task, "pool") and not tokens and (is_set(feeds, "pool") or is_vector(feeds)):
             yield (
                 f"tasks.{name}.pool has no effect: its input '{task.input}' gives one vector "
                 "per example already."
             )
     for name, feeds in config.inputs.items():
-        if feeds.chosen == "table" and is_set(feeds, "pool"):
+        if is_vector(feeds) and is_set(feeds, "pool"):
             yield f"inputs.{name}.pool has no effect: a table gives one vector per example already."
     if len(config.sources) == 1 and config.batches.mixing.chosen in ("uniform", "temperature"):
         yield "batches.mixing has no effect with a single source."
@@ -62,6 +63,12 @@ def shares_anything(config: Config) -> bool:
         return len(config.tasks) > 1
     inputs = [task.input for task in config.tasks.values()]
     return len(set(inputs)) < len(inputs)
+
+
+def is_vector(feeds: InputSpec) -> bool:
+    """Whether an input gives one vector per example before it is pooled."""
+    tokens = feeds.body is not None and feeds.body.chosen == "transformer"
+    return feeds.chosen == "table" and not tokens
 
 
 def is_set(section: Section, setting: str) -> bool:
