@@ -71,6 +71,7 @@ class TransformerBackbone(Backbone):
             for i in range(layers)
         ]
         entry = Tokens(in_features, width, waves=positions == "sinusoidal", dropout=dropout)
+        self.in_features = in_features
         self.stages = nn.ModuleList([entry, *made])
         self.widths = (width,) * len(self.stages)
 
