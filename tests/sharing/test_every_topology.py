@@ -17,6 +17,7 @@ from polytask.backbones import (
     RecurrentBackbone,
     ResidualBackbone,
     SequentialBackbone,
+    TransformerBackbone,
 )
 from polytask.config.catalogue import TRUNKS
 from polytask.sharing import Trunk
@@ -46,6 +47,10 @@ BACKBONES: dict[str, tuple[Callable[[], Backbone], Callable[[], Features]]] = {
     ),
     "sequences": (
         lambda: RecurrentBackbone(4, width=3, stride=2),
+        lambda: Features(torch.randn(3, 5, 4), MASK),
+    ),
+    "tokens": (
+        lambda: TransformerBackbone(4, width=8, heads=2, layers=1, dropout=0.0),
         lambda: Features(torch.randn(3, 5, 4), MASK),
     ),
     "own modules": (own_modules, lambda: Features(torch.randn(3, 3, 6, 6))),
