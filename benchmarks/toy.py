@@ -1,30 +1,42 @@
-"""The two-task toy problem of CAGrad, Nash-MTL and FAMO, with every deterministic balancer.
+"""The two-task toy problem of CAGrad, Nash-MTL and FAMO, with every balancer.
 
 Two numbers x are trained for two tasks. Below x2 = 0 the losses are parabolas whose optima lie at
 x1 = 7 (task 0) and x1 = -7 (task 1), and what is between them is Pareto-optimal; above lie deep,
 narrow valleys, one per task, in which a sum of losses gets stuck. Task 0's loss may be made ten
 times smaller than task 1's, as Nash-MTL and FAMO do.
 
-    python benchmarks/toy.py [--jobs 4]     # draws docs/balancing/toy.png, prints the page's table
+    python benchmarks/toy.py [--jobs 4]     # draws toy.png, toy-more.png; prints the page's table
 """
 
 import argparse
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from polytask.balancing import BALANCERS, EndsEpoch, RecomputesLosses, SolverError, backward
+from polytask.balancing import (
+    BALANCERS,
+    AutoLambda,
+    EndsEpoch,
+    RecomputesLosses,
+    SolverError,
+    UsesIndependentBatches,
+    backward,
+)
 
 STARTS = ((-8.5, 7.5), (0.0, 0.0), (9.0, 9.0), (-7.5, -0.5), (9.0, -1.0))  # Nash-MTL, FAMO
 CAGRAD_STARTS = ((-8.5, 7.5), (-8.5, -5.0), (9.0, 9.0))
 FRONT = -8.36  # x2 of the Pareto-optimal points; their x1 goes from -7 to 7
-RANDOM = ("rlw", "graddrop")
+FIRST = (  # In toy.png; all others are in toy-more.png.
+    *("equal", "uw", "dwa", "gls", "si", "uw-so", "imtl-l", "famo", "stch", "tchebycheff"),
+    *("cosmos", "pbi", "dtp", "mgda", "pcgrad", "cagrad", "imtl-g", "nash-mtl", "aligned-mtl"),
+    "upgrad",
+)
 SAME = {"constant": "equal", "krum": "equal", "trimmed-mean": "equal"}  # alike with two tasks
-MORE = ("modo", "sdmgrad", "auto-lambda")  # need more than one batch
 EPOCH = 100  # steps, for balancers that learn from epochs
 STILL = 200  # steps
 OWN = 0.025  # the learning rate of a balancer's own parameters
@@ -79,9 +91,13 @@ def train(
     for step in range(steps):
         now = losses(x, scale)
         epoch += now.detach() / EPOCH
+        if isinstance(balancer, AutoLambda):
+            again = partial(losses, x, scale)
+            balancer.look_ahead([x], again, again, lr=lr)
+        second = losses(x, scale) if isinstance(balancer, UsesIndependentBatches) else None
         optimizer.zero_grad()
         try:
-            backward(now, balancer, [x])
+            backward(now, balancer, [x], independent=second)
         except SolverError:
             break
         optimizer.step()
@@ -106,13 +122,13 @@ def on_front(point: Tensor, slack: float = 0.25) -> bool:
 
 
 def methods() -> list[str]:
-    """The names of the catalogue that are drawn."""
-    return [name for name in BALANCERS if name not in (*RANDOM, *SAME, *MORE)]
+    """The names of the catalogue that are drawn, those of the first picture first."""
+    return [*FIRST, *(name for name in BALANCERS if name not in FIRST and name not in SAME)]
 
 
 def paths(name: str) -> list[Tensor]:
-    """The ways of one balancer from all starts."""
-    return [train(name, start) for start in STARTS]
+    """The ways of one balancer: from all starts, or from three for the second picture."""
+    return [train(name, start) for start in (STARTS if name in FIRST else STARTS[:3])]
 
 
 def ending(path: Tensor) -> str:
@@ -126,31 +142,36 @@ def table(found: Mapping[str, list[Tensor]]) -> str:
     heads = [f"({a:g}, {b:g})" for a, b in STARTS]
     lines = ["| method | " + " | ".join(heads) + " |", "|---" * (1 + len(heads)) + "|"]
     for name, ways in found.items():
-        lines.append(f"| `{name}` | " + " | ".join(map(ending, ways)) + " |")
+        cells = [*map(ending, ways), "", ""][: len(STARTS)]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def draw(found: Mapping[str, list[Tensor]], path: Path, columns: int = 6) -> None:
-    """A panel per balancer, over the contours of the sum of the losses."""
+    """A panel per balancer, over the contours of the sum of the losses.
+
+    Where a way ends is told by shape and colour; the colours are apart for the colour-blind.
+    """
     from matplotlib.figure import Figure
     from PIL import Image
 
     rows = -(-len(found) // columns)
-    figure = Figure(figsize=(1.75 * columns, 1.85 * rows), layout="constrained")
+    figure = Figure(figsize=(1.9 * columns, 2.0 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     line = torch.linspace(-11, 11, 120)
     x2, x1 = torch.meshgrid(line, line, indexing="ij")
     level = losses(torch.stack([x1, x2], -1)).sum(-1)
     for axis, (name, ways) in zip(axes, found.items(), strict=False):
-        axis.contour(line, line, level, levels=12, colors="0.82", linewidths=0.5)
-        axis.plot([-7, 7], [FRONT, FRONT], color="0.45", linewidth=4, solid_capstyle="round")
+        axis.contour(line, line, level, levels=12, colors="0.85", linewidths=0.5)
+        axis.plot([-7, 7], [FRONT, FRONT], color="0.6", linewidth=5, solid_capstyle="round")
         for way in ways:
-            end = "tab:green" if on_front(way[-1]) else "tab:red"
-            axis.plot(way[:, 0], way[:, 1], color="tab:blue", linewidth=0.9)
+            axis.plot(way[:, 0], way[:, 1], color="#0072B2", linewidth=1.0)
             axis.plot(*way[0].tolist(), "o", color="black", markersize=3)
-            axis.plot(*way[-1].tolist(), "*", color=end, markersize=8, zorder=5)
+            mark, color = ("o", "#F0E442") if on_front(way[-1]) else ("X", "#D55E00")
+            x, y = way[-1].clamp(-10.5, 10.5).tolist()
+            axis.plot(x, y, mark, color=color, mec="black", mew=0.7, markersize=6.5, zorder=5)
         axis.set(title=name, xlim=(-11, 11), ylim=(-11, 11), xticks=[], yticks=[])
-        axis.title.set_fontsize(9)
+        axis.title.set_fontsize(11)
     for axis in axes[len(found) :]:
         axis.set_visible(False)
     figure.savefig(path, dpi=85)
@@ -164,5 +185,7 @@ if __name__ == "__main__":
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     with ProcessPoolExecutor(parser.parse_args().jobs) as pool:
         drawn = dict(zip(methods(), pool.map(paths, methods()), strict=True))
-    draw(drawn, Path(__file__).parents[1] / "docs" / "balancing" / "toy.png")
+    folder = Path(__file__).parents[1] / "docs" / "balancing"
+    draw({name: drawn[name] for name in FIRST}, folder / "toy.png")
+    draw({name: way for name, way in drawn.items() if name not in FIRST}, folder / "toy-more.png")
     print(table(drawn))
