@@ -15,6 +15,7 @@ from polytask.sharing import (
     CGC,
     PLE,
     DSelectK,
+    FiLM,
     HardSharing,
     Independent,
     LoRA,
@@ -37,6 +38,7 @@ TRUNKS: dict[str, type[Trunk]] = {
     "ple": PLE,
     "dselect-k": DSelectK,
     "lora": LoRA,
+    "film": FiLM,
 }
 
 TASKS: tuple[Task, ...] = (

@@ -91,7 +91,13 @@ def test_a_frozen_part_of_the_trunk_is_not_shared() -> None:
 @every_trunk
 def test_every_backbone_is_found(kind: str) -> None:
     trunk = TRUNKS[kind](lambda: PerceptronBackbone(4, widths=(5,)), NAMES)
-    count = {"hard": 1, "lora": 1, "shared-private": 4, "cgc": 4, "ple": 4, "dselect-k": 4}.get(
-        kind, 3
-    )
+    count = {
+        "hard": 1,
+        "lora": 1,
+        "film": 1,
+        "shared-private": 4,
+        "cgc": 4,
+        "ple": 4,
+        "dselect-k": 4,
+    }.get(kind, 3)
     assert len(list(trunk.backbones())) == count

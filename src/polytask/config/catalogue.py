@@ -33,6 +33,7 @@ from polytask.sharing import (
     CGC,
     PLE,
     DSelectK,
+    FiLM,
     HardSharing,
     Independent,
     LoRA,
@@ -121,6 +122,7 @@ TRUNKS: dict[str, type[Trunk]] = {
     "ple": PLE,
     "dselect-k": DSelectK,
     "lora": LoRA,
+    "film": FiLM,
 }
 MIXINGS: dict[str, type[Mixing]] = {
     "proportional": Proportional,

@@ -3,6 +3,7 @@
 from polytask.sharing.adapters import LoRA
 from polytask.sharing.adversarial import SharedPrivate
 from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.conditioned import FiLM
 from polytask.sharing.experts import DSelectK, MMoE
 from polytask.sharing.extraction import CGC, PLE
 from polytask.sharing.hard import HardSharing, Independent
@@ -12,6 +13,7 @@ __all__ = [
     "CGC",
     "PLE",
     "DSelectK",
+    "FiLM",
     "HardSharing",
     "Independent",
     "LoRA",
