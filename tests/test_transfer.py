@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from polytask.config import load_config
-from polytask.errors import DataError, RunError
+from polytask.errors import ConfigError, DataError, RunError
 from polytask.origin import Origin
 from polytask.run import Run
 from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Task
@@ -103,6 +103,7 @@ trunk: {{kind: hard, backbone: {{kind: residual, widths: [4]}}}}
 batches: {{size: 16}}
 optimizer: {{kind: sgd, lr: {lr}}}
 training: {{epochs: {epochs}, precision: fp32, threads: 1}}
+teachers: {teachers}
 """
 COLOR = "  color: {kind: multiclass, target: color}\n"
 LETTER = "  letter: {kind: multiclass, target: letter}\n"
@@ -110,7 +111,9 @@ LETTER = "  letter: {kind: multiclass, target: letter}\n"
 
 def trained(folder: Path, origin: Origin | None = None, **settings: Any) -> Run:
     """A small run on coloured shapes."""
-    text = CONFIG.format(**{"name": "a", "seed": 0, "lr": 0.1, "epochs": 1, **settings})
+    text = CONFIG.format(
+        **{"name": "a", "seed": 0, "lr": 0.1, "epochs": 1, "teachers": [], **settings}
+    )
     (folder / "c.yaml").write_text(text)
     before = set(folder.glob("runs/*"))
     assert train(load_config(folder / "c.yaml"), folder / "runs", Silent(), [], origin)
@@ -142,3 +145,30 @@ def test_a_training_starts_from_a_run_and_says_what_it_took(
     first.save_weights({"x": torch.zeros(1)})
     with pytest.raises(RunError, match="have changed"):
         train(second, tmp_path, Silent(), [])
+
+
+def test_runs_teach_a_run_which_says_who_and_how_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLYTASK_CACHE", str(tmp_path / "cache"))
+    runs = [trained(tmp_path, tasks=task) for task in (COLOR, LETTER)]
+    taught = [f"{{run: {run.path}, fill_missing: true}}" for run in runs]
+    tasks = COLOR + LETTER
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "tests.test_transfer.CONFIG", CONFIG.replace("missing: 0.0", "missing: 0.5")
+        )
+        student = trained(tmp_path, tasks=tasks, teachers=f"[{', '.join(taught)}]")
+    said = student.read_json("teachers.json")
+    assert [t["weights"] for t in said] == [run.fingerprint() for run in runs]
+    assert [list(t["tasks"]) for t in said] == [["color"], ["letter"]]
+    (epoch,) = student.history()
+    labels = student.read_json("data.json")["labels"]["color"]["train"]
+    rows = student.read_json("data.json")["rows"]["train"]["shapes"]
+    assert 0 < epoch["filled"]["color"] <= rows - labels + 16
+    assert evaluate_run(student, "test")["letter"]["count"]
+    with pytest.raises(ConfigError, match=r"teachers\.0.*no task 'letter'"):
+        trained(tmp_path, tasks=tasks, teachers=f"[{{run: {runs[0].path}, tasks: {{letter: 1}}}}]")
+    runs[0].save_weights({name: value + 1 for name, value in runs[0].weights().items()})
+    with pytest.raises(RunError, match=r"teacher.*have changed"):
+        train(student, tmp_path, Silent(), [])

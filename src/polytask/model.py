@@ -28,6 +28,7 @@ class Boundary:
 
     def __init__(self) -> None:
         self.features: dict[str, Tensor] = {}
+        self.masks: dict[str, Tensor | None] = {}
         self.penalty: Tensor | None = None
 
 
@@ -105,6 +106,7 @@ class MultiTaskModel(nn.Module):
             values, mask = features[task]
             if boundary is not None:
                 values = boundary.features[task] = values.view_as(values)
+                boundary.masks[task] = mask
             outputs[task] = self.heads[task](Features(values, mask))
         return outputs
 

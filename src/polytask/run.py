@@ -7,6 +7,7 @@ environment.json    versions, machine, number format, threads
 model.safetensors   the best weights so far
 checkpoint.pt       what a resumed training starts from
 history.jsonl       a line per epoch
+teachers.json       the runs that taught it, with their weights' hashes
 start.json          the run whose weights it started from, and which parts were taken
 scores.json         scores by part, from `polytask evaluate`
 """

@@ -112,6 +112,9 @@ class Terminal:
         )
         if record.penalty is not None:
             line += f"  penalty{GLUE}{_number(record.penalty)}"
+        if record.filled:
+            shown_fills = (f"{name}{GLUE}{n:,}" for name, n in record.filled.items())
+            line += "  labels by teachers: " + "  ".join(shown_fills)
         if record.scores:
             shown = ((name, _headline(scores)) for name, scores in record.scores.items())
             line += "  validation: " + "  ".join(f"{n}{GLUE}{score}" for n, score in shown if score)

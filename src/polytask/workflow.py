@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from polytask.config.build import (
+    blaming,
     build_augment,
     build_balancer,
     build_inputs,
+    build_lessons,
     build_mixing,
     build_model,
     build_optimizer,
@@ -25,8 +27,10 @@ from polytask.config.build import (
 )
 from polytask.config.schema import Config
 from polytask.data.dataset import Policy, Prepared, prepare
+from polytask.data.inputs import Input, MediaInput
 from polytask.data.mixing import BatchStream, Prefetcher, evaluation_batches
-from polytask.errors import RunError
+from polytask.distillation import Teacher, Teaching
+from polytask.errors import ConfigError, RunError
 from polytask.evaluation import evaluate
 from polytask.model import MultiTaskModel
 from polytask.origin import Origin
@@ -46,6 +50,8 @@ Part = Literal["train", "validation", "test"]
 # Rows of each input from which parts that start from data do so, and rows per evaluation batch.
 SAMPLE = 1024
 EVALUATION_BATCH = 512
+# The file of a run that says who taught it.
+TEACHERS = "teachers.json"
 
 
 class Watcher(Protocol):
@@ -177,6 +183,9 @@ def train(
         origin = Origin.of(start) if not (start.path / "checkpoint.pt").exists() else None
     if origin is not None:
         begun = origin.give_to(model, prepared.tasks)
+    teaching, taught_by = make_teaching(config, model, prepared)
+    if resumed and isinstance(start, Run) and taught_by:
+        require_same_teachers(start, taught_by)
     stream = make_stream(config, prepared, fabric.global_rank, fabric.world_size)
     threads = settings.threads
     if threads == "auto":
@@ -188,6 +197,8 @@ def train(
     run = open_run(fabric, start, root)
     if fabric.is_global_zero and not resumed:
         keep_facts(run, prepared, facts)
+        if taught_by:
+            run.write_json(TEACHERS, taught_by)
         if origin is not None and begun is not None:
             origin.record(run, begun)
     with Prefetcher(stream) as ahead:
@@ -205,6 +216,7 @@ def train(
             directory=run.path,
             reporter=HistoryKeeper(run, watcher) if fabric.is_global_zero else watcher,
             seed=config.seed,
+            teaching=teaching,
         )
         if resumed and trainer.checkpoint.exists():
             with fitting_weights(run):
@@ -294,6 +306,58 @@ def keep_facts(run: Run, prepared: Prepared, facts: Mapping[str, Any]) -> None:
             "tasks": {task.name: task.facts() for task in prepared.tasks},
         },
     )
+
+
+def make_teaching(
+    config: Config, model: MultiTaskModel, prepared: Prepared
+) -> tuple[Teaching | None, list[dict[str, Any]]]:
+    """The teachers of a configuration, and for the record their runs with the weights' hashes.
+
+    Raises:
+        ConfigError: If a teacher does not fit the training's tasks or inputs.
+    """
+    teachers: list[Teacher] = []
+    record: list[dict[str, Any]] = []
+    for number, lesson in enumerate(build_lessons(config)):
+        run = Run.open(lesson.run)
+        teacher, inputs, tasks = best_model(run)
+        with blaming("teachers", number):
+            teachers.append(Teacher(teacher, tasks, model, prepared.tasks, lesson))
+            for name in {task.input for task in teachers[-1].tasks.values()}:
+                require_same_input(name, prepared.inputs[name], inputs[name])
+        record.append(
+            {
+                "run": str(run.path.absolute()),
+                "weights": run.fingerprint(),
+                "tasks": teachers[-1].weights,
+            }
+        )
+    return (Teaching(teachers) if teachers else None), record
+
+
+def require_same_input(name: str, ours: Input, theirs: Input) -> None:
+    """Raise unless an input's raw values mean the same to a student and its teacher."""
+
+    def facts(some: Input) -> Any:
+        return some.settings if isinstance(some, MediaInput) else some.state
+
+    if type(ours) is not type(theirs) or facts(ours) != facts(theirs):
+        raise ConfigError(
+            f"The input '{name}' has other values in the teacher's run: {facts(theirs)} there, "
+            f"{facts(ours)} here. Give it the same settings, or start this training with --from "
+            "the teacher's run."
+        )
+
+
+def require_same_teachers(run: Run, found: list[dict[str, Any]]) -> None:
+    """Raise if a stopped run had teachers with other weights."""
+    known = run.read_json(TEACHERS)
+    for before, now in zip(known, found, strict=True):
+        if before["weights"] != now["weights"]:
+            raise RunError(
+                f"The weights of the teacher '{now['run']}' have changed since this training "
+                "began. Bring them back, or train anew."
+            )
 
 
 def make_stream(config: Config, prepared: Prepared, rank: int, world_size: int) -> BatchStream:

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from polytask.balancing import Balancer, EqualWeighting
+from polytask.distillation import Teaching
 from polytask.evaluation import evaluate
 from polytask.model import MultiTaskModel
 from polytask.training.history import EpochRecord
@@ -78,6 +79,7 @@ def trainer(
     watcher: Watcher | None = None,
     validate: Callable[[nn.Module], Scores] | None = scored,
     keep: Callable[[Mapping[str, Tensor]], None] = lambda state: None,
+    teaching: Teaching | None = None,
     **settings: Any,
 ) -> Trainer:
     """A trainer; what is not given is small and plain."""
@@ -95,4 +97,5 @@ def trainer(
         directory=directory,
         reporter=watcher or Watcher(),
         seed=7,
+        teaching=teaching,
     )

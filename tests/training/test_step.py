@@ -12,6 +12,7 @@ from torch import Tensor
 
 from polytask.balancing import EqualWeighting, PCGrad
 from polytask.balancing.base import Balancer
+from polytask.distillation import Lesson, Teacher, Teaching
 from polytask.errors import TrainingError
 from polytask.model import MultiTaskModel
 from polytask.training.optim import SGD
@@ -29,6 +30,7 @@ def step(
     balancer: Balancer | None = None,
     clip: float | None = None,
     lr: float = 0.1,
+    taught: bool = False,
 ) -> StepRecord:
     spec = SGD(lr=lr)
     wrapped, optimizer = runner.setup(model, spec.make(spec.groups(model, [])))
@@ -44,7 +46,16 @@ def step(
         shared=shared,
         private=private,
         clip=clip,
+        teaching=teachers(model) if taught else None,
+        progress=0.25,
     )
+
+
+def teachers(model: MultiTaskModel) -> Teaching:
+    """A teacher that speaks of three tasks, and fills in their labels."""
+    tasks = TASKS[:3]
+    lesson = Lesson(run=Path(), fill_missing=True, anneal=True)
+    return Teaching([Teacher(network(tasks, width=4, seed=9), tasks, model, TASKS, lesson)])
 
 
 def by_hand(model: MultiTaskModel, examples: Batch, lr: float = 0.1) -> dict[str, Tensor]:
@@ -163,20 +174,20 @@ def one_of_two(rank: int, port: int, folder: str, kind: str) -> None:
     runner = Fabric(accelerator="cpu", devices=2, strategy="ddp")
     runner.launch()
     model = network()
-    balancer = EqualWeighting(len(TASKS)) if kind == "equal" else PCGrad(len(TASKS))
-    record = step(runner, model, halves(kind)[rank], balancer=balancer)
+    balancer = EqualWeighting(len(TASKS)) if kind != "pcgrad" else PCGrad(len(TASKS))
+    record = step(runner, model, halves(kind)[rank], balancer=balancer, taught=kind == "taught")
     torch.save((parameters(model), record.losses, record.counts), f"{folder}/{rank}.pt")
 
 
-@pytest.mark.parametrize("kind", ["equal", "pcgrad"])
+@pytest.mark.parametrize("kind", ["equal", "pcgrad", "taught"])
 def test_two_processes_are_one_on_the_joined_batch(kind: str, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     mp.spawn(one_of_two, args=(port, str(tmp_path), kind), nprocs=2)
     model = network()
-    balancer = EqualWeighting(len(TASKS)) if kind == "equal" else PCGrad(len(TASKS))
-    record = step(fabric(), model, joined(halves(kind)), balancer=balancer)
+    balancer = EqualWeighting(len(TASKS)) if kind != "pcgrad" else PCGrad(len(TASKS))
+    record = step(fabric(), model, joined(halves(kind)), balancer=balancer, taught=kind == "taught")
     expected = copy.deepcopy(parameters(model))
     for rank in range(2):
         ours, losses, counts = torch.load(tmp_path / f"{rank}.pt")

@@ -17,6 +17,7 @@ from polytask.data.mixing import Mixing
 from polytask.data.sources import Source
 from polytask.data.splits import Split
 from polytask.data.transforms import Transform
+from polytask.distillation import Lesson
 from polytask.encoders import StackedEncoder
 from polytask.errors import ConfigError, MissingDependency
 from polytask.model import MultiTaskModel
@@ -122,6 +123,11 @@ def build_settings(config: Config) -> Settings:
     return settings
 
 
+def build_lessons(config: Config) -> list[Lesson]:
+    """Which runs teach, and how."""
+    return [made(spec, "teachers", number) for number, spec in enumerate(config.teachers)]
+
+
 def build_model(
     config: Config, inputs: Mapping[str, Input], tasks: Sequence[Task]
 ) -> MultiTaskModel:
@@ -199,6 +205,7 @@ def unbuildable(config: Config) -> Iterator[Mistake]:
         lambda: build_optimizer(config),
         lambda: build_schedule(config),
         lambda: build_settings(config),
+        lambda: build_lessons(config),
         lambda: made(config.trunk.backbone, "trunk", "backbone", facts=[_SOME_WIDTH]),
     ]
     with torch.random.fork_rng(devices=[]):

@@ -9,6 +9,7 @@ from polytask.config.derive import FieldOf, Text, settings
 from polytask.config.spec import Exactly, OneOf, Section, Spec, choice, derive
 from polytask.data.mixing import BatchStream
 from polytask.data.splits import Split
+from polytask.distillation import Lesson
 from polytask.encoders import StackedEncoder
 from polytask.tasks.base import Task, Unknown
 from polytask.training.settings import Settings
@@ -177,6 +178,9 @@ TRUNKS = choice(
 _STREAM = settings(BatchStream)
 
 
+TEACHER = derive(Lesson)
+
+
 class Batches(Section):
     """How many examples make a step, and from which source."""
 
@@ -218,6 +222,9 @@ class Config(Section):
     )
     training: Annotated[Spec, Exactly(TRAINING)] = Field(
         default=TRAINING(), description="How long and how to train."
+    )
+    teachers: tuple[Annotated[Spec, Exactly(TEACHER)], ...] = Field(
+        default=(), description="Runs whose predictions or features are learned as well."
     )
     on_bad: Literal["error", "skip"] = Field(
         default="error", description="What to do with pictures and sounds that cannot be decoded."

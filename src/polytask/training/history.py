@@ -22,6 +22,8 @@ class EpochRecord:
         best: Whether this epoch's weights were kept.
         penalty: The mean of the trunk's penalty over the epoch's steps; None for a trunk that has
             none.
+        filled: Labels that teachers gave in the epoch, per task that got any; None without
+            teachers.
     """
 
     epoch: int
@@ -32,6 +34,7 @@ class EpochRecord:
     monitored: float | None
     best: bool
     penalty: float | None = None
+    filled: Mapping[str, int] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a line of JSON."""

@@ -16,6 +16,7 @@ from torch.nn import Parameter
 
 from polytask.balancing import Balancer, RecomputesLosses, backward
 from polytask.balancing.passes import identity
+from polytask.distillation import Lessons, Teaching
 from polytask.errors import TrainingError
 from polytask.model import Boundary
 from polytask.tasks.base import Task
@@ -34,6 +35,8 @@ class StepRecord:
         norm: The gradient's norm before clipping, or None without clipping.
         examples: The number of examples in this process.
         penalty: The trunk's penalty, the mean over processes; None for a trunk without one.
+        taught: `[T]`, of how many examples, over all processes, teachers spoke; None without any.
+        filled: `[T]`, how many examples got a label from a teacher; they count as labelled.
     """
 
     losses: Tensor
@@ -42,6 +45,8 @@ class StepRecord:
     norm: Tensor | None
     examples: int
     penalty: Tensor | None = None
+    taught: Tensor | None = None
+    filled: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ def train_step(
     clip: float | None,
     second: Batch | None = None,
     measurement: Measurement = Measurement(),
+    teaching: Teaching | None = None,
+    progress: float = 0.0,
 ) -> StepRecord:
     """Move the model by one batch.
 
@@ -87,28 +94,42 @@ def train_step(
         clip: The greatest norm of the gradient, or None.
         second: Independent examples, for a balancer that compares gradients of two batches.
         measurement: What the balancer's Gramian is made of.
+        teaching: Teachers, if there are any.
+        progress: Share of the training that is done, for teachers that step back.
 
     Raises:
         TrainingError: If a loss or the trunk's penalty is not finite. The model has not been moved.
     """
     boundary = Boundary()
+    lessons = lessons_of(fabric, teaching, batch, tasks, progress)
     with fabric.no_backward_sync(model, enabled=fabric.world_size > 1):
-        losses, counts = task_losses(fabric, model, batch, tasks, boundary)
+        losses, counts = task_losses(fabric, model, batch, tasks, boundary, lessons)
         values = all_reduced(fabric, torch.stack([loss.detach() for loss in losses]))
         require_finite(values, tasks)
         penalty = differentiate_penalty(fabric, boundary.penalty, shared)
-        independent = None
+        independent, active = None, active_tasks(counts, lessons)
         if second is not None:
-            independent, others = task_losses(fabric, model, second, tasks, Boundary())
-            counts = torch.where(others > 0, counts, 0)
+            others = lessons_of(fabric, teaching, second, tasks, progress)
+            independent, there = task_losses(fabric, model, second, tasks, Boundary(), others)
+            active &= active_tasks(there, others)
+            counts = torch.where(active, counts, 0)
         weights = backward(
             losses,
             balancer,
             shared,
-            active=counts > 0,
+            active=active,
             features=[learnable(boundary.features.get(task.name)) for task in tasks],
             measured=measurement.parameters,
-            estimate=partial_losses(fabric, model, batch, tasks, counts, measurement.subsample),
+            estimate=partial_losses(
+                fabric,
+                model,
+                batch,
+                tasks,
+                active,
+                measurement.subsample,
+                teaching=teaching,
+                progress=progress,
+            ),
             groups=measurement.groups,
             independent=independent,
             differentiate=fabric.backward,
@@ -122,23 +143,82 @@ def train_step(
     optimizer.zero_grad()
     if isinstance(balancer, RecomputesLosses):
         with torch.no_grad():
-            again, _ = task_losses(fabric, model, batch, tasks, Boundary())
-        balancer.update(all_reduced(fabric, torch.stack(again)), counts > 0)
-    return StepRecord(values, counts, weights, norm, batch.size, penalty)
+            again, _ = task_losses(fabric, model, batch, tasks, Boundary(), lessons)
+        balancer.update(all_reduced(fabric, torch.stack(again)), active)
+    return StepRecord(
+        values,
+        counts,
+        weights,
+        norm,
+        batch.size,
+        penalty,
+        None if lessons is None else lessons.taught,
+        None if lessons is None else lessons.filled,
+    )
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What teachers say of a batch, and of how many examples in all processes.
+
+    Attributes:
+        lessons: What they say.
+        taught: `[T]`, of how many examples.
+        filled: `[T]`, how many examples got a label.
+    """
+
+    lessons: Lessons
+    taught: Tensor
+    filled: Tensor
+
+
+def lessons_of(
+    fabric: Fabric,
+    teaching: Teaching | None,
+    batch: Batch,
+    tasks: Sequence[Task],
+    progress: float,
+) -> Taught | None:
+    """What the teachers say of a batch; None without teachers."""
+    if teaching is None:
+        return None
+    with fabric.autocast(), torch.no_grad():
+        lessons = teaching(batch, progress)
+    counts = torch.zeros(2, len(tasks), dtype=torch.int64, device=fabric.device)
+    for place, task in enumerate(tasks):
+        counts[0, place] = lessons.rows(task.name)
+        counts[1, place] = lessons.filled.get(task.name, counts.new_zeros(()))
+    if fabric.world_size > 1:
+        counts = all_reduced(fabric, counts, "sum")
+    return Taught(lessons, counts[0], counts[1])
+
+
+def active_tasks(counts: Tensor, lessons: Taught | None) -> Tensor:
+    """`[T]` bool, the tasks that have a label or a teacher's word anywhere."""
+    return counts > 0 if lessons is None else (counts > 0) | (lessons.taught > 0)
 
 
 def task_losses(
-    fabric: Fabric, model: nn.Module, batch: Batch, tasks: Sequence[Task], boundary: Boundary
+    fabric: Fabric,
+    model: nn.Module,
+    batch: Batch,
+    tasks: Sequence[Task],
+    boundary: Boundary,
+    lessons: Taught | None = None,
 ) -> tuple[list[Tensor], Tensor]:
     """The mean loss of each task over its labelled examples in all processes.
 
     The mean of each process's mean would weigh labels unequally; the sum over the global count,
     times the number of processes, is exact once gradients are averaged over processes.
 
+    What teachers say counts by its mean over all examples of a task's input, labelled or not.
+
     Returns:
         T scalars, each times its task's `weight` (a constant 0 for a task whose input is not in
         the batch), and the global counts of labels, `[T]`.
     """
+    if lessons is not None:
+        batch = lessons.lessons.batch
     here = [task for task in tasks if task.input in batch.inputs]
     outputs = model(batch.inputs, [task.name for task in here], boundary)
     sums = {
@@ -156,6 +236,15 @@ def task_losses(
         sums.get(task.name, zero) * (task.weight * fabric.world_size / max(int(count), 1))
         for task, count in zip(tasks, counts, strict=True)
     ]
+    if lessons is None:
+        return losses, counts
+    for place, task in enumerate(tasks):
+        said, total = lessons.lessons, int(lessons.taught[place])
+        if total:
+            losses[place] = losses[place] * said.label_factor(task.name)
+        if said.rows(task.name):
+            taught = said.loss(task.name, outputs[task.name], boundary)
+            losses[place] = losses[place] + taught * (task.weight * fabric.world_size / total)
     return losses, counts
 
 
@@ -169,8 +258,11 @@ def partial_losses(
     model: nn.Module,
     batch: Batch,
     tasks: Sequence[Task],
-    counts: Tensor,
+    active: Tensor,
     share: float,
+    *,
+    teaching: Teaching | None,
+    progress: float,
 ) -> list[Tensor] | None:
     """The losses on the first examples of each input; None for all of them.
 
@@ -178,8 +270,10 @@ def partial_losses(
     """
     if share == 1:
         return None
-    losses, found = task_losses(fabric, model, batch.first(share), tasks, Boundary())
-    return None if bool(((counts > 0) & (found == 0)).any()) else losses
+    part = batch.first(share)
+    lessons = lessons_of(fabric, teaching, part, tasks, progress)
+    losses, found = task_losses(fabric, model, part, tasks, Boundary(), lessons)
+    return None if bool((active & ~active_tasks(found, lessons)).any()) else losses
 
 
 def labelled_loss(task: Task, output: Tensor, target: Tensor, present: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from polytask.balancing import Balancer, EndsEpoch, GramianBalancer, UsesIndependentBatches
+from polytask.distillation import Teaching
 from polytask.errors import ConfigError, RunError, TrainingError, nearest
 from polytask.model import MultiTaskModel
 from polytask.tasks.base import Task
@@ -69,6 +70,7 @@ class Progress:
         counts: Labelled examples of the running epoch, per task.
         seconds: Time spent training, over all sittings.
         penalty: Sum of the trunk's penalties of the running epoch; None for a trunk without one.
+        filled: Labels that teachers gave in the running epoch, per task; None without teachers.
     """
 
     step: int
@@ -78,6 +80,7 @@ class Progress:
     counts: list[int]
     seconds: float
     penalty: float | None = None
+    filled: list[int] | None = None
 
 
 class Trainer:
@@ -96,6 +99,7 @@ class Trainer:
         keep: Called with the state dict that is best so far, for it to be saved.
         directory: Where checkpoints go.
         reporter: Told about every step and epoch.
+        teaching: Teachers, if there are any.
         seed: Fixes all randomness inside the network.
     """
 
@@ -115,6 +119,7 @@ class Trainer:
         directory: Path,
         reporter: Reporter,
         seed: int,
+        teaching: Teaching | None = None,
     ) -> None:
         self.fabric, self.tasks, self.settings = fabric, tuple(tasks), settings
         self.schedule, self.stream, self.validate = schedule, stream, validate
@@ -122,7 +127,10 @@ class Trainer:
         self.bare = model
         self.balancer = balancer.to(fabric.device)
         self.freezing = Freezing(model, settings.freeze, settings.unfreeze)
-        groups = optimizer.groups(model, balancer.parameters())
+        self.teaching = None if teaching is None else teaching.to(fabric.device)
+        self.adaptors = [] if teaching is None else teaching.adaptors()
+        adapting = [p for adaptor in self.adaptors for p in adaptor.parameters()]
+        groups = optimizer.groups(model, [*balancer.parameters(), *adapting])
         self.model, self.optimizer = fabric.setup(model, optimizer.make(groups))
         self._divide()
         self.average = None if settings.ema is None else WeightAverage(model, settings.ema)
@@ -145,6 +153,7 @@ class Trainer:
         self.shared = [p for p in trained if id(p) in shared]
         self.private = [p for p in trained if id(p) not in shared]
         self.measurement = measurement(self.settings, self.balancer, self.bare)
+        self.private += [p for adaptor in self.adaptors for p in adaptor.parameters()]
 
     def fit(self) -> bool:
         """Train.
@@ -204,6 +213,8 @@ class Trainer:
                 clip=self.settings.clip,
                 second=self._second(step),
                 measurement=self.measurement,
+                teaching=self.teaching,
+                progress=step / max(1, self.steps - 1),
             )
         except TrainingError as error:
             raise TrainingError(f"Step {step + 1}: {error} {self._last_good()}") from error
@@ -215,6 +226,10 @@ class Trainer:
         ):
             self.progress.losses[i] += loss * n
             self.progress.counts[i] += n
+        if record.filled is not None:
+            so_far = self.progress.filled or [0] * len(self.tasks)
+            both = zip(so_far, record.filled.tolist(), strict=True)
+            self.progress.filled = [known + new for known, new in both]
         if record.penalty is not None:
             self.progress.penalty = (self.progress.penalty or 0.0) + float(record.penalty)
         self.reporter.on_step(self.progress.step, record, self.optimizer.param_groups[0]["lr"])
@@ -255,9 +270,21 @@ class Trainer:
         progress.losses = [0.0] * len(self.tasks)
         progress.counts = [0] * len(self.tasks)
         progress.penalty = None
+        filled = None
+        if progress.filled is not None:
+            filled = {t.name: n for t, n in zip(self.tasks, progress.filled, strict=True) if n}
+        progress.filled = None
         self.reporter.on_epoch(
             EpochRecord(
-                epoch, progress.step, progress.seconds, losses, scores, value, better, penalty
+                epoch,
+                progress.step,
+                progress.seconds,
+                losses,
+                scores,
+                value,
+                better,
+                penalty,
+                filled,
             )
         )
         patience = self.settings.patience
@@ -320,6 +347,7 @@ class Trainer:
             "balancer": self.balancer.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "precision": self.fabric.strategy.precision.state_dict(),
+            "adaptors": [adaptor.state_dict() for adaptor in self.adaptors],
             "progress": asdict(self.progress),
             "steps": self.steps,
         }
@@ -331,6 +359,8 @@ class Trainer:
         self.balancer.load_state_dict(state["balancer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        for adaptor, saved in zip(self.adaptors, state["adaptors"], strict=True):
+            adaptor.load_state_dict(saved)
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.progress = Progress(**state["progress"])
         self._saved_at = time.monotonic()
