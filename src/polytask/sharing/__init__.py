@@ -7,19 +7,24 @@ from polytask.sharing.conditioned import FiLM
 from polytask.sharing.experts import DSelectK, MMoE
 from polytask.sharing.extraction import CGC, PLE
 from polytask.sharing.hard import HardSharing, Independent
+from polytask.sharing.hierarchical import Hierarchy, SharedThenSplit
 from polytask.sharing.penalized import SoftSharing
+from polytask.sharing.soft import CrossStitch
 
 __all__ = [
     "CGC",
     "PLE",
+    "CrossStitch",
     "DSelectK",
     "FiLM",
     "HardSharing",
+    "Hierarchy",
     "Independent",
     "LoRA",
     "MMoE",
     "MakeBackbone",
     "SharedPrivate",
+    "SharedThenSplit",
     "SoftSharing",
     "Trunk",
 ]
