@@ -36,7 +36,12 @@ from polytask.model import MultiTaskModel
 from polytask.origin import Origin
 from polytask.run import Run, environment, restored
 from polytask.training.checkpoint import load_state
-from polytask.training.devices import choose_threads, make_fabric, resolve_precision
+from polytask.training.devices import (
+    choose_threads,
+    kept_precision,
+    make_fabric,
+    resolve_precision,
+)
 from polytask.training.history import EpochRecord
 from polytask.types import Features, Scores
 
@@ -166,7 +171,8 @@ def train(
     if resumed:
         assert isinstance(start, Run)
         known = start.read_json("environment.json", needs=("precision", "threads"))
-        settings = replace(settings, precision=known["precision"], threads=known["threads"])
+        precision = kept_precision(settings, known["precision"])
+        settings = replace(settings, precision=precision, threads=known["threads"])
     fabric = make_fabric(settings)
     if not fabric.is_global_zero:
         watcher = Silent()
@@ -433,7 +439,9 @@ def evaluate_run(
     if not prepared.parts.get(part):
         raise RunError(f"The run '{run.path}' has no rows in the part '{part}'.")
     facts = run.read_json("environment.json", needs=("precision", "threads"))
-    settings = replace(build_settings(run.config), precision=facts["precision"], devices=1)
+    settings = build_settings(run.config)
+    precision = kept_precision(settings, facts["precision"])
+    settings = replace(settings, precision=precision, devices=1)
     fabric = make_fabric(settings)
     torch.set_num_threads(facts["threads"])
     scores = score(fabric.setup_module(model), prepared, part, fabric.device)
@@ -460,7 +468,9 @@ def predict_run(run: Run, path: Path, *, on_bad: Policy | None = None) -> Iterat
 
     model, inputs, tasks = best_model(run)
     facts = run.read_json("environment.json", needs=("precision", "threads"))
-    settings = replace(build_settings(run.config), precision=facts["precision"], devices=1)
+    settings = build_settings(run.config)
+    precision = kept_precision(settings, facts["precision"])
+    settings = replace(settings, precision=precision, devices=1)
     fabric = make_fabric(settings)
     network = fabric.setup_module(model)
     network.eval()

@@ -93,12 +93,31 @@ class RecurrentLayer(nn.Module):
         if self.stride > 1:
             frames, mask = joined(frames, mask, self.stride)
         frames = self.dropout(frames)
-        out = self.forwards(frames)[0]
+        out = outputs(self.forwards, frames)
         if self.backwards is not None:
             order = reversal(frames, mask)
-            back = self.backwards(frames.gather(1, order.expand_as(frames)))[0]
+            back = outputs(self.backwards, frames.gather(1, order.expand_as(frames)))
             out = torch.cat([out, back.gather(1, order.expand_as(back))], dim=2)
         return Features(out, mask)
+
+
+def outputs(cell: nn.GRU | nn.LSTM, frames: Tensor) -> Tensor:
+    """A cell's outputs `[B, L, width]`.
+
+    PyTorch has no LSTM in half precision for a CPU without AVX-512 and raises; there it computes
+    in float32 within autocast, as autocast itself does with what it cannot halve.
+    """
+    if (
+        isinstance(cell, nn.LSTM)
+        and frames.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    ):
+        with torch.autocast("cpu", enabled=False):
+            found: Tensor = cell(frames.float())[0]
+        return found
+    found = cell(frames)[0]
+    return found
 
 
 def reversal(frames: Tensor, mask: Tensor | None) -> Tensor:

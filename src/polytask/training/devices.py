@@ -4,6 +4,7 @@ import copy
 import logging
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,26 @@ def resolve_precision(settings: Settings) -> str:
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     # AMX multiplies bf16 about six times as fast as fp32; emulation would be slower than fp32.
     return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def kept_precision(settings: Settings, trained: str) -> str:
+    """The number format that a run was trained in, or `fp32` where this machine emulates it.
+
+    A run goes from a machine with a GPU or bf16 units to one without; there emulation takes a
+    hundred times as long as fp32. Warns when it happens, because results then differ by rounding.
+    A format that the settings name is kept.
+    """
+    on_gpu = settings.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+    if trained == "fp32" or on_gpu or settings.precision != "auto":
+        return trained
+    if trained == "bf16" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return trained
+    warnings.warn(
+        f"The run was trained in {trained}, for which this machine has no units. It computes in "
+        "fp32 here; results differ by rounding.",
+        stacklevel=2,
+    )
+    return "fp32"
 
 
 def choose_threads(fabric: "Fabric", model: nn.Module, tasks: Sequence[Task], batch: Batch) -> int:
