@@ -13,7 +13,7 @@ from torch import nn
 
 from polytask.errors import ConfigError
 from polytask.tasks.base import Task
-from polytask.training.settings import Settings
+from polytask.training.settings import Precision, Settings
 from polytask.types import Batch
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def resolve_precision(settings: Settings) -> str:
     return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
 
 
-def kept_precision(settings: Settings, trained: str) -> str:
+def kept_precision(settings: Settings, trained: Precision) -> Precision:
     """The number format that a run was trained in, or `fp32` where this machine emulates it.
 
     A run goes from a machine with a GPU or bf16 units to one without; there emulation takes a

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -34,7 +36,7 @@ class Settings:
     """
 
     epochs: int = 10
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
     clip: float | None = None
     ema: float | None = None
     monitor: str = "mean"
