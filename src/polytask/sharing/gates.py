@@ -117,7 +117,7 @@ class SelectorGate(nn.Module):
         chosen = selected(smooth_step(digits, self.gamma), self.codes)  # [B or 1, k, E]
         if self.training and torch.is_grad_enabled():
             self.latest = self._penalty_of(chosen)
-        return (weights.softmax(1).unsqueeze(2) * chosen).sum(1).expand(len(pooled), -1)
+        return (weights.softmax(1).unsqueeze(2) * chosen).sum(1).expand(pooled.shape[0], -1)
 
     def penalty(self) -> Tensor | None:
         """The penalty of the latest training pass, once."""
