@@ -93,6 +93,10 @@ def test_outside_training_mirror_images_have_their_say() -> None:
     torch.testing.assert_close(seen(mirrored, pictures), mean)
     torch.testing.assert_close(seen(mirrored, pictures), seen(mirrored, pictures.flip(-1)))
     assert not torch.allclose(seen(plain, pictures), mean)
+    as_they_are, noted = Boundary(), Boundary()
+    plain({"picture": Features(pictures)}, ["object"], as_they_are)
+    mirrored({"picture": Features(pictures)}, ["object"], noted)
+    assert torch.equal(noted.features["object"], as_they_are.features["object"])
     training = seen(mirrored.train(), pictures)
     assert torch.equal(training, seen(plain.train(), pictures))
 

@@ -82,7 +82,8 @@ class MultiTaskModel(nn.Module):
             encoder = self.encoders[name]
             assert isinstance(encoder, Encoder)
             views = (raw,) if self.training else encoder.views(raw)
-            seen = [self._outputs(encoder, view, readers, boundary) for view in views]
+            seen = [self._outputs(encoder, views[0], readers, boundary)]
+            seen += [self._outputs(encoder, view, readers, None) for view in views[1:]]
             for task in readers:
                 several = [found[task] for found in seen]
                 outputs[task] = several[0] if len(seen) == 1 else torch.stack(several).mean(0)
