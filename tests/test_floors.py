@@ -14,7 +14,7 @@ FLOORS = {
     1: {"tasks", "encoders", "backbones", "sharing", "balancing"},
     2: {"data", "model", "distillation", "affinity", "transfer", "merging"},
     3: {"training", "evaluation", "study"},
-    4: {"config", "run", "origin", "workflow"},
+    4: {"config", "run", "origin", "workflow", "assembly"},
     5: {"cli", "terminal", "report", "serve", "export"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
@@ -26,6 +26,9 @@ ARROWS = {
     ("distillation", "model"),
     ("origin", "run"),
     ("workflow", "origin"),
+    ("assembly", "config"),
+    ("assembly", "origin"),
+    ("assembly", "run"),
     ("study", "evaluation"),
     ("study", "training"),
     ("run", "config"),

@@ -1,15 +1,26 @@
 """Merging weights: properties, a computed example, and runs that become one run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
+from typer.testing import CliRunner
 
+from polytask.assembly import merge_runs
+from polytask.cli import app
 from polytask.errors import RunError
 from polytask.merging import average, largest, task_arithmetic, ties
+from polytask.origin import Origin
+from polytask.run import Run
+from polytask.workflow import evaluate_run, predict_run
+from tests.test_transfer import COLOR, CONFIG, LETTER, trained
 
 Merge = Callable[..., dict[str, Tensor]]
 METHODS: dict[str, Merge] = {
@@ -96,3 +107,99 @@ def test_models_that_are_built_otherwise_are_refused(method: Merge) -> None:
         method(start, [])
     with pytest.raises(RunError, match=r"share above 0.*Found 1\.5"):
         ties(start, [start], keep=1.5)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("POLYTASK_CACHE", str(folder / "cache"))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def runs(home: Path) -> list[Run]:
+    """A start, and two runs from it with one task each."""
+    base = trained(home, tasks=COLOR + LETTER)
+    return [base, *(trained(home, Origin(base), tasks=task) for task in (COLOR, LETTER))]
+
+
+def test_runs_of_one_start_become_one_run(runs: list[Run], home: Path) -> None:
+    base, *parts = runs
+    merged = merge_runs(parts, base, home / "average", [], method="average")
+    assert list(merged.config.tasks) == ["color", "letter"]
+    found, (color, letter) = merged.weights(), [run.weights() for run in parts]
+    for name, value in found.items():
+        if name.startswith("heads."):
+            expected = color[name] if "color" in name else letter[name]
+        elif value.is_floating_point():
+            expected = (color[name] + letter[name]) / 2
+        else:
+            expected = torch.maximum(color[name], letter[name])
+        torch.testing.assert_close(value, expected, msg=name)
+    opened = Run.open(merged.path)
+    scores = evaluate_run(opened, "test")
+    assert scores["color"]["count"] == scores["letter"]["count"] == 12
+    said = opened.read_json("merge.json")
+    assert [run["weights"] for run in said["runs"]] == [run.fingerprint() for run in parts]
+    assert any(name.endswith("running_var") for name in said["averaged"])
+    pixels = np.zeros((16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(home / "black.png")
+    (line,) = predict_run(opened, home / "black.png")
+    assert {"color", "letter"} <= line.keys()
+    with pytest.raises(RunError, match="there already"):
+        merge_runs(parts, base, merged.path, [])
+
+
+def test_statistics_are_averaged_whatever_the_method(runs: list[Run], home: Path) -> None:
+    base, *parts = runs
+    found = merge_runs(parts, base, home / "sum", [], method="task-arithmetic", scale=3.0).weights()
+    (name, *_) = [name for name in found if name.endswith("running_var")]
+    both = [run.weights()[name] for run in parts]
+    torch.testing.assert_close(found[name], (both[0] + both[1]) / 2)
+
+
+def test_the_command_line_merges(runs: list[Run], home: Path) -> None:
+    base, *parts = [str(run.path) for run in runs]
+    given = ["merge", *parts, "--base", base, "--keep", "0.5", "--output", str(home / "ties")]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    assert "color, letter: merged by ties" in result.output and "averaged" in result.output
+    assert Run.open(home / "ties").read_json("merge.json")["keep"] == 0.5
+    resumed = CliRunner().invoke(app, ["train", "--resume", str(home / "ties")])
+    assert resumed.exit_code == 1 and "was merged, not trained" in resumed.output
+    wrong = CliRunner().invoke(app, [*given[:-1], str(home / "none"), "--method", "mean"])
+    assert wrong.exit_code == 1 and not (home / "none").exists()
+
+
+def test_runs_that_do_not_go_together_are_refused(runs: list[Run], home: Path) -> None:
+    base, color, letter = runs
+
+    def refused(match: str, *some: Run, start: Run = base, **options: Any) -> None:
+        with pytest.raises(RunError, match=match):
+            merge_runs(some, start, home / "refused", [], **options)
+        assert not (home / "refused").exists()
+
+    refused("started from no run", base)
+    refused("not from", color, letter, start=letter)
+    refused("two have: color", color, color)
+    refused("TIES keeps", color, letter, method="average", keep=0.5)
+    seeded = trained(home, Origin(base), tasks=LETTER, seed=1)
+    refused("other rows", color, seeded)
+    fresh = trained(home, Origin(base, ("trunk",)), tasks=LETTER)
+    refused(r"begin anew.*trunk\.", color, fresh)
+    backbone = letter.config.trunk.backbone.model_copy(update={"widths": (8,)})
+    trunk = letter.config.trunk.model_copy(update={"backbone": backbone})
+    other = Run(letter.path, letter.config.model_copy(update={"trunk": trunk}))
+    refused(r"same trunk.*trunk\.backbone\.widths is \[4\] and \[8\]", color, other)
+
+
+def test_a_trunk_with_parts_of_single_tasks_is_refused(home: Path) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            "tests.test_transfer.CONFIG", CONFIG.replace("kind: hard", "kind: independent")
+        )
+        base = trained(home, tasks=COLOR + LETTER)
+        parts = [trained(home, Origin(base), tasks=task) for task in (COLOR, LETTER)]
+    with pytest.raises(RunError, match=r"trunk: independent.*single tasks.*: only in"):
+        merge_runs(parts, base, home / "refused", [])

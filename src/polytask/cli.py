@@ -93,6 +93,11 @@ def train(
             raise ConfigError(
                 "A resumed run keeps its settings: --set, --from go with a YAML file."
             )
+        if resume is not None and (resume / "merge.json").exists():
+            raise ConfigError(
+                f"'{resume}' was merged, not trained: there is nothing to go on with. "
+                f"Start from its weights with a YAML file and --from {resume}."
+            )
         if fresh and from_ is None:
             raise ConfigError("--fresh goes with --from: without it everything starts anew.")
         origin = Origin(Run.open(from_), tuple(fresh or ())) if from_ else None
@@ -201,6 +206,47 @@ def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Se
         print_summary(prepared.summary())
         typer.echo(make_stream(loaded, prepared, 0, 1).describe_epoch())
         typer.echo(f"{sum(p.numel() for p in model.parameters()):,} parameters")
+
+
+@app.command()
+def merge(
+    trained: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Runs to merge.")],
+    base: Annotated[Path, typer.Option(help="The run that all were trained from, with --from.")],
+    output: Annotated[Path, typer.Option(help="The merged run's folder.")],
+    method: Annotated[str, typer.Option(help="average, task-arithmetic or ties.")] = "ties",
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Factor of the merged change; default: 0.4 for task-arithmetic, else 1."),
+    ] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(help="For ties: share of each run's changes that stays; default: 0.2."),
+    ] = None,
+) -> None:
+    """Merge runs of one start, each with other tasks, into one run with all tasks."""
+    with _mendable():
+        from polytask.assembly import METHODS, RECORD, merge_runs
+        from polytask.run import Run
+
+        if method not in METHODS:
+            raise ConfigError(f"--method: found '{method}'. Use {', '.join(METHODS)}.")
+        given = {"scale": scale, "keep": keep}
+        merged = merge_runs(
+            [Run.open(path) for path in trained],
+            Run.open(base),
+            output,
+            sys.argv,
+            method=method,  # type: ignore[arg-type]
+            **{key: value for key, value in given.items() if value is not None},
+        )
+        averaged = merged.read_json(RECORD)["averaged"]
+    typer.echo(f"{', '.join(merged.config.tasks)}: merged by {method} in {output}")
+    if averaged:
+        typer.echo(
+            f"Statistics of normalisations (and other buffers) were averaged: {len(averaged)}. "
+            "They were gathered with each run's own weights, so scores may fall short."
+        )
+    typer.echo(f"Score the test part with: polytask evaluate {output}")
 
 
 @app.command()

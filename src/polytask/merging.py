@@ -105,29 +105,30 @@ def changes_from(start: State, models: Sequence[State]) -> Tensor:
     return torch.stack([flat(model, start) - origin for model in models])
 
 
-def require_alike(start: State, model: State, what: str) -> None:
+def require_alike(start: State, model: State, what: str, like: str = "the start") -> None:
     """Raise unless a model has the start's names and shapes.
 
     Args:
         start: What it should look like.
         model: The weights to look at.
         what: What to call it in the message.
+        like: What to call what it should look like.
 
     Raises:
         RunError: With what differs.
     """
-    wrong = [f"{name}: only in the start" for name in start if name not in model]
-    wrong += [f"{name}: not in the start" for name in model if name not in start]
+    wrong = [f"{name}: only in {like}" for name in start if name not in model]
+    wrong += [f"{name}: not in {like}" for name in model if name not in start]
     wrong += [
-        f"{name}: {list(value.shape)} in the start, {list(model[name].shape)} here"
+        f"{name}: {list(value.shape)} in {like}, {list(model[name].shape)} here"
         for name, value in start.items()
         if name in model and model[name].shape != value.shape
     ]
     if wrong:
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise RunError(
-            f"Only models of one build can be merged; {what} is built otherwise than the start: "
-            f"{'; '.join(wrong[:_SHOWN])}{more}. Merge models that were trained from this start."
+            f"Only models of one build can be merged; {what} is built otherwise than {like}: "
+            f"{'; '.join(wrong[:_SHOWN])}{more}."
         )
 
 

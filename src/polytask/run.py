@@ -9,6 +9,7 @@ checkpoint.pt       what a resumed training starts from
 history.jsonl       a line per epoch
 teachers.json       the runs that taught it, with their weights' hashes
 start.json          the run whose weights it started from, and which parts were taken
+merge.json          the runs of which it was merged, and how
 scores.json         scores by part, from `polytask evaluate`
 """
 
