@@ -13,6 +13,7 @@ from polytask.encoders import Encoder, StackedEncoder, VectorEncoder
 from polytask.model import MultiTaskModel
 from polytask.sharing import (
     CGC,
+    MTAN,
     PLE,
     CrossStitch,
     DSelectK,
@@ -45,6 +46,7 @@ TRUNKS: dict[str, type[Trunk]] = {
     "dselect-k": DSelectK,
     "lora": LoRA,
     "film": FiLM,
+    "mtan": MTAN,
 }
 
 TASKS: tuple[Task, ...] = (

@@ -98,6 +98,7 @@ def test_every_backbone_is_found(kind: str) -> None:
         "hierarchy": 1,
         "lora": 1,
         "film": 1,
+        "mtan": 1,
         "shared-private": 4,
         "cgc": 4,
         "ple": 4,

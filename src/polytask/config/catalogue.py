@@ -31,6 +31,7 @@ from polytask.data.vision import Cifar10
 from polytask.encoders import Encoder, LogMelEncoder, PixelEncoder, VectorEncoder
 from polytask.sharing import (
     CGC,
+    MTAN,
     PLE,
     CrossStitch,
     DSelectK,
@@ -129,6 +130,7 @@ TRUNKS: dict[str, type[Trunk]] = {
     "dselect-k": DSelectK,
     "lora": LoRA,
     "film": FiLM,
+    "mtan": MTAN,
 }
 MIXINGS: dict[str, type[Mixing]] = {
     "proportional": Proportional,

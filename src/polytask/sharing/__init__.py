@@ -2,6 +2,7 @@
 
 from polytask.sharing.adapters import LoRA
 from polytask.sharing.adversarial import SharedPrivate
+from polytask.sharing.attention import MTAN
 from polytask.sharing.base import MakeBackbone, Trunk
 from polytask.sharing.conditioned import FiLM
 from polytask.sharing.experts import DSelectK, MMoE
@@ -13,6 +14,7 @@ from polytask.sharing.soft import CrossStitch
 
 __all__ = [
     "CGC",
+    "MTAN",
     "PLE",
     "CrossStitch",
     "DSelectK",
