@@ -15,6 +15,7 @@ from polytask.sharing import (
     CGC,
     MTAN,
     PLE,
+    Adapters,
     CrossStitch,
     DSelectK,
     FiLM,
@@ -47,6 +48,7 @@ TRUNKS: dict[str, type[Trunk]] = {
     "lora": LoRA,
     "film": FiLM,
     "mtan": MTAN,
+    "adapters": Adapters,
 }
 
 TASKS: tuple[Task, ...] = (

@@ -99,6 +99,7 @@ def test_every_backbone_is_found(kind: str) -> None:
         "lora": 1,
         "film": 1,
         "mtan": 1,
+        "adapters": 1,
         "shared-private": 4,
         "cgc": 4,
         "ple": 4,

@@ -33,6 +33,7 @@ from polytask.sharing import (
     CGC,
     MTAN,
     PLE,
+    Adapters,
     CrossStitch,
     DSelectK,
     FiLM,
@@ -131,6 +132,7 @@ TRUNKS: dict[str, type[Trunk]] = {
     "lora": LoRA,
     "film": FiLM,
     "mtan": MTAN,
+    "adapters": Adapters,
 }
 MIXINGS: dict[str, type[Mixing]] = {
     "proportional": Proportional,

@@ -4,6 +4,7 @@ from polytask.sharing.adapters import LoRA
 from polytask.sharing.adversarial import SharedPrivate
 from polytask.sharing.attention import MTAN
 from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.bottlenecks import Adapters
 from polytask.sharing.conditioned import FiLM
 from polytask.sharing.experts import DSelectK, MMoE
 from polytask.sharing.extraction import CGC, PLE
@@ -16,6 +17,7 @@ __all__ = [
     "CGC",
     "MTAN",
     "PLE",
+    "Adapters",
     "CrossStitch",
     "DSelectK",
     "FiLM",

@@ -1,0 +1,161 @@
+"""One backbone, and small layers of each task's own after its stages.
+
+Shapes: T tasks, S stages, C channels after a stage.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.gates import entering_width
+from polytask.sharing.places import at_every_place, fitted
+from polytask.types import ByName, Features
+
+
+class Bottleneck(nn.Module):
+    """Two linear layers at every place with few channels between them; gives zeros at first.
+
+    Args:
+        in_features: C of what it sees.
+        width: Channels between the layers.
+        out_features: C of what it gives.
+    """
+
+    def __init__(self, in_features: int, width: int, out_features: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(in_features, width)
+        self.up = nn.Linear(width, out_features)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """From `[..., in_features]` to `[..., out_features]`."""
+        given: Tensor = self.up(nn.functional.gelu(self.down(features)))
+        return given
+
+
+class Adapters(Trunk):
+    """One backbone; each task adds the output of a small bottleneck to every stage's.
+
+    Serial adapters (Houlsby et al., ICML 2019, arXiv 1902.00751) see what the stage gives:
+    `y = stage(x)`, `y + up(gelu(down(y)))`. Parallel ones (Rebuffi, Bilen and Vedaldi, CVPR 2018)
+    see what enters it: `stage(x) + up(gelu(down(x)))`, with x brought to the size of the stage's
+    output (see `fitted`). The last layer is zero at first: each task starts with the backbone as
+    it is, bit for bit. Both layers work at every place, as 1x1 convolutions on maps.
+
+    Differences from the papers: adapters stand at whole stages, where Houlsby has two in each
+    Transformer layer and Rebuffi one beside each convolution; the backbone's normalisation stays
+    shared, where both give each task its own; Houlsby starts near zero, not at it, and Rebuffi's
+    have one linear layer without a bottleneck.
+
+    After the first stage each task has its own pass: a step with T tasks costs about T backbones
+    less T - 1 first stages. Batch normalisation that is not frozen sees the tasks' passes in turn
+    and keeps one running mean of all of them; frozen, it normalises as in evaluation.
+
+    Args:
+        make: Makes the backbone; called once. One with trained weights is what the papers mean.
+        tasks: The names of the tasks.
+        bottleneck: The channels between an adapter's two layers.
+        placement: `serial`, on what a stage gives, or `parallel`, on what enters it.
+        freeze: Whether the backbone's own weights stay as they are; it is then as in evaluation.
+    """
+
+    def __init__(
+        self,
+        make: MakeBackbone,
+        tasks: Sequence[str],
+        *,
+        bottleneck: int = 16,
+        placement: Literal["serial", "parallel"] = "serial",
+        freeze: bool = False,
+    ) -> None:
+        if bottleneck < 1:
+            raise ValueError(f"`bottleneck` should be at least 1. Found {bottleneck}.")
+        if placement not in ("serial", "parallel"):
+            raise ValueError(f"`placement` should be 'serial' or 'parallel'. Found '{placement}'.")
+        super().__init__()
+        self.bottleneck, self.placement, self.freeze = bottleneck, placement, freeze
+        self.backbone = make().requires_grad_(not freeze)
+        self.tasks = tuple(tasks)
+        self.adapters = ByName({task: self._made() for task in self.tasks})
+        self.out_features = dict.fromkeys(self.tasks, self.backbone.out_features)
+        self.train()
+
+    def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
+        """The first stage once; then each task's own pass."""
+        first, *rest = self.backbone.stages
+        common = first(features)
+        given = {}
+        for task in tasks:
+            adapters = self._adapters(task)
+            stream = self._adapted(adapters[0], features, common)
+            for stage, adapter in zip(rest, adapters[1:], strict=True):
+                stream = self._adapted(adapter, stream, stage(stream))
+            given[task] = stream
+        return given
+
+    def shared_parameters(self) -> Iterator[Parameter]:
+        """The backbone where it is not frozen; adapters are the tasks' own."""
+        if len(self.tasks) > 1:
+            yield from (p for p in self.backbone.parameters() if p.requires_grad)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; a frozen backbone stays in evaluation, or its statistics would move."""
+        super().train(mode)
+        if self.freeze:
+            self.backbone.eval()
+        return self
+
+    def add_task(self, task: str) -> None:
+        """Give a further task adapters of its own, zero at first; other tasks' stay as they are.
+
+        An optimiser that exists already does not know the new parameters.
+
+        Raises:
+            ValueError: If the task is there already.
+        """
+        if task in self.tasks:
+            raise ValueError(f"The task '{task}' is there already. Tasks: {', '.join(self.tasks)}.")
+        device = next(self.adapters.parameters()).device
+        kept = {name: self.adapters[name] for name in self.tasks}
+        self.adapters = ByName(kept | {task: self._made().to(device)})
+        self.tasks = (*self.tasks, task)
+        self.out_features[task] = self.backbone.out_features
+        self.train(self.training)
+
+    @torch.no_grad()
+    def shares(self) -> dict[str, Tensor]:
+        """`adapters`, `[T, S]`: the norm of each adapter's two layers multiplied, without gelu."""
+        rows = [
+            torch.stack(
+                [
+                    (a.get_parameter("up.weight") @ a.get_parameter("down.weight")).norm()
+                    for a in self._adapters(task)
+                ]
+            )
+            for task in self.tasks
+        ]
+        return {"adapters": torch.stack(rows)}
+
+    def _made(self) -> nn.ModuleList:
+        outs = self.backbone.widths
+        ins = outs
+        if self.placement == "parallel":
+            ins = (entering_width(self.backbone), *outs[:-1])
+        sizes = zip(ins, outs, strict=True)
+        return nn.ModuleList(Bottleneck(i, self.bottleneck, o) for i, o in sizes)
+
+    def _adapted(self, adapter: nn.Module, before: Features, after: Features) -> Features:
+        """A stage's output with the adapter's added."""
+        seen = after.values if self.placement == "serial" else fitted(before, after)
+        change = at_every_place(adapter, seen)
+        return Features(after.values + change.to(after.values.dtype), after.mask)
+
+    def _adapters(self, task: str) -> nn.ModuleList:
+        adapters = self.adapters[task]
+        assert isinstance(adapters, nn.ModuleList)
+        return adapters
