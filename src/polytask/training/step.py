@@ -261,8 +261,8 @@ def partial_losses(
     active: Tensor,
     share: float,
     *,
-    teaching: Teaching | None,
-    progress: float,
+    teaching: Teaching | None = None,
+    progress: float = 0.0,
 ) -> list[Tensor] | None:
     """The losses on the first examples of each input; None for all of them.
 
