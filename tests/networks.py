@@ -14,6 +14,7 @@ from polytask.model import MultiTaskModel
 from polytask.sharing import (
     CGC,
     MTAN,
+    NDDR,
     PLE,
     Adapters,
     CrossStitch,
@@ -22,6 +23,7 @@ from polytask.sharing import (
     HardSharing,
     Hierarchy,
     Independent,
+    Joined,
     LoRA,
     MMoE,
     SharedPrivate,
@@ -49,6 +51,8 @@ TRUNKS: dict[str, type[Trunk]] = {
     "film": FiLM,
     "mtan": MTAN,
     "adapters": Adapters,
+    "joined": Joined,
+    "nddr": NDDR,
 }
 
 TASKS: tuple[Task, ...] = (

@@ -32,6 +32,7 @@ from polytask.encoders import Encoder, LogMelEncoder, PixelEncoder, VectorEncode
 from polytask.sharing import (
     CGC,
     MTAN,
+    NDDR,
     PLE,
     Adapters,
     CrossStitch,
@@ -40,6 +41,7 @@ from polytask.sharing import (
     HardSharing,
     Hierarchy,
     Independent,
+    Joined,
     LoRA,
     MMoE,
     SharedPrivate,
@@ -133,6 +135,8 @@ TRUNKS: dict[str, type[Trunk]] = {
     "film": FiLM,
     "mtan": MTAN,
     "adapters": Adapters,
+    "joined": Joined,
+    "nddr": NDDR,
 }
 MIXINGS: dict[str, type[Mixing]] = {
     "proportional": Proportional,

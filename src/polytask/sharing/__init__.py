@@ -8,14 +8,17 @@ from polytask.sharing.bottlenecks import Adapters
 from polytask.sharing.conditioned import FiLM
 from polytask.sharing.experts import DSelectK, MMoE
 from polytask.sharing.extraction import CGC, PLE
+from polytask.sharing.fused import NDDR
 from polytask.sharing.hard import HardSharing, Independent
 from polytask.sharing.hierarchical import Hierarchy, SharedThenSplit
+from polytask.sharing.joined import Joined
 from polytask.sharing.penalized import SoftSharing
 from polytask.sharing.soft import CrossStitch
 
 __all__ = [
     "CGC",
     "MTAN",
+    "NDDR",
     "PLE",
     "Adapters",
     "CrossStitch",
@@ -24,6 +27,7 @@ __all__ = [
     "HardSharing",
     "Hierarchy",
     "Independent",
+    "Joined",
     "LoRA",
     "MMoE",
     "MakeBackbone",
