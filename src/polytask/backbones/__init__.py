@@ -3,6 +3,7 @@
 from polytask.backbones.base import Backbone, OnValues, SequentialBackbone
 from polytask.backbones.convolutional import ResidualBackbone
 from polytask.backbones.perceptron import PerceptronBackbone
+from polytask.backbones.pretrained import PretrainedBackbone
 from polytask.backbones.recurrent import RecurrentBackbone
 from polytask.backbones.transformer import TransformerBackbone
 
@@ -10,6 +11,7 @@ __all__ = [
     "Backbone",
     "OnValues",
     "PerceptronBackbone",
+    "PretrainedBackbone",
     "RecurrentBackbone",
     "ResidualBackbone",
     "SequentialBackbone",

@@ -2,6 +2,7 @@
 
 from polytask.backbones import (
     PerceptronBackbone,
+    PretrainedBackbone,
     RecurrentBackbone,
     ResidualBackbone,
     TransformerBackbone,
@@ -100,6 +101,7 @@ TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
 }
 BACKBONES: dict[str, type[Backbone]] = {
     "perceptron": PerceptronBackbone,
+    "pretrained": PretrainedBackbone,
     "recurrent": RecurrentBackbone,
     "residual": ResidualBackbone,
     "transformer": TransformerBackbone,
@@ -108,7 +110,7 @@ BACKBONES: dict[str, type[Backbone]] = {
 SHAPES: dict[str, str] = {"image": "map", "sound": "sequence", "table": "vector"}
 BODIES: dict[str, tuple[str, ...]] = {
     "map": ("residual",),
-    "sequence": ("recurrent", "perceptron", "transformer"),
+    "sequence": ("recurrent", "perceptron", "transformer", "pretrained"),
     "vector": ("perceptron", "transformer"),
 }
 TASKS: dict[str, type[Task]] = {
