@@ -37,3 +37,31 @@ def test_is_its_formula() -> None:
             + made.get_parameter("shift")[None, :, None, None]
         )
     torch.testing.assert_close(trunk(features, ["type"])["type"].values, expected.values)
+
+
+def test_each_task_has_its_own_running_statistics() -> None:
+    torch.manual_seed(0)
+    make, inputs = KINDS["maps"]
+    trunk, features = FiLM(make, NAMES, own_statistics=True), inputs()
+    plain, alone = make(), make()
+    for other in (plain, alone):
+        other.load_state_dict(trunk.backbone.state_dict())
+    made = {name: value.clone() for name, value in trunk.named_buffers()}
+    for _ in range(3):
+        trunk(features, ["type"])
+        alone(features)
+    moved = {n for n, value in trunk.named_buffers() if not torch.equal(value, made[n])}
+    assert moved and all(name.startswith("statistics.type_.") for name in moved)
+    given = trunk.eval()(features, NAMES)
+    assert torch.equal(given["a"].values, plain.eval()(features).values)
+    assert torch.equal(given["type"].values, alone.eval()(features).values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_own_statistics_the_backbone_is_shared_exactly(kind: str) -> None:
+    torch.manual_seed(0)
+    make, inputs = KINDS[kind]
+    trunk = FiLM(make, NAMES, own_statistics=True)
+    unsettle(trunk)
+    moved = movers(trunk, inputs(), NAMES)
+    assert shared_names(trunk) == {name for name, who in moved.items() if len(who) > 1}

@@ -49,8 +49,9 @@ class LoRA(Trunk):
     each task starts with the backbone as it is.
 
     Each task has its own pass through the backbone: a step with T tasks costs about T backbones.
-    Batch normalisation that is not frozen sees the tasks' passes in turn and keeps one running
-    mean of all of them.
+    Batch normalisation that is not frozen normalises each pass by itself in training, and keeps
+    one running mean and variance of all tasks' passes together: what a task gets in evaluation
+    differs from training the more the tasks' changes differ. Frozen, it is as in evaluation.
 
     Args:
         make: Makes the backbone; called once. One with trained weights is what the paper means.

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import Parameter
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from polytask.sharing.base import MakeBackbone, Trunk
 from polytask.types import ByName, Features
@@ -32,6 +34,29 @@ class Modulation(nn.Module):
         return Features(scaled, features.mask)
 
 
+class Statistics(nn.Module):
+    """A copy of the running means and variances of every batch normalisation in a stage.
+
+    Args:
+        stage: The stage.
+    """
+
+    def __init__(self, stage: nn.Module) -> None:
+        super().__init__()
+        self.stored_as: dict[str, str] = {}
+        for path, module in stage.named_modules():
+            if isinstance(module, _BatchNorm):
+                for name, buffer in module.named_buffers(path, recurse=False):
+                    self.stored_as[name] = name.replace(".", "_")
+                    self.register_buffer(self.stored_as[name], buffer.clone())
+
+    def forward(self, stage: nn.Module, features: Features) -> Features:
+        """Run the stage with these statistics in place of its own; a training pass moves them."""
+        buffers = {name: self.get_buffer(stored) for name, stored in self.stored_as.items()}
+        given: Features = functional_call(stage, buffers, (features,))
+        return given
+
+
 class FiLM(Trunk):
     """One backbone; each task scales and shifts every channel after each stage (Perez 2018).
 
@@ -40,15 +65,22 @@ class FiLM(Trunk):
     stand after whole stages, where the paper has them inside residual blocks.
 
     After the first stage each task has its own pass: a step with T tasks costs about T backbones
-    less T - 1 first stages. Batch normalisation sees the tasks' passes in turn and keeps one
-    running mean of all of them.
+    less T - 1 first stages. In training, batch normalisation normalises each pass by itself; its
+    running mean and variance are of all tasks' passes together, so that a task whose features lie
+    elsewhere is normalised otherwise in evaluation than in training. `own_statistics` mends that:
+    each task has running means and variances of its own, the weights stay shared. The first stage
+    then runs once per task too, because tasks may read different inputs; the backbone's own
+    statistics are left as they were made.
 
     Args:
         make: Makes the backbone; called once.
         tasks: The names of the tasks.
+        own_statistics: Whether each task has its own running statistics of batch normalisation.
     """
 
-    def __init__(self, make: MakeBackbone, tasks: Sequence[str]) -> None:
+    def __init__(
+        self, make: MakeBackbone, tasks: Sequence[str], *, own_statistics: bool = False
+    ) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
         self.backbone = make()
@@ -56,10 +88,17 @@ class FiLM(Trunk):
         self.modulations = ByName(
             {task: nn.ModuleList(Modulation(width) for width in widths) for task in self.tasks}
         )
+        self.own_statistics = own_statistics
+        own = self.tasks if own_statistics else ()
+        self.statistics = ByName(
+            {task: nn.ModuleList(map(Statistics, self.backbone.stages)) for task in own}
+        )
         self.out_features = dict.fromkeys(self.tasks, self.backbone.out_features)
 
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
-        """The first stage once; then each task's own pass."""
+        """The first stage once, unless statistics are the tasks' own; then each task's pass."""
+        if self.own_statistics:
+            return {task: self._with_own_statistics(features, task) for task in tasks}
         first, *rest = self.backbone.stages
         common = first(features)
         given = {}
@@ -89,6 +128,15 @@ class FiLM(Trunk):
             ]
             tables.append(torch.stack(rows))
         return {"scale": tables[0], "shift": tables[1]}
+
+    def _with_own_statistics(self, features: Features, task: str) -> Features:
+        """All stages for one task."""
+        statistics = self.statistics[task]
+        assert isinstance(statistics, nn.ModuleList)
+        stages = zip(self.backbone.stages, statistics, self._modulations(task), strict=True)
+        for stage, own, modulation in stages:
+            features = modulation(own(stage, features))
+        return features
 
     def _modulations(self, task: str) -> nn.ModuleList:
         modulations = self.modulations[task]
