@@ -28,6 +28,7 @@ from polytask.sharing import (
     MMoE,
     SharedPrivate,
     SharedThenSplit,
+    Sluice,
     SoftSharing,
     Trunk,
 )
@@ -53,6 +54,7 @@ TRUNKS: dict[str, type[Trunk]] = {
     "adapters": Adapters,
     "joined": Joined,
     "nddr": NDDR,
+    "sluice": Sluice,
 }
 
 TASKS: tuple[Task, ...] = (

@@ -47,6 +47,7 @@ from polytask.sharing import (
     MMoE,
     SharedPrivate,
     SharedThenSplit,
+    Sluice,
     SoftSharing,
     Trunk,
 )
@@ -139,6 +140,7 @@ TRUNKS: dict[str, type[Trunk]] = {
     "adapters": Adapters,
     "joined": Joined,
     "nddr": NDDR,
+    "sluice": Sluice,
 }
 MIXINGS: dict[str, type[Mixing]] = {
     "proportional": Proportional,

@@ -13,6 +13,7 @@ from polytask.sharing.hard import HardSharing, Independent
 from polytask.sharing.hierarchical import Hierarchy, SharedThenSplit
 from polytask.sharing.joined import Joined
 from polytask.sharing.penalized import SoftSharing
+from polytask.sharing.sluice import Sluice
 from polytask.sharing.soft import CrossStitch
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "MakeBackbone",
     "SharedPrivate",
     "SharedThenSplit",
+    "Sluice",
     "SoftSharing",
     "Trunk",
 ]
