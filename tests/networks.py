@@ -24,6 +24,7 @@ from polytask.sharing import (
     Hierarchy,
     Independent,
     Joined,
+    JointMany,
     LoRA,
     MMoE,
     SharedPrivate,
@@ -55,6 +56,7 @@ TRUNKS: dict[str, type[Trunk]] = {
     "joined": Joined,
     "nddr": NDDR,
     "sluice": Sluice,
+    "joint": JointMany,
 }
 
 TASKS: tuple[Task, ...] = (

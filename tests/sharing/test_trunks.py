@@ -77,8 +77,9 @@ def test_a_tasks_gradient_is_zero_on_the_others_own_parameters(kind: str) -> Non
             own = id(parameter) not in shared
             if own and any(f".{other}" in name for other in others):
                 assert not moved, f"{task.name} moves {name}"
+            # In an order of tasks the lower ones do not move what lies above them.
             if f"heads.{task.name}" in name or (
-                id(parameter) in shared and name.startswith("trunk.")
+                id(parameter) in shared and name.startswith("trunk.") and kind != "joint"
             ):
                 assert moved, f"{task.name} does not move {name}"
 
@@ -98,6 +99,7 @@ def test_every_backbone_is_found(kind: str) -> None:
         "hierarchy": 1,
         "lora": 1,
         "film": 1,
+        "joint": 1,
         "mtan": 1,
         "adapters": 1,
         "shared-private": 4,

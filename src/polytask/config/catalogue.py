@@ -43,6 +43,7 @@ from polytask.sharing import (
     Hierarchy,
     Independent,
     Joined,
+    JointMany,
     LoRA,
     MMoE,
     SharedPrivate,
@@ -141,6 +142,7 @@ TRUNKS: dict[str, type[Trunk]] = {
     "joined": Joined,
     "nddr": NDDR,
     "sluice": Sluice,
+    "joint": JointMany,
 }
 MIXINGS: dict[str, type[Mixing]] = {
     "proportional": Proportional,

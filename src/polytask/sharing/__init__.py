@@ -12,6 +12,7 @@ from polytask.sharing.fused import NDDR
 from polytask.sharing.hard import HardSharing, Independent
 from polytask.sharing.hierarchical import Hierarchy, SharedThenSplit
 from polytask.sharing.joined import Joined
+from polytask.sharing.joint import JointMany
 from polytask.sharing.penalized import SoftSharing
 from polytask.sharing.sluice import Sluice
 from polytask.sharing.soft import CrossStitch
@@ -29,6 +30,7 @@ __all__ = [
     "Hierarchy",
     "Independent",
     "Joined",
+    "JointMany",
     "LoRA",
     "MMoE",
     "MakeBackbone",
