@@ -1,10 +1,10 @@
 """Every way of sharing on one recipe: scores, parameters and the time of a step.
 
-Trains the recipe once per topology, with the same data, seed and number of steps, and scores the test
-part. One seed says whether a topology works and what it costs, not which is best.
+Trains the recipe once per topology, with the same data, seed and number of steps, and scores the
+test part. One seed says whether a topology works and what it costs, not which is best.
 
     python benchmarks/sharing.py recipes/shapes.yaml --set training.epochs=4
-    python benchmarks/sharing.py recipes/shapes.yaml --kinds hard mmoe --set sources.shapes.count=2000
+    python benchmarks/sharing.py recipes/shapes.yaml --kinds hard mmoe --set training.epochs=2
 """
 
 import argparse
