@@ -58,3 +58,8 @@ def test_what_is_shared_is_what_several_tasks_move(leaves: dict[str, int], detac
     low = min(NAMES, key=lambda task: trunk.leaves[task])
     assert (movers[f"layers.{low}.0.weight"] == {low}) == detach
     assert set(movers) == {name for name, _ in trunk.named_parameters()}
+
+
+def test_a_width_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`width` should be at least 1\. Found 0"):
+        JointMany(lambda: PerceptronBackbone(4, widths=(5,)), ["a"], width=0)

@@ -54,6 +54,8 @@ class JointMany(Trunk):
         detach: bool = False,
     ) -> None:
         super().__init__()
+        if width is not None and width < 1:
+            raise ValueError(f"`width` should be at least 1. Found {width}.")
         self.tasks = tuple(tasks)
         self.detach = detach
         self.backbone = make()
@@ -63,7 +65,7 @@ class JointMany(Trunk):
         self.backbone.stages = self.backbone.stages[:deepest]
         self.backbone.widths = widths
         at = {task: widths[depth - 1] for task, depth in self.leaves.items()}
-        self.out_features = {task: width or at[task] for task in self.tasks}
+        self.out_features = {task: at[task] if width is None else width for task in self.tasks}
         self.layers = ByName(
             {
                 task: nn.Sequential(
