@@ -163,10 +163,15 @@ NEEDED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("tag", MODELS)
-def test_every_class_of_the_catalogue_is_made_with_its_defaults(tag: str) -> None:
+def test_every_class_of_the_catalogue_is_made_with_its_defaults(tag: str, tmp_path: Path) -> None:
     model: type[Spec] = MODELS[tag]
     kind = tag.partition(".")[2]
     given: dict[str, Any] = {"kind": kind} | NEEDED.get(tag, {})
+    if kind == "pretrained":
+        from tests.backbones.test_pretrained import saved  # skips without transformers
+
+        saved("bert", tmp_path)
+        given |= {"path": tmp_path}
     if tag.startswith("kind=task."):
         given |= {"input": "i", "target": {"s": "c"}}
     if tag.startswith("kind=input."):
