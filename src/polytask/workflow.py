@@ -29,6 +29,7 @@ from polytask.config.schema import Config
 from polytask.data.dataset import Policy, Prepared, prepare
 from polytask.data.inputs import Input, MediaInput
 from polytask.data.mixing import BatchStream, Prefetcher, evaluation_batches
+from polytask.data.splits import held_out_and_seen
 from polytask.distillation import Teacher, Teaching
 from polytask.errors import ConfigError, RunError
 from polytask.evaluation import evaluate
@@ -192,6 +193,11 @@ def train(
     teaching, taught_by = make_teaching(config, model, prepared)
     if resumed and isinstance(start, Run) and taught_by:
         require_same_teachers(start, taught_by)
+    for source in [
+        *([origin.run] if origin else []),
+        *(Run.open(Path(t["run"])) for t in taught_by),
+    ]:
+        warn_of_leaks(prepared, source, watcher)
     stream = make_stream(config, prepared, fabric.global_rank, fabric.world_size)
     threads = settings.threads
     if threads == "auto":
@@ -339,6 +345,16 @@ def make_teaching(
             }
         )
     return (Teaching(teachers) if teachers else None), record
+
+
+def warn_of_leaks(prepared: Prepared, earlier: Run, watcher: Watcher) -> None:
+    """Say so where a run that this one builds on has learned from rows that are held out here."""
+    fingerprints = {name: d.table.fingerprint for name, d in prepared.datasets.items()}
+    for name, count in held_out_and_seen(prepared.parts, fingerprints, *earlier.parts()).items():
+        watcher.warn(
+            f"{count:,} validation or test rows of '{name}' were training rows of "
+            f"'{earlier.path}', so scores on them will flatter. Give both the same seed and split."
+        )
 
 
 def require_same_input(name: str, ours: Input, theirs: Input) -> None:

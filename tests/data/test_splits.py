@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polytask.data.sources import Table
-from polytask.data.splits import Split
+from polytask.data.splits import Split, held_out_and_seen
 from polytask.errors import ConfigError, DataError
 
 
@@ -103,3 +104,12 @@ def test_impossible_splits_say_so() -> None:
         Split(group="g").assign(table(g=["a", "b"] * 10), 0)
     with pytest.raises(DataError, match=r"row 3: the split's group 'g' is blank"):
         Split(group="g").assign(table(g=["a", None]), 0)
+
+
+def test_held_out_rows_that_an_earlier_training_learned_from_are_counted() -> None:
+    rows = torch.arange
+    now = {"train": {"a": rows(0, 6)}, "validation": {"a": rows(6, 8)}, "test": {"a": rows(8, 12)}}
+    earlier = {"train": {"other name": rows(7, 10)}, "test": {"other name": rows(10, 12)}}
+    assert held_out_and_seen(now, {"a": "x"}, earlier, {"other name": "x"}) == {"a": 3}
+    assert held_out_and_seen(now, {"a": "x"}, earlier, {"other name": "y"}) == {}
+    assert held_out_and_seen(now, {"a": "x"}, now, {"a": "x"}) == {}

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from polytask.data.sources import Table
 from polytask.errors import ConfigError, DataError, require
@@ -273,3 +275,30 @@ def draw_groups(
         used[part] += 1
         lacking[part] -= content[group]
     return {p: np.flatnonzero(part_of[groups] == k + 1) for k, p in enumerate(wanted)}
+
+
+def held_out_and_seen(
+    parts: Mapping[str, Mapping[str, Tensor]],
+    fingerprints: Mapping[str, str],
+    earlier: Mapping[str, Mapping[str, Tensor]],
+    before: Mapping[str, str],
+) -> dict[str, int]:
+    """Per source how many validation and test rows an earlier training learned from.
+
+    Sources are the same where their fingerprints are.
+
+    Args:
+        parts: Rows by part and source.
+        fingerprints: The sources' fingerprints.
+        earlier: Rows of the earlier training.
+        before: The fingerprints of its sources.
+    """
+    found = {}
+    for name, print_ in fingerprints.items():
+        trained = [rows for s, rows in earlier.get("train", {}).items() if before.get(s) == print_]
+        held = [parts[p][name] for p in ("validation", "test") if name in parts.get(p, {})]
+        if trained and held:
+            count = int(torch.isin(torch.cat(held), torch.cat(trained)).sum())
+            if count:
+                found[name] = count
+    return found
