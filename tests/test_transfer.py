@@ -147,6 +147,32 @@ def test_a_training_starts_from_a_run_and_says_what_it_took(
         train(second, tmp_path, Silent(), [])
 
 
+class Told(Silent):
+    """Keeps the warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+@pytest.mark.parametrize(("seed", "leaks"), [(0, False), (1, True)])
+@pytest.mark.parametrize("teaches", [False, True])
+def test_held_out_rows_that_the_other_run_has_seen_are_told(
+    teaches: bool, seed: int, leaks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLYTASK_CACHE", str(tmp_path / "cache"))
+    first = trained(tmp_path, tasks=COLOR)
+    teachers = f"[{{run: {first.path}}}]" if teaches else "[]"
+    settings = {"name": "b", "lr": 0.1, "epochs": 1, "tasks": COLOR, "teachers": teachers}
+    (tmp_path / "c.yaml").write_text(CONFIG.format(seed=seed, **settings))
+    told = Told()
+    origin = None if teaches else Origin(first)
+    assert train(load_config(tmp_path / "c.yaml"), tmp_path / "runs", told, [], origin)
+    assert [str(first.path) in message for message in told.warnings] == [True] * leaks
+
+
 def test_runs_teach_a_run_which_says_who_and_how_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
