@@ -9,55 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from polytask.backbones import PerceptronBackbone
+from polytask.config.catalogue import TRUNKS
 from polytask.encoders import Encoder, StackedEncoder, VectorEncoder
 from polytask.model import MultiTaskModel
-from polytask.sharing import (
-    CGC,
-    MTAN,
-    NDDR,
-    PLE,
-    Adapters,
-    CrossStitch,
-    DSelectK,
-    FiLM,
-    HardSharing,
-    Hierarchy,
-    Independent,
-    Joined,
-    JointMany,
-    LoRA,
-    MMoE,
-    SharedPrivate,
-    SharedThenSplit,
-    Sluice,
-    SoftSharing,
-    Trunk,
-)
 from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Task
 from polytask.types import Batch, Features
 
 WIDTHS = {"picture": 5, "sound": 3}
-TRUNKS: dict[str, type[Trunk]] = {
-    "hard": HardSharing,
-    "independent": Independent,
-    "shared-private": SharedPrivate,
-    "soft": SoftSharing,
-    "split": SharedThenSplit,
-    "hierarchy": Hierarchy,
-    "cross-stitch": CrossStitch,
-    "mmoe": MMoE,
-    "cgc": CGC,
-    "ple": PLE,
-    "dselect-k": DSelectK,
-    "lora": LoRA,
-    "film": FiLM,
-    "mtan": MTAN,
-    "adapters": Adapters,
-    "joined": Joined,
-    "nddr": NDDR,
-    "sluice": Sluice,
-    "joint": JointMany,
-}
 
 TASKS: tuple[Task, ...] = (
     Multiclass(
