@@ -44,7 +44,7 @@ def test_a_task_added_later_leaves_the_others_bit_for_bit(kind: str) -> None:
     unsettle(trunk)
     before = {t: g.values.detach() for t, g in trunk.eval()(features, NAMES).items()}
     trunk.train().add_task("training")
-    optimizer = torch.optim.SGD([p for p in trunk.changes["training"].parameters()], lr=0.1)
+    optimizer = torch.optim.SGD([p for p in trunk.own["training"].parameters()], lr=0.1)
     for _ in range(3):
         trunk(features, ["training"])["training"].values.square().sum().backward()
         optimizer.step()

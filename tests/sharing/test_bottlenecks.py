@@ -41,7 +41,7 @@ def test_shared_is_what_several_tasks_move(kind: str, placement: str, freeze: bo
     moved = movers(trunk, features, NAMES)
     assert shared_names(trunk) == {name for name, who in moved.items() if len(who) > 1}
     assert bool(shared_names(trunk)) is not freeze
-    own = {name for name, _ in trunk.adapters.named_parameters(prefix="adapters")}
+    own = {name for name, _ in trunk.own.named_parameters(prefix="own")}
     assert own <= set(moved)
 
 
@@ -52,7 +52,7 @@ def test_a_task_added_later_leaves_the_others_bit_for_bit(kind: str, placement: 
     unsettle(trunk)
     before = {t: g.values.detach() for t, g in trunk.eval()(features, NAMES).items()}
     trunk.train().add_task("training")
-    optimizer = torch.optim.SGD(trunk.adapters["training"].parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(trunk.own["training"].parameters(), lr=0.1)
     for _ in range(3):
         trunk(features, ["training"])["training"].values.square().sum().backward()
         optimizer.step()
@@ -68,7 +68,7 @@ def test_is_its_formula_on_maps(placement: str) -> None:
     trunk, features = made("maps", placement=placement)
     unsettle(trunk.eval())
     expected = features.values
-    for stage, adapter in zip(trunk.backbone.stages, trunk._adapters("type"), strict=True):
+    for stage, adapter in zip(trunk.backbone.stages, trunk.part_of("type"), strict=True):
         after = stage(Features(expected)).values
         seen = after
         if placement == "parallel":

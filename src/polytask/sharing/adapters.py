@@ -5,8 +5,7 @@ Shapes: T tasks, r the rank of a change.
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
-from typing import Self
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +13,9 @@ from torch.func import functional_call
 from torch.nn import Parameter
 
 from polytask.backbones.base import Backbone
-from polytask.sharing.base import MakeBackbone, Trunk
-from polytask.types import ByName, Features
+from polytask.sharing.adapted import Adapted
+from polytask.sharing.base import MakeBackbone
+from polytask.types import Features
 
 
 class LowRank(nn.Module):
@@ -39,7 +39,7 @@ class LowRank(nn.Module):
         return weight + (self.scale * self.up @ self.down).view(weight.shape).to(weight.dtype)
 
 
-class LoRA(Trunk):
+class LoRA(Adapted):
     """One backbone, and per task a low-rank change of each of its weights (Hu 2021).
 
     LoRA, Hu et al., ICLR 2022 (arXiv 2106.09685). Every parameter of two or more dimensions is
@@ -72,50 +72,19 @@ class LoRA(Trunk):
     ) -> None:
         if rank < 1:
             raise ValueError(f"`rank` should be at least 1. Found {rank}.")
-        super().__init__()
-        self.tasks = ()
-        self.out_features = {}
-        self.rank, self.scale, self.freeze = rank, alpha / rank, freeze
-        self.backbone = make().requires_grad_(not freeze)
-        self.adapted = tuple(n for n, p in self.backbone.named_parameters() if p.ndim > 1)
-        self.changes = ByName({task: self._made() for task in tasks})
-        self.tasks = tuple(tasks)
-        self.out_features = dict.fromkeys(self.tasks, self.backbone.out_features)
-        self.train()
+        scale = alpha / rank
+
+        def changes(backbone: Backbone) -> nn.ModuleList:
+            weights = (backbone.get_parameter(name).detach() for name in changed(backbone))
+            return nn.ModuleList(LowRank(weight, rank, scale) for weight in weights)
+
+        super().__init__(make, tasks, freeze, changes)
 
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
         """The backbone with each task's weights, one pass per task."""
         return {
             task: functional_call(self.backbone, self._weights(task), (features,)) for task in tasks
         }
-
-    def shared_parameters(self) -> Iterator[Parameter]:
-        """The backbone where it is not frozen; changes are the tasks' own."""
-        if len(self.tasks) > 1:
-            yield from (p for p in self.backbone.parameters() if p.requires_grad)
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode; a frozen backbone stays in evaluation, or its statistics would move."""
-        super().train(mode)
-        if self.freeze:
-            self.backbone.eval()
-        return self
-
-    def add_task(self, task: str) -> None:
-        """Give a further task changes of its own, zero at first; other tasks' stay as they are.
-
-        An optimiser that exists already does not know the new parameters.
-
-        Raises:
-            ValueError: If the task is there already.
-        """
-        if task in self.tasks:
-            raise ValueError(f"The task '{task}' is there already. Tasks: {', '.join(self.tasks)}.")
-        kept = {name: self.changes[name] for name in self.tasks}
-        self.changes = ByName(kept | {task: self._made()})
-        self.tasks = (*self.tasks, task)
-        self.out_features[task] = self.backbone.out_features
-        self.train(self.training)
 
     @torch.no_grad()
     def merge(self, task: str) -> Backbone:
@@ -146,15 +115,14 @@ class LoRA(Trunk):
             rows.append((changed / size.clamp(min=1e-12)).sqrt())
         return {"changes": torch.stack(rows)}
 
-    def _made(self) -> nn.ModuleList:
-        weights = (self.backbone.get_parameter(name) for name in self.adapted)
-        return nn.ModuleList(LowRank(weight.detach(), self.rank, self.scale) for weight in weights)
-
     def _weights(self, task: str) -> dict[str, Tensor]:
         """The task's own version of each weight that is changed."""
-        changes = self.changes[task]
-        assert isinstance(changes, nn.ModuleList)
         return {
             name: change(self.backbone.get_parameter(name))
-            for name, change in zip(self.adapted, changes, strict=True)
+            for name, change in zip(changed(self.backbone), self.part_of(task), strict=True)
         }
+
+
+def changed(backbone: Backbone) -> list[str]:
+    """The names of the weights that are changed: those of two or more dimensions."""
+    return [name for name, parameter in backbone.named_parameters() if parameter.ndim > 1]

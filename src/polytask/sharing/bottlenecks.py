@@ -3,17 +3,18 @@
 Shapes: T tasks, S stages, C channels after a stage.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, Self
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import Parameter
 
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.backbones.base import Backbone
+from polytask.sharing.adapted import Adapted
+from polytask.sharing.base import MakeBackbone
 from polytask.sharing.gates import entering_width
 from polytask.sharing.places import at_every_place, fitted
-from polytask.types import ByName, Features
+from polytask.types import Features
 
 
 class Bottleneck(nn.Module):
@@ -38,7 +39,7 @@ class Bottleneck(nn.Module):
         return given
 
 
-class Adapters(Trunk):
+class Adapters(Adapted):
     """One backbone; each task adds the output of a small bottleneck to every stage's.
 
     Serial adapters (Houlsby et al., ICML 2019, arXiv 1902.00751) see what the stage gives:
@@ -77,13 +78,16 @@ class Adapters(Trunk):
             raise ValueError(f"`bottleneck` should be at least 1. Found {bottleneck}.")
         if placement not in ("serial", "parallel"):
             raise ValueError(f"`placement` should be 'serial' or 'parallel'. Found '{placement}'.")
-        super().__init__()
-        self.bottleneck, self.placement, self.freeze = bottleneck, placement, freeze
-        self.backbone = make().requires_grad_(not freeze)
-        self.tasks = tuple(tasks)
-        self.adapters = ByName({task: self._made() for task in self.tasks})
-        self.out_features = dict.fromkeys(self.tasks, self.backbone.out_features)
-        self.train()
+
+        def adapters(backbone: Backbone) -> nn.ModuleList:
+            ins = outs = backbone.widths
+            if placement == "parallel":
+                ins = (entering_width(backbone), *outs[:-1])
+            sizes = zip(ins, outs, strict=True)
+            return nn.ModuleList(Bottleneck(i, bottleneck, o) for i, o in sizes)
+
+        super().__init__(make, tasks, freeze, adapters)
+        self.placement = placement
 
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
         """The first stage once; then each task's own pass."""
@@ -91,41 +95,12 @@ class Adapters(Trunk):
         common = first(features)
         given = {}
         for task in tasks:
-            adapters = self._adapters(task)
+            adapters = self.part_of(task)
             stream = self._adapted(adapters[0], features, common)
             for stage, adapter in zip(rest, adapters[1:], strict=True):
                 stream = self._adapted(adapter, stream, stage(stream))
             given[task] = stream
         return given
-
-    def shared_parameters(self) -> Iterator[Parameter]:
-        """The backbone where it is not frozen; adapters are the tasks' own."""
-        if len(self.tasks) > 1:
-            yield from (p for p in self.backbone.parameters() if p.requires_grad)
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode; a frozen backbone stays in evaluation, or its statistics would move."""
-        super().train(mode)
-        if self.freeze:
-            self.backbone.eval()
-        return self
-
-    def add_task(self, task: str) -> None:
-        """Give a further task adapters of its own, zero at first; other tasks' stay as they are.
-
-        An optimiser that exists already does not know the new parameters.
-
-        Raises:
-            ValueError: If the task is there already.
-        """
-        if task in self.tasks:
-            raise ValueError(f"The task '{task}' is there already. Tasks: {', '.join(self.tasks)}.")
-        device = next(self.adapters.parameters()).device
-        kept = {name: self.adapters[name] for name in self.tasks}
-        self.adapters = ByName(kept | {task: self._made().to(device)})
-        self.tasks = (*self.tasks, task)
-        self.out_features[task] = self.backbone.out_features
-        self.train(self.training)
 
     @torch.no_grad()
     def shares(self) -> dict[str, Tensor]:
@@ -134,28 +109,15 @@ class Adapters(Trunk):
             torch.stack(
                 [
                     (a.get_parameter("up.weight") @ a.get_parameter("down.weight")).norm()
-                    for a in self._adapters(task)
+                    for a in self.part_of(task)
                 ]
             )
             for task in self.tasks
         ]
         return {"adapters": torch.stack(rows)}
 
-    def _made(self) -> nn.ModuleList:
-        outs = self.backbone.widths
-        ins = outs
-        if self.placement == "parallel":
-            ins = (entering_width(self.backbone), *outs[:-1])
-        sizes = zip(ins, outs, strict=True)
-        return nn.ModuleList(Bottleneck(i, self.bottleneck, o) for i, o in sizes)
-
     def _adapted(self, adapter: nn.Module, before: Features, after: Features) -> Features:
         """A stage's output with the adapter's added."""
         seen = after.values if self.placement == "serial" else fitted(before, after)
         change = at_every_place(adapter, seen)
         return Features(after.values + change.to(after.values.dtype), after.mask)
-
-    def _adapters(self, task: str) -> nn.ModuleList:
-        adapters = self.adapters[task]
-        assert isinstance(adapters, nn.ModuleList)
-        return adapters
