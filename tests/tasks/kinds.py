@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Task
+from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Tagging, Task
 from polytask.tasks.base import Cells
+from polytask.types import Features
 
 
 def cells(*rows: Any) -> Cells:
@@ -44,6 +45,30 @@ EXAMPLES: dict[str, tuple[type[Task], dict[str, Any], Cells]] = {
         {"target": {"t": ("x", "y")}, "criterion": "huber"},
         cells([1, 200], [None, 150], [None, None], [-3, 175.5], [0.5, None], [2, 100]),
     ),
+    "tagging": (
+        Tagging,
+        {},
+        cells(
+            ("DET", "NOUN"),
+            ("DET", None, "NOUN"),
+            None,
+            ("VERB",),
+            "NOUN VERB",
+            ("", "VERB", "DET"),
+        ),
+    ),
+    "chain": (
+        Tagging,
+        {"decoder": "crf"},
+        cells(
+            ("O", "B-PER", "I-PER"),
+            ("B-PER", "", "O", "O"),
+            None,
+            "O B-LOC O",
+            "B-LOC O",
+            "B-PER I-PER",
+        ),
+    ),
     "absolute": (Regression, {"criterion": "l1"}, cells(1.5, 2, None, 3.5, -4.0, 9.25)),
 }
 
@@ -60,6 +85,24 @@ def ready(kind: str) -> tuple[Task, Tensor, Tensor]:
     return task, *task.encode(EXAMPLES[kind][2])
 
 
+def features(task: Task, rows: int, width: int, *, seed: int = 0) -> Features:
+    """Features that a task's head can read, different for every row and place."""
+    generator = torch.Generator().manual_seed(seed)
+    if isinstance(task, Tagging):
+        _, target, _ = ready(task.name)
+        tokens = task.lengths(target).repeat(rows)[:rows]
+        values = torch.randn(rows, int(tokens.max()), width, generator=generator)
+        return Features(values, torch.arange(values.shape[1]) < tokens[:, None])
+    return Features(torch.randn(rows, width, generator=generator))
+
+
 def guess(task: Task, rows: int, seed: int = 0) -> Tensor:
-    """Random outputs of the task's head."""
-    return torch.randn(rows, task.outputs, generator=torch.Generator().manual_seed(seed))
+    """Outputs of a fresh head of the task, of random features."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        head = task.head(16)
+        for parameter in head.parameters():
+            torch.nn.init.normal_(parameter, std=0.25)
+    with torch.no_grad():
+        output: Tensor = head(features(task, rows, 16, seed=seed))
+    return output

@@ -52,7 +52,7 @@ from polytask.sharing import (
     SoftSharing,
     Trunk,
 )
-from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Task
+from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Tagging, Task
 from polytask.training.optim import OPTIMIZERS, SCHEDULES
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "ENCODERS",
     "INPUTS",
     "MIXINGS",
+    "NEEDS",
     "OPTIMIZERS",
     "SCHEDULES",
     "SHAPES",
@@ -120,7 +121,10 @@ TASKS: dict[str, type[Task]] = {
     "binary": Binary,
     "multilabel": Multilabel,
     "regression": Regression,
+    "tagging": Tagging,
 }
+# What the features of a task must be, where not every kind will do.
+NEEDS: dict[str, str] = {"tagging": "sequence"}
 # Fields of a task that no file states: its key is its name, and training rows give the others.
 TASK_FACTS = ("name", "counts", "mean", "std")
 TRUNKS: dict[str, type[Trunk]] = {

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from polytask.config.catalogue import BODIES, SHAPES
+from polytask.config.catalogue import BODIES, NEEDS, SHAPES
 from polytask.config.derive import as_text
 from polytask.config.mistakes import Mistake
 from polytask.config.references import Plain, section
@@ -25,6 +25,7 @@ def mismatches(raw: Plain) -> Iterator[Mistake]:
     yield from _mixing(raw)
     yield from _monitor(raw)
     yield from _trunk(raw)
+    yield from _needs(raw)
 
 
 def _inputs(raw: Plain) -> Iterator[Mistake]:
@@ -123,6 +124,27 @@ def _trunk(raw: Plain) -> Iterator[Mistake]:
             f"gives a {shape}, which the trunk's backbone ({kind}) cannot take. {hint} another "
             f"trunk.backbone ({' or '.join(BODIES[shape])}).",
         )
+
+
+def _needs(raw: Plain) -> Iterator[Mistake]:
+    """Tasks that label tokens or pixels, and get one vector."""
+    inputs = section(raw, "inputs")
+    for name, task in section(raw, "tasks").items():
+        wanted = NEEDS.get(str(task.get("kind"))) if isinstance(task, dict) else None
+        read = inputs.get(str(task.get("input"))) if wanted else None
+        shape = shape_of(read) if isinstance(read, dict) else None
+        if wanted is None or shape is None or not isinstance(read, dict):
+            continue
+        tokens = section(section(raw, "trunk"), "backbone").get("kind") == "transformer"
+        if tokens and shape == "vector":
+            shape = "sequence"
+        if shape != wanted:
+            pooled = " Leave out its 'pool'." if read.get("pool") is not None else ""
+            yield Mistake(
+                ("tasks", name, "input"),
+                f"a {task['kind']} task needs a {wanted}, and its input '{task['input']}' gives a "
+                f"{shape}.{pooled}",
+            )
 
 
 def shape_of(given: Mapping[str, Any]) -> str | None:

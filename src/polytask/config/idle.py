@@ -29,7 +29,13 @@ def without_effect(config: Config) -> Iterator[str]:
     for name, task in config.tasks.items():
         feeds = config.inputs[task.input]
         tokens = config.trunk.backbone.chosen == "transformer"
-        if is_set(task, "pool") and not tokens and (is_set(feeds, "pool") or is_vector(feeds)):
+        pools = "pool" in type(task).model_fields
+        if (
+            pools
+            and is_set(task, "pool")
+            and not tokens
+            and (is_set(feeds, "pool") or is_vector(feeds))
+        ):
             yield (
                 f"tasks.{name}.pool has no effect: its input '{task.input}' gives one vector "
                 "per example already."

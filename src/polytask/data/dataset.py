@@ -16,7 +16,7 @@ from polytask.data.cache import Progress, decoded
 from polytask.data.checking import check_columns, check_names
 from polytask.data.collate import SOURCE_SHIFT
 from polytask.data.inputs import Input, MediaInput, TableInput
-from polytask.data.labels import columns_of, encode_cells, fit_task
+from polytask.data.labels import columns_of, encode_cells, fit_task, require_token_labels
 from polytask.data.sources import Row, Source, Table
 from polytask.data.splits import PARTS, Rows, Split
 from polytask.data.stores import Store, as_rows
@@ -345,7 +345,7 @@ def _encode(
 
     Labels of rows that are in no part are not looked at.
     """
-    example: Tensor | None = None
+    encoded: list[Tensor] = []
     for source in task.target:
         dataset = datasets[source]
         cells = dataset.table.cells(columns_of(task, source))
@@ -356,13 +356,17 @@ def _encode(
         target, present, missed = encode_cells(
             task, cells, unknown=unknown, describe=dataset.table.describe
         )
-        dataset.targets[task.name], dataset.present[task.name] = target, present
+        tokens = dataset.stores[task.input].lengths()
+        require_token_labels(task, target, present, tokens, dataset.table.describe)
+        dataset.present[task.name] = present
+        encoded.append(target)
         if missed:
             dataset.unknown[task.name] = missed
-        example = target
-    if example is None:
-        empty = np.empty((0, max(1, len(columns_of(task)))), dtype=object)
-        example = task.encode(empty)[0]
+    encoded = task.alike(encoded)
+    for source, target in zip(task.target, encoded, strict=True):
+        datasets[source].targets[task.name] = target
+    empty = np.empty((0, max(1, len(columns_of(task)))), dtype=object)
+    example = encoded[0] if encoded else task.encode(empty)[0]
     for source in inputs[task.input].columns:
         dataset = datasets[source]
         dataset.reads[task.name] = task.input

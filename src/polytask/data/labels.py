@@ -42,7 +42,7 @@ def encode_cells(
 ) -> tuple[Tensor, Tensor, int]:
     """Targets `[N, ...]`, presence `[N]`, and how many labels were left out as unknown.
 
-    A column of repeated labels is encoded once per different label.
+    A column of repeated labels (but no lists) is encoded once per different label.
 
     Raises:
         DataError: If a cell cannot be read; the message names its row and column.
@@ -55,14 +55,48 @@ def encode_cells(
         columns = ", ".join(f"'{c}'" for c in columns_of(task))
         raise DataError(f"{describe(row)}, column {columns}: {error}") from error
     index = torch.from_numpy(inverse)
-    given = torch.from_numpy((cells != np.array(None)).any(axis=1))
+    given = torch.tensor([any(c is not None for c in row) for row in cells], dtype=torch.bool)
     present = present[index]
     return target[index], present, int((given & ~present).sum())
 
 
+def require_token_labels(
+    task: Task,
+    target: Tensor,
+    present: Tensor,
+    tokens: NDArray[np.int64] | None,
+    describe: Callable[[int], str],
+) -> None:
+    """Makes sure that a row has a label for each token, where labels are of tokens.
+
+    Args:
+        task: The task.
+        target: `[N, L]` as encoded.
+        present: `[N]`.
+        tokens: `[N]`, how many tokens its input has; None where that is not known yet.
+        describe: Names a row.
+
+    Raises:
+        DataError: For the first row with another number of labels.
+    """
+    labels = task.lengths(target)
+    if labels is None or tokens is None:
+        return
+    wrong = (labels.numpy() != tokens) & present.numpy()
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        columns = ", ".join(f"'{c}'" for c in columns_of(task))
+        raise DataError(
+            f"{describe(row)}, column {columns}: task '{task.name}' needs one label per token. "
+            f"Found {int(labels[row])} labels for {int(tokens[row])} tokens of input "
+            f"'{task.input}'. A token of which the label is unknown has None or '' in its place."
+        )
+
+
 def _distinct(cells: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Different rows of `[N, 1]` cells and where each row is among them; N > 1 stays as it is."""
-    if cells.shape[1] != 1 or len(cells) == 0:
+    """Different rows of `[N, 1]` cells and where each is among them; lists stay as they are."""
+    lists = (list, tuple, np.ndarray)
+    if cells.shape[1] != 1 or len(cells) == 0 or any(isinstance(c, lists) for c in cells[:, 0]):
         return cells, np.arange(len(cells), dtype=np.int64)
     pandas = require("pandas", "train")
     codes, unique = pandas.factorize(cells[:, 0], use_na_sentinel=False)

@@ -27,6 +27,10 @@ class Store(ABC):
     def gather(self, rows: Rows) -> Features:
         """The features of some rows, in their order."""
 
+    def lengths(self) -> Rows | None:
+        """The number of tokens of every row, `[N]`, before any are cut off; None without tokens."""
+        return None
+
 
 class PictureStore(Store):
     """Pictures `[N, 3, H, W]` of uint8, usually memory-mapped."""

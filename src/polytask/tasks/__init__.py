@@ -1,8 +1,18 @@
 """Tasks: frozen descriptions of what to predict."""
 
-from polytask.tasks.base import LabelError, Task
+from polytask.tasks.base import LabelError, PooledTask, Task
 from polytask.tasks.classification import Binary, Multiclass
 from polytask.tasks.multilabel import Multilabel
 from polytask.tasks.regression import Regression
+from polytask.tasks.tagging import Tagging
 
-__all__ = ["Binary", "LabelError", "Multiclass", "Multilabel", "Regression", "Task"]
+__all__ = [
+    "Binary",
+    "LabelError",
+    "Multiclass",
+    "Multilabel",
+    "PooledTask",
+    "Regression",
+    "Tagging",
+    "Task",
+]

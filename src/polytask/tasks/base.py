@@ -72,15 +72,13 @@ class Task(ABC):
         target: Per source, the column (or columns) that hold the label. A source that is not
             named has no labels for this task.
         weight: The constant factor of its loss, on top of what a balancer does.
-        pool: How the head turns a map or a sequence into one vector.
-        dropout: Dropout in front of the head's linear layer.
+        dropout: Dropout in front of the head's last layer.
     """
 
     name: str
     input: str
     target: Mapping[str, str | tuple[str, ...]]
     weight: float = 1.0
-    pool: Pooling = "mean"
     dropout: float = 0.0
 
     @property
@@ -88,9 +86,9 @@ class Task(ABC):
     def outputs(self) -> int:
         """The number of outputs of the head. Known once the task is fitted."""
 
+    @abstractmethod
     def head(self, in_features: int) -> nn.Module:
         """A fresh head on features of width `in_features`; takes `Features`."""
-        return PooledLinear(in_features, self.outputs, pool=self.pool, dropout=self.dropout)
 
     @abstractmethod
     def fit(self, values: Cells) -> Self:
@@ -120,6 +118,14 @@ class Task(ABC):
         Raises:
             LabelError: For the first cell that cannot be read.
         """
+
+    def alike(self, targets: Sequence[Tensor]) -> list[Tensor]:
+        """Targets of several sources, so that rows of all of them can stand in one batch."""
+        return list(targets)
+
+    def lengths(self, target: Tensor) -> Tensor | None:
+        """How many tokens of its input each target is about, `[N]`; None if it is of the whole."""
+        return None
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -172,6 +178,20 @@ class Task(ABC):
                 f"to start from. Let it begin anew with --fresh heads.{self.name}."
             )
         return self.restored(earlier.facts())
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledTask(Task):
+    """A task about the whole of an example: its head sees one vector.
+
+    Attributes:
+        pool: How the head turns a map or a sequence into one vector.
+    """
+
+    pool: Pooling = "mean"
+
+    def head(self, in_features: int) -> nn.Module:
+        return PooledLinear(in_features, self.outputs, pool=self.pool, dropout=self.dropout)
 
 
 def require_labels(task: Task, values: Cells) -> NDArray[np.bool_]:

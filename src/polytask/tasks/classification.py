@@ -20,6 +20,7 @@ from polytask.tasks.base import (
     TRUE,
     Cells,
     LabelError,
+    PooledTask,
     Task,
     Unknown,
     is_missing,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Multiclass(Task):
+class Multiclass(PooledTask):
     """Exactly one of C classes, by softmax and cross-entropy.
 
     Attributes:
@@ -162,7 +163,7 @@ class Multiclass(Task):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Binary(Task):
+class Binary(PooledTask):
     """Yes or no, by one logit and binary cross-entropy.
 
     Attributes:

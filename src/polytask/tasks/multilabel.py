@@ -17,6 +17,7 @@ from polytask.tasks.base import (
     TRUE,
     Cells,
     LabelError,
+    PooledTask,
     Task,
     Unknown,
     is_missing,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Multilabel(Task):
+class Multilabel(PooledTask):
     """Any number of C labels at once, by C logits and binary cross-entropy.
 
     Labels come from one column whose cells list label names (`red|round`; an empty list is

@@ -13,7 +13,7 @@ from torch import Tensor
 from polytask.errors import DataError
 from polytask.tasks.base import (
     Cells,
-    Task,
+    PooledTask,
     Unknown,
     as_number,
     columns,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Regression(Task):
+class Regression(PooledTask):
     """K numbers, learned on a standard scale and judged in their own units.
 
     Single cells may be missing: an example counts with the outputs that are known.

@@ -1,0 +1,228 @@
+"""A label for each token of a sequence.
+
+Shapes: N rows, B examples, L tokens of the longest example, C tags, D features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from polytask.errors import ConfigError, DataError
+from polytask.tasks import sequences
+from polytask.tasks.base import (
+    Cells,
+    LabelError,
+    Task,
+    Unknown,
+    is_missing,
+    label_text,
+    require_labels,
+    sort_labels,
+    unknown_label,
+)
+from polytask.tasks.crf import best_tags, negative_log_likelihood
+from polytask.tasks.sequences import UNKNOWN
+from polytask.types import Features
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+
+class TokenHead(nn.Module):
+    """A linear layer at every token, and for a chain of tags the scores of transitions.
+
+    The output is one tensor, so that it passes through everything that outputs of heads pass
+    through: its last column is 1 where there is a token and 0 elsewhere; a chain's transitions and
+    ends are the same `C + 2` further rows of every example.
+
+    Args:
+        in_features: D of the features.
+        tags: C.
+        chain: Whether there are transitions.
+        dropout: Probability of zeroing an entry of a token's features while training.
+        name: The task, for messages.
+    """
+
+    def __init__(
+        self, in_features: int, tags: int, *, chain: bool, dropout: float, name: str
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(in_features, tags)
+        self.chain = nn.Parameter(torch.zeros(tags + 2, tags)) if chain else None
+
+    def forward(self, features: Features) -> Tensor:
+        """Sequences `[B, L, D]` to `[B, L, C + 1]`, or to `[B, L + C + 2, C + 1]` with a chain."""
+        values, mask = features
+        if values.ndim != 3:
+            raise ConfigError(
+                f"Task '{self.name}' labels every token and needs sequences [B, L, D]. Found "
+                f"features of shape {tuple(values.shape)}. Leave out 'pool:' at its input, and "
+                "give the trunk a backbone of sequences (recurrent or transformer)."
+            )
+        scores: Tensor = self.linear(self.dropout(values))
+        if mask is None:
+            mask = values.new_ones(values.shape[:2], dtype=torch.bool)
+        output = torch.cat([scores, mask.unsqueeze(2).to(scores.dtype)], 2)
+        if self.chain is None:
+            return output
+        rows = F.pad(self.chain, (0, 1)).expand(len(values), -1, -1)
+        return torch.cat([output, rows.to(output.dtype)], 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tagging(Task):
+    """A label for each token: parts of speech, names, chunks.
+
+    A cell is a list of labels, one per token, or a text of labels with white space between them. A
+    None or '' in the list is a token without a label; it is left out of loss and metrics. The loss
+    is the mean over an example's labelled tokens; that of a chain is minus the log-probability of
+    all its labels, divided by their number.
+
+    Attributes:
+        classes: The label names in order of their index. Empty: those of the training rows.
+        decoder: `linear` labels each token by itself; `crf` learns which labels follow each other
+            (a linear-chain conditional random field) and finds the best sequence.
+    """
+
+    classes: tuple[str, ...] = ()
+    decoder: Literal["linear", "crf"] = "linear"
+
+    @property
+    def outputs(self) -> int:
+        return len(self.classes)
+
+    @property
+    def spans(self) -> bool:
+        """Whether labels mark the beginning, inside and outside of spans (IOB2)."""
+        return (
+            "O" in self.classes
+            and any(name.startswith("B-") for name in self.classes)
+            and all(name == "O" or name.startswith(("B-", "I-")) for name in self.classes)
+        )
+
+    def head(self, in_features: int) -> nn.Module:
+        return TokenHead(
+            in_features,
+            self.outputs,
+            chain=self.decoder == "crf",
+            dropout=self.dropout,
+            name=self.name,
+        )
+
+    def fit(self, values: Cells) -> Self:
+        labelled = require_labels(self, values)
+        seen = {n for r in np.flatnonzero(labelled) for n in self._names(values[r, 0], int(r)) if n}
+        classes = self.classes or sort_labels(list(seen))
+        if len(set(classes)) < max(2, len(classes)):
+            raise DataError(
+                f"Task '{self.name}' needs at least two different labels of tokens. Found "
+                f"{', '.join(classes) or 'none'}. Remove the task, or list all labels under "
+                f"'tasks.{self.name}.classes'."
+            )
+        return replace(self, classes=classes)
+
+    def _names(self, cell: object, row: int) -> list[str]:
+        """The labels of a cell; empty where a token has none."""
+        if isinstance(cell, str):
+            return cell.split()
+        if not isinstance(cell, (list, tuple, np.ndarray)):
+            raise LabelError(
+                row,
+                f"Task '{self.name}' (tagging) needs a list of labels, one per token, or a text of "
+                f"labels with spaces between them. Found {cell!r}.",
+            )
+        return ["" if is_missing(part) else label_text(part) for part in cell]
+
+    def encode(self, values: Cells, *, unknown: Unknown = "error") -> tuple[Tensor, Tensor]:
+        index = {name: i for i, name in enumerate(self.classes)} | {"": UNKNOWN}
+        rows: list[Sequence[int]] = []
+        for row, cell in enumerate(values[:, 0]):
+            names = [] if is_missing(cell) else self._names(cell, row)
+            strange = next((name for name in names if name not in index), None)
+            if strange is not None and unknown == "error":
+                raise LabelError(row, unknown_label(self, strange, self.classes))
+            rows.append([index.get(name, UNKNOWN) for name in names])
+        target = sequences.padded(rows, self.outputs)
+        return target, (target >= 0).any(1)
+
+    def alike(self, targets: Sequence[Tensor]) -> list[Tensor]:
+        return sequences.alike(targets)
+
+    def lengths(self, target: Tensor) -> Tensor:
+        return sequences.lengths(target)
+
+    def _parts(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores `[B, L, C]`, mask `[B, L]` and chain `[C + 2, C]` of a head's output."""
+        chain = output.new_zeros(self.outputs + 2, self.outputs)
+        if self.decoder == "crf":
+            size = output.shape[1] - self.outputs - 2
+            if len(output):
+                chain = output[0, size:, :-1]
+            output = output[:, :size]
+        return output[:, :, :-1], output[:, :, -1] > 0.5, chain
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        scores, mask, chain = self._parts(output)
+        self._require_aligned(mask, target)
+        target = sequences.widened(target, scores.shape[1]).long()
+        known = target >= 0
+        count = known.sum(1).clamp(min=1)
+        if self.decoder == "linear":
+            loss = F.cross_entropy(
+                scores.transpose(1, 2),
+                target.clamp(min=UNKNOWN),
+                ignore_index=UNKNOWN,
+                reduction="none",
+            )
+            return loss.sum(1) / count
+        return negative_log_likelihood(scores, mask, chain[2:], chain[:2], target) / count
+
+    def _require_aligned(self, mask: Tensor, target: Tensor) -> None:
+        """Raise unless each example has a label per token, but for those cut off at its end."""
+        tokens, labels = mask.sum(1), self.lengths(target)
+        wrong = (tokens != labels) & (tokens != labels.clamp(max=mask.shape[1]))
+        if bool(wrong.any()):
+            row = int(wrong.nonzero()[0])
+            raise DataError(
+                f"Task '{self.name}' has {int(labels[row])} labels for an example whose features "
+                f"have {int(tokens[row])} places. Every token needs one label (None or '' where it "
+                "is unknown), and no part of the network may shorten the sequence ('stride: 1')."
+            )
+
+    def decode(self, output: Tensor) -> Tensor:
+        """The tag of every token, `[B, L]` int64; `UNKNOWN` where there is no token."""
+        scores, mask, chain = self._parts(output.float())
+        if self.decoder == "linear" or scores.shape[1] == 0:
+            tags = scores.argmax(2)
+        else:
+            tags = best_tags(scores, mask, chain[2:], chain[:2])
+        return tags.masked_fill(~mask, UNKNOWN)
+
+    def metrics(self) -> "MetricCollection":
+        from polytask.tasks.token_metrics import tagging_metrics
+
+        return tagging_metrics(self.classes, spans=self.spans)
+
+    @property
+    def score(self) -> str:
+        return "span_f1" if self.spans else "accuracy"
+
+    def describe(self, decoded: Tensor) -> list[dict[str, Any]]:
+        return [
+            {self.name: " ".join(self.classes[tag] for tag in tags if tag >= 0)}
+            for tags in decoded.tolist()
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        return {"classes": list(self.classes)}
+
+    def continuing(self, earlier: Task) -> Self:
+        assert isinstance(earlier, Tagging)
+        return replace(self, classes=tuple(dict.fromkeys((*earlier.classes, *self.classes))))
