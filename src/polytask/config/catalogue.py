@@ -9,6 +9,7 @@ from polytask.backbones import (
 )
 from polytask.backbones.base import Backbone
 from polytask.balancing import BALANCERS
+from polytask.data.arrays import ArrayFile
 from polytask.data.inputs import ImageInput, Input, SoundInput, TableInput
 from polytask.data.mixing import Counts, Mixing, Proportional, Temperature, Uniform
 from polytask.data.shapes import Shapes
@@ -79,6 +80,7 @@ SOURCES: dict[str, type[Source]] = {
     "fsdd": SpokenDigits,
     "timit": Timit,
     "table": TableFile,
+    "npz": ArrayFile,
 }
 INPUTS: dict[str, type[Input]] = {
     "image": ImageInput,

@@ -5,6 +5,7 @@ never appear in a file.
 """
 
 import inspect
+import os
 import re
 import types
 from collections.abc import Mapping, Sequence
@@ -97,10 +98,21 @@ def as_text(value: object) -> object:
 
 
 def anchored(value: Path, info: ValidationInfo) -> Path:
-    """A path made absolute; a relative one starts at the folder of the file that names it."""
+    """A path made absolute.
+
+    A relative one starts at the folder of the file that names it, or at `$POLYTASK_DATA` if there
+    is such a file only there.
+    """
     folder = (info.context or {}).get("folder")
     path = value.expanduser()
-    return path if folder is None or path.is_absolute() else Path(folder) / path
+    if folder is None or path.is_absolute():
+        return path
+    beside = Path(folder) / path
+    data = os.environ.get("POLYTASK_DATA")
+    if data and not beside.exists():
+        known = Path(data).expanduser().absolute() / path
+        return known if known.exists() else beside
+    return beside
 
 
 Text = Annotated[

@@ -23,7 +23,8 @@ wrong with one, all of it at once, and `--set KEY=VALUE` changes a setting for o
 - `kind` selects what a part is; the keys beside it are that kind's own.
 - Unknown keys are errors. What is left out has the default in the tables below.
 - Names of sources, inputs and tasks are yours: letters, digits, `_` and `-`, a letter first.
-- Relative paths start at the folder of the file.
+- Relative paths start at the folder of the file; what is not there is looked for in
+  `$POLYTASK_DATA`.
 - A task's `target` may be written `source.column`, as a bare column where only one source is
   meant, as a list of columns of one source, or in full as `{source: column}`. A task's `input` may
   be left out where there is one, and an input's `column: x` is short for `columns: {source: x}`

@@ -29,7 +29,7 @@ from polytask.errors import DataError
 
 Progress = Callable[[int, int, str], None]
 
-_FORMAT = 1
+_FORMAT = 2
 _CHUNK = 128  # items decoded by one job
 _STALE = 24 * 3600  # seconds after which a half-written folder is nobody's
 
@@ -176,7 +176,8 @@ def _write(
     what = f"{table.name}.{column}"
     items = _decode_all(media, source_input, what=what, progress=progress)
     if isinstance(source_input, ImageInput):
-        bad_items = _write_pictures(part / "pictures.npy", items, len(media), source_input.size)
+        shape = (source_input.channels, *source_input.size)
+        bad_items = _write_pictures(part / "pictures.npy", items, len(media), shape)
     else:
         assert isinstance(source_input, SoundInput)
         bad_items = _write_sounds(part, items, media, source_input)
@@ -231,9 +232,8 @@ def _decode_all(
 
 
 def _write_pictures(
-    path: Path, items: Iterator[NDArray[Any] | str], count: int, size: tuple[int, int]
+    path: Path, items: Iterator[NDArray[Any] | str], count: int, shape: tuple[int, int, int]
 ) -> dict[int, str]:
-    shape = (3, *size)
     bad = {}
     with path.open("wb") as file:
         _header(file, (count, *shape), np.dtype(np.uint8))

@@ -5,15 +5,18 @@ Letters: N rows, H x W pixels, D entries of a vector.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask.data.sources import Media, MediaKind, Table
 from polytask.data.stores import PictureStore, Rows, Store, VectorStore
+from polytask.encoders.colors import ColorSpace, converted
 from polytask.errors import ConfigError, DataError, require
 from polytask.tasks.base import label_text
+
+Fit = Literal["stretch", "pad", "crop"]
 
 _SAMPLE = 2000  # pictures that the mean and standard deviation are measured on
 
@@ -74,51 +77,92 @@ class MediaInput(Input):
 class ImageInput(MediaInput):
     """Pictures, scaled to one size.
 
+    Pictures are kept, changed at random and shown as red, green and blue (or as one grey
+    channel); the encoder turns them into other spaces.
+
     Args:
         columns: Per source, the column of pictures.
         size: Height and width in pixels; one number for squares.
+        fit: How a picture of other proportions gets this size: `stretch` changes its proportions,
+            `pad` keeps all of it between black bars, `crop` fills the size and loses what sticks
+            out, evenly on both sides.
+        color: The space of the values that the network sees: `rgb`, `hsv` (hue, saturation,
+            value), `lab` (CIE L*a*b*), or `grey`, which is one channel.
     """
 
     media = "image"
-    channels = 3
 
-    def __init__(self, *, columns: dict[str, str], size: int | tuple[int, int] = 32) -> None:
+    def __init__(
+        self,
+        *,
+        columns: dict[str, str],
+        size: int | tuple[int, int] = 32,
+        fit: Fit = "stretch",
+        color: ColorSpace = "rgb",
+    ) -> None:
         height, width = (size, size) if isinstance(size, int) else size
         if height < 1 or width < 1:
             raise ConfigError(f"`size` should be at least 1 pixel. Found {size}.")
         self.columns = columns
         self.size = (int(height), int(width))
+        self.how: Fit = fit
+        self.color: ColorSpace = color
         self.state = {}
 
     @property
+    def channels(self) -> int:
+        """C of the pictures."""
+        return 1 if self.color == "grey" else 3
+
+    @property
     def settings(self) -> dict[str, Any]:
-        """The size."""
-        return {"kind": "image", "size": list(self.size)}
+        """What changes the stored pixels."""
+        return {
+            "kind": "image",
+            "size": list(self.size),
+            "fit": self.how,
+            "channels": self.channels,
+        }
 
     @property
     def features(self) -> dict[str, Any]:
-        """`channels`, `size`, and after `fit` `mean` and `std` per channel, of values in 0..1."""
-        return {"channels": 3, "size": self.size, **self.state}
+        """`channels`, `color`, `size`; after `fit` `mean` and `std` per channel, values in 0..1."""
+        return {
+            "channels": self.channels,
+            "color": self.color,
+            "size": self.size,
+            **self.state,
+        }
 
     def decode(self, media: Media, item: int) -> NDArray[Any]:
-        """One picture, `[3, H, W]` of uint8; scaled with an antialiasing filter if need be."""
+        """One picture, `[C, H, W]` of uint8; scaled with an antialiasing filter if need be."""
         picture = media.picture(item)
-        if picture.shape[:2] != self.size:
-            image = require("PIL.Image", "image")
-            scaled = image.fromarray(picture).resize(
-                self.size[::-1], image.Resampling.BILINEAR, reducing_gap=3.0
-            )
-            picture = np.asarray(scaled)
+        if picture.shape[:2] != self.size or self.channels == 1:
+            image = require("PIL.Image", "image").fromarray(picture)
+            if self.channels == 1:
+                image = image.convert("L")
+            picture = np.asarray(fitted(image, self.size, self.how))
+        if self.channels == 1:
+            return np.ascontiguousarray(picture)[None]
         return np.ascontiguousarray(picture.transpose(2, 0, 1))
 
     def fit(self, parts: Sequence[tuple[Table, Store | None, Rows]]) -> dict[str, Any]:
         """Mean and standard deviation per channel over up to 2,000 training pictures a source."""
-        total, squares, count = np.zeros(3), np.zeros(3), 0
+        channels = range(self.channels)
+        total, squares, count = np.zeros(self.channels), np.zeros(self.channels), 0
         for _, store, rows in parts:
             assert isinstance(store, PictureStore)
             some = rows[:: max(1, len(rows) // _SAMPLE)]
-            pixels = store.gather(some).values.numpy()
-            levels = np.stack([np.bincount(pixels[:, c].ravel(), minlength=256) for c in range(3)])
+            pixels = store.gather(some).values
+            if self.color in ("hsv", "lab"):
+                values = converted(pixels / 255, self.color).double()
+                total += values.sum((0, 2, 3)).numpy()
+                squares += values.square().sum((0, 2, 3)).numpy()
+                count += values[:, 0].numel()
+                continue
+            levels = np.stack(
+                [np.bincount(pixels[:, c].numpy().ravel(), minlength=256) for c in channels]
+            )
             total += levels @ (np.arange(256) / 255)
             squares += levels @ (np.arange(256) / 255) ** 2
             count += int(levels[0].sum())
@@ -126,6 +170,19 @@ class ImageInput(MediaInput):
         std = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 1e-6))
         self.state = {"mean": mean.round(6).tolist(), "std": std.round(6).tolist()}
         return self.state
+
+
+def fitted(image: Any, size: tuple[int, int], how: Fit) -> Any:
+    """A Pillow picture of the given height and width; see `ImageInput`."""
+    ops = require("PIL.ImageOps", "image")
+    filter = require("PIL.Image", "image").Resampling.BILINEAR
+    if image.size == size[::-1]:
+        return image
+    if how == "crop":
+        return ops.fit(image, size[::-1], method=filter)
+    if how == "pad":
+        return ops.pad(image, size[::-1], method=filter)
+    return image.resize(size[::-1], filter, reducing_gap=3.0)
 
 
 class SoundInput(MediaInput):

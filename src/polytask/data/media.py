@@ -165,7 +165,7 @@ class ArrayMedia(Media):
 
 
 def decode_picture(content: bytes) -> NDArray[np.uint8]:
-    """Decodes an encoded picture to `[H, W, 3]`.
+    """Decodes an encoded picture to `[H, W, 3]`; what is transparent is white.
 
     Raises:
         DataError: If it cannot be decoded to the end.
@@ -179,13 +179,15 @@ def decode_picture(content: bytes) -> NDArray[np.uint8]:
                     f"its pixels are 32 bits wide (mode {opened.mode}), so that black and white "
                     "are not known: save it with 8 or 16 bits"
                 )
-            if opened.mode.startswith("I;16"):
-                grey = (np.asarray(opened) >> 8).astype(np.uint8)
+            exif = opened.format != "WEBP" or "exif" in opened.info
+            upright = turn(opened) if exif else opened
+            if upright.mode.startswith("I;16"):
+                grey = (np.asarray(upright) >> 8).astype(np.uint8)
                 return np.repeat(grey[..., None], 3, axis=2)
-            plain = (
-                opened if opened.format == "WEBP" and "exif" not in opened.info else turn(opened)
-            )
-            return np.asarray(plain.convert("RGB"))
+            if upright.has_transparency_data:
+                ground = image.new("RGBA", upright.size, "white")
+                upright = image.alpha_composite(ground, upright.convert("RGBA"))
+            return np.asarray(upright.convert("RGB"))
     except (
         OSError,
         ValueError,

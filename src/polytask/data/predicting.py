@@ -262,6 +262,7 @@ def _windowed(
 
 def _packed(some: Input, values: list[NDArray[Any]]) -> Store:
     if isinstance(some, ImageInput):
-        return PictureStore(np.stack(values) if values else np.zeros((0, 3, *some.size), np.uint8))
+        empty = np.zeros((0, some.channels, *some.size), np.uint8)
+        return PictureStore(np.stack(values) if values else empty)
     assert isinstance(some, SoundInput)
     return pack_waves(values, length=some.samples if some.fixed else None)

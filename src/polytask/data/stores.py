@@ -33,7 +33,7 @@ class Store(ABC):
 
 
 class PictureStore(Store):
-    """Pictures `[N, 3, H, W]` of uint8, usually memory-mapped."""
+    """Pictures `[N, C, H, W]` of uint8, usually memory-mapped."""
 
     def __init__(self, pictures: NDArray[np.uint8]) -> None:
         self.pictures = pictures
@@ -42,7 +42,7 @@ class PictureStore(Store):
         return len(self.pictures)
 
     def gather(self, rows: Rows) -> Features:
-        """Pictures `[B, 3, H, W]` of uint8."""
+        """Pictures `[B, C, H, W]` of uint8."""
         return Features(torch.from_numpy(np.take(self.pictures, rows, axis=0)))
 
 

@@ -8,17 +8,19 @@ from collections.abc import Sequence
 import torch
 
 from polytask.encoders.base import Encoder
+from polytask.encoders.colors import ColorSpace, converted
 from polytask.errors import DataError
 from polytask.types import Features
 
 
 class PixelEncoder(Encoder):
-    """Pixels of 0..255 scaled to 0..1, then standardised per channel.
+    """Pixels of 0..255 scaled to 0..1, in the input's colour space, standardised per channel.
 
     Args:
         channels: C of the pictures.
         mean: Mean of each channel over training pictures, on the scale 0..1.
         std: Standard deviation of each channel, on the scale 0..1.
+        color: The space that red, green and blue are turned into; mean and std are of it.
         standardize: Whether to remove the mean and divide by the standard deviation. Without it
             pixels stay in 0..1, as the articles have them.
         mirror: Outside training, outputs are the mean over each picture and its mirror image
@@ -34,12 +36,14 @@ class PixelEncoder(Encoder):
         channels: int,
         mean: Sequence[float],
         std: Sequence[float],
+        color: ColorSpace = "rgb",
         *,
         standardize: bool = True,
         mirror: bool = False,
     ) -> None:
         super().__init__()
         self.out_features = channels
+        self.color: ColorSpace = color
         self.mirror = mirror
         shift = torch.tensor(mean if standardize else [0.0] * channels)
         spread = torch.tensor(std if standardize else [1.0] * channels).clamp(min=1e-3)
@@ -53,6 +57,8 @@ class PixelEncoder(Encoder):
                 f"Pictures should have {self.out_features} channels. Found {raw.values.shape[1]}."
             )
         pixels = raw.values.to(dtype=self.mean.dtype, memory_format=torch.channels_last)
+        if self.color in ("hsv", "lab"):
+            pixels = converted(pixels / 255.0, self.color) * 255.0
         return Features((pixels - self.mean) * self.scale)
 
     def views(self, raw: Features) -> tuple[Features, ...]:
