@@ -12,6 +12,8 @@ from polytask.balancing import BALANCERS
 from polytask.data.arrays import ArrayFile
 from polytask.data.inputs import ImageInput, Input, SoundInput, TableInput
 from polytask.data.mixing import Counts, Mixing, Proportional, Temperature, Uniform
+from polytask.data.random_augment import RandAugment
+from polytask.data.recoloring import Blur, Contrast, Grey, Hue, PixelNoise, Saturation
 from polytask.data.shapes import Shapes
 from polytask.data.sources import Source
 from polytask.data.speech import SpokenDigits
@@ -30,6 +32,7 @@ from polytask.data.transforms import (
     Transform,
 )
 from polytask.data.vision import Cifar10
+from polytask.data.warping import Affine
 from polytask.encoders import Encoder, LogMelEncoder, PixelEncoder, VectorEncoder
 from polytask.sharing import (
     CGC,
@@ -99,6 +102,14 @@ TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
         "flip": HorizontalFlip,
         "cutout": Cutout,
         "brightness": Brightness,
+        "contrast": Contrast,
+        "saturation": Saturation,
+        "hue": Hue,
+        "grey": Grey,
+        "blur": Blur,
+        "noise": PixelNoise,
+        "affine": Affine,
+        "rand-augment": RandAugment,
         "shrink": Shrink,
     },
     "sound": {"shift": RandomShift, "gain": Gain, "noise": Noise, "speed": Speed},

@@ -23,7 +23,13 @@ _NOISE = 2**16  # samples of noise that the waves of a batch take their stretche
 
 
 class Transform(ABC):
-    """Changes a batch of raw features at random."""
+    """Changes a batch of raw features at random.
+
+    Attributes:
+        moves_pixels: Whether what was at one place of a picture may be at another afterwards.
+    """
+
+    moves_pixels: bool = False
 
     @abstractmethod
     def __call__(self, features: Features, generator: Generator) -> Features:
@@ -41,6 +47,8 @@ class RandomCrop(Transform):
         padding: Pixels on each side.
         mode: What is padded: the mirrored picture, or black.
     """
+
+    moves_pixels = True
 
     def __init__(self, *, padding: int = 4, mode: Literal["reflect", "zero"] = "reflect") -> None:
         if padding < 1:
@@ -83,8 +91,10 @@ class HorizontalFlip(Transform):
         p: The probability for each picture.
     """
 
+    moves_pixels = True
+
     def __init__(self, *, p: float = 0.5) -> None:
-        self.p = _probability(p)
+        self.p = probability(p)
 
     def __call__(self, features: Features, generator: Generator) -> Features:
         """Pictures `[B, C, H, W]`, some of them mirrored."""
@@ -151,6 +161,8 @@ class Shrink(Transform):
         epochs: How many epochs it lasts, from the first.
     """
 
+    moves_pixels = True
+
     def __init__(self, *, size: int | tuple[int, int] = 24, epochs: int = 1) -> None:
         self.size = (size, size) if isinstance(size, int) else size
         if min(self.size) < 1 or epochs < 0:
@@ -176,7 +188,7 @@ class RandomShift(Transform):
     """
 
     def __init__(self, *, share: float = 0.1) -> None:
-        self.share = _probability(share)
+        self.share = probability(share)
 
     def __call__(self, features: Features, generator: Generator) -> Features:
         """Waves `[B, L]`, each shifted inside its own length."""
@@ -282,7 +294,12 @@ def _rounded(waves: Tensor) -> Tensor:
     return waves.round().clamp_(-32768, 32767).to(torch.int16)
 
 
-def _probability(value: float) -> float:
+def probability(value: float) -> float:
+    """The value, if it is one.
+
+    Raises:
+        ConfigError: If it is not in 0..1.
+    """
     if not 0 <= value <= 1:
         raise ConfigError(f"A share or probability should be in 0..1. Found {value}.")
     return value
