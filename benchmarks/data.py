@@ -1,4 +1,4 @@
-"""What it costs to make data ready: decoding into the cache, changing pictures, waiting for batches.
+"""What it costs to make data ready: decoding into the cache, changing pictures, waiting.
 
     POLYTASK_DATA=... python benchmarks/data.py decode    into the cache, against the bare decoders
     python benchmarks/data.py augment                     each transform, ms per 64 pictures
@@ -33,10 +33,10 @@ from polytask.data.vision import Cifar10
 from polytask.types import Features
 
 
-def seconds(work: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds on the clock and of the processors."""
+def seconds(work: Callable[..., Any], *given: Any, **named: Any) -> tuple[float, float]:
+    """Seconds on the clock and of the processors that a call takes."""
     begun, used = time.perf_counter(), time.process_time()
-    work()
+    work(*given, **named)
     return time.perf_counter() - begun, time.process_time() - used
 
 
@@ -54,6 +54,11 @@ def bare_sounds(contents: Sequence[bytes]) -> None:
         soundfile.read(io.BytesIO(content), dtype="int16")
 
 
+def in_threads(workers: int, work: Callable[[Any], None], chunks: Sequence[Any]) -> None:
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, chunks))
+
+
 def decode(rounds: int) -> None:
     cases: list[tuple[str, Table, Any, str, Callable[[Sequence[bytes]], None], int]] = [
         ("pictures", Cifar10().load(), ImageInput(columns={}), "image", bare_pictures, 50_000),
@@ -69,11 +74,10 @@ def decode(rounds: int) -> None:
         chunks = [contents[k : k + 128] for k in range(0, count, 128)]
         found: dict[str, list[tuple[float, float]]] = {"bare": [], "cache": []}
         for _ in range(rounds):
-            with ThreadPoolExecutor(workers) as pool:
-                found["bare"].append(seconds(lambda pool=pool: list(pool.map(bare, chunks))))
+            found["bare"].append(seconds(in_threads, workers, bare, chunks))
             with tempfile.TemporaryDirectory() as folder:
                 os.environ["POLYTASK_CACHE"] = folder
-                found["cache"].append(seconds(lambda: decoded(table, reader, column=column)))
+                found["cache"].append(seconds(decoded, table, reader, column=column))
         clock = {k: statistics.median(c for c, _ in v) for k, v in found.items()}
         used = {k: statistics.median(u for _, u in v) for k, v in found.items()}
         print(
@@ -91,7 +95,7 @@ def augment(rounds: int) -> None:
     for name, made in TRANSFORMS["image"].items():
         transform, generator = made(), torch.Generator().manual_seed(0)
         transform(pictures, generator)
-        times = [seconds(lambda: transform(pictures, generator))[1] for _ in range(10 * rounds)]
+        times = [seconds(transform, pictures, generator)[1] for _ in range(10 * rounds)]
         print(f"{name}: {1000 * statistics.median(times):.2f} ms")
     try:
         import kornia.augmentation as kornia
@@ -106,7 +110,7 @@ def augment(rounds: int) -> None:
     floats = pictures.values.float() / 255
     for name, other in others.items():
         other(floats)
-        times = [seconds(lambda other=other: other(floats))[1] for _ in range(10 * rounds)]
+        times = [seconds(other, floats)[1] for _ in range(10 * rounds)]
         print(f"kornia, {name}: {1000 * statistics.median(times):.2f} ms")
 
 
