@@ -13,8 +13,8 @@ FLOORS = {
     0: {"types", "errors"},
     1: {"tasks", "encoders", "backbones", "sharing", "balancing"},
     2: {"data", "model", "distillation", "affinity", "transfer", "merging"},
-    3: {"training", "evaluation", "study"},
-    4: {"config", "run", "origin", "workflow", "assembly"},
+    3: {"training", "evaluation"},
+    4: {"config", "run", "origin", "workflow", "assembly", "study"},
     5: {"cli", "terminal", "report", "serve", "export"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
@@ -29,8 +29,9 @@ ARROWS = {
     ("assembly", "config"),
     ("assembly", "origin"),
     ("assembly", "run"),
-    ("study", "evaluation"),
-    ("study", "training"),
+    ("study", "config"),
+    ("study", "run"),
+    ("study", "workflow"),
     ("run", "config"),
     ("workflow", "config"),
     ("workflow", "run"),

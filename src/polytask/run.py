@@ -10,6 +10,7 @@ history.jsonl       a line per epoch
 teachers.json       the runs that taught it, with their weights' hashes
 start.json          the run whose weights it started from, and which parts were taken
 merge.json          the runs of which it was merged, and how
+outcome.json        how it ended, if it is part of a study
 scores.json         scores by part, from `polytask evaluate`
 """
 
@@ -78,6 +79,28 @@ class Run:
             except OSError:
                 shutil.rmtree(path)
                 raise
+        return cls(path, config)
+
+    @classmethod
+    def at(cls, path: Path, config: Config) -> "Run":
+        """The run in this very folder, which is made if there is none.
+
+        Raises:
+            RunError: If the run there has another configuration, or it cannot be written.
+        """
+        if (path / "config.yaml").exists():
+            run = cls.open(path)
+            if run.config != config:
+                raise RunError(
+                    f"'{path}' was begun with other settings (see its config.yaml). Choose another "
+                    "folder, or remove this one."
+                )
+            return run
+        with written(path, "Choose another folder, or free some space."):
+            path.mkdir(parents=True, exist_ok=True)
+            scratch = path / "config.yaml.tmp"
+            dump_config(config, scratch)
+            scratch.replace(path / "config.yaml")
         return cls(path, config)
 
     @classmethod

@@ -41,7 +41,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         _override(document, override)
     document.value.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-"))
-    config = _validated(document, path.parent)
+    config = validated(document, path.parent)
     for sentence in without_effect(config):
         warnings.warn(f"{path}: {sentence}", ConfigWarning, stacklevel=2)
     return config
@@ -72,7 +72,7 @@ def _read(path: Path) -> str:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def _validated(document: Document, folder: Path) -> Config:
+def validated(document: Document, folder: Path) -> Config:
     """The configuration of plain values, or a report of everything that is wrong with them."""
     raw, places = document.value, document.places
     mistakes = [*document.mistakes, *expand(raw, places), *mismatches(raw)]

@@ -1,0 +1,59 @@
+"""Configurations made from another."""
+
+import pytest
+
+from polytask.config.variants import varied, with_seed, with_tasks
+from polytask.errors import ConfigError
+from polytask.workflow import prepare_data
+from tests.config.conftest import RIGHT, Load
+
+TWO_SOURCES = """\
+sources:
+  one: {kind: shapes, count: 40, size: 16, split: {validation: 0.2}}
+  two: {kind: shapes, count: 40, size: 16, seed: 1, split: {validation: 0.2}}
+inputs:
+  picture: {kind: image, columns: {one: image, two: image}, size: 16, pool: mean}
+tasks:
+  color: {kind: multiclass, input: picture, target: one.color}
+  shape: {kind: multiclass, input: picture, target: two.shape}
+batches: {mixing: {kind: counts, counts: {one: 3, two: 4}}}
+training: {monitor: shape.accuracy, freeze: [heads.shape], unfreeze: {heads.color: 1, trunk: 1}}
+"""
+
+
+def test_changes_are_validated_like_a_file(load: Load) -> None:
+    config = load(RIGHT)
+    changed = varied(config, {"training.epochs": 3, "balancer": {"kind": "uw"}})
+    assert changed.training.model_dump()["epochs"] == 3 and changed.balancer.chosen == "uw"
+    assert config.balancer.chosen == "equal"
+    assert varied(config, {}) == config
+    with pytest.raises(ConfigError, match=r"training\.epoch: unknown key.*epochs"):
+        varied(config, {"training.epoch": 3})
+    with pytest.raises(ConfigError, match=r"no 'nothing'"):
+        varied(config, {"nothing.here": 3})
+
+
+def test_tasks_take_their_inputs_and_sources_along(load: Load) -> None:
+    only = with_tasks(load(RIGHT), ["species"])
+    assert list(only.tasks) == ["species"]
+    assert list(only.inputs) == ["picture"] and list(only.sources) == ["photos"]
+    with pytest.raises(ConfigError, match="no task 'specie'"):
+        with_tasks(load(RIGHT), ["specie"])
+
+
+def test_what_is_said_of_absent_parts_goes_with_them(load: Load) -> None:
+    only = with_tasks(load(TWO_SOURCES), ["color"])
+    raw = only.resolved()
+    assert raw["inputs"]["picture"]["columns"] == {"one": "image"}
+    assert raw["batches"]["mixing"]["counts"] == {"one": 3}
+    assert raw["training"]["monitor"] == "mean" and raw["training"]["freeze"] == []
+    assert raw["training"]["unfreeze"] == {"heads.color": 1, "trunk": 1}
+    assert with_tasks(load(TWO_SOURCES), ["color", "shape"]) == load(TWO_SOURCES)
+
+
+def test_seeds_share_the_rows_of_their_parts(load: Load) -> None:
+    config = load(TWO_SOURCES)
+    parts = [prepare_data(c, None).parts for c in (config, with_seed(config, 7))]
+    assert parts[0]["train"]["one"].tolist() == parts[1]["train"]["one"].tolist()
+    other = prepare_data(varied(config, {"seed": 7}), None).parts
+    assert parts[0]["train"]["one"].tolist() != other["train"]["one"].tolist()
