@@ -318,7 +318,7 @@ def test_sounds_are_resampled_levelled_and_cut(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(riff(wave(0.5, 16000), 16000))
     (tmp_path / "b.wav").write_bytes(riff(np.stack([wave(0.1)] * 2, 1).astype(np.float32) / 40000))
     media = FileMedia("sound", [tmp_path / "a.wav", tmp_path / "b.wav"])
-    some = SoundInput(columns={}, sample_rate=8000, seconds=0.3, level=True)
+    some = SoundInput(columns={}, sample_rate=8000, seconds=0.3, level="peak")
     long, short = some.decode(media, 0), some.decode(media, 1)
     assert (len(long), len(short)) == (2400, 800)
     assert abs(int(np.abs(long).max()) / 32767 - 0.9) < 0.02

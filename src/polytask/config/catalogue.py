@@ -33,7 +33,14 @@ from polytask.data.transforms import (
 )
 from polytask.data.vision import Cifar10
 from polytask.data.warping import Affine
-from polytask.encoders import Encoder, LogMelEncoder, PixelEncoder, VectorEncoder
+from polytask.encoders import (
+    Encoder,
+    LogMelEncoder,
+    MFCCEncoder,
+    PixelEncoder,
+    VectorEncoder,
+    WaveEncoder,
+)
 from polytask.sharing import (
     CGC,
     MTAN,
@@ -93,7 +100,7 @@ INPUTS: dict[str, type[Input]] = {
 # By the kind of input.
 ENCODERS: dict[str, dict[str, type[Encoder]]] = {
     "image": {"pixels": PixelEncoder},
-    "sound": {"logmel": LogMelEncoder},
+    "sound": {"logmel": LogMelEncoder, "mfcc": MFCCEncoder, "wave": WaveEncoder},
     "table": {"vector": VectorEncoder},
 }
 TRANSFORMS: dict[str, dict[str, type[Transform]]] = {

@@ -5,11 +5,13 @@ Letters: N rows, H x W pixels, D entries of a vector.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.data.sound_cleaning import Cleaning, Level, Silence
 from polytask.data.sources import Media, MediaKind, Table
 from polytask.data.stores import PictureStore, Rows, Store, VectorStore
 from polytask.encoders.colors import ColorSpace, converted
@@ -186,13 +188,24 @@ def fitted(image: Any, size: tuple[int, int], how: Fit) -> Any:
 
 
 class SoundInput(MediaInput):
-    """Sounds: mono waves of int16 at one sample rate, cut to a greatest length.
+    """Sounds: mono waves of int16 at one sample rate, cleaned and cut to a greatest length.
+
+    Channels are averaged. What is done to a wave is done before it is stored, in the order of
+    the settings.
 
     Args:
         columns: Per source, the column of sounds.
-        sample_rate: Samples per second; other rates are resampled.
+        sample_rate: Samples per second.
+        resample: Whether sounds of other rates are resampled; else they are broken rows.
+        denoise: Whether steady noise is taken out by spectral gating (Sainburg et al. 2020).
+        silence: What becomes of silence: `keep` it, `trim` it at both ends, or `remove` pauses
+            inside too. Energy decides, in stretches of 10 ms; 30 ms around sound are kept.
+        silence_below: Decibels below a recording's loudest stretch from which on it is silence.
+        preemphasis: `y[t] = x[t] - preemphasis x[t - 1]`; 0.97 is usual where high frequencies
+            should count, 0 leaves sounds alone.
+        level: Scale every recording to one `peak` (0.9 of full scale), or to one `rms` (0.1).
+        shortest: Seconds that have to be left; what is shorter is a broken row.
         seconds: The greatest length; what is longer is cut at its end.
-        level: Scale every recording to the same peak (0.9 of full scale).
         fixed: Pad to exactly `seconds` instead of to the longest of the batch.
     """
 
@@ -203,8 +216,14 @@ class SoundInput(MediaInput):
         *,
         columns: dict[str, str],
         sample_rate: int = 8000,
+        resample: bool = True,
+        denoise: bool = False,
+        silence: Silence = "keep",
+        silence_below: float = 40.0,
+        preemphasis: float = 0.0,
+        level: Level = "as it is",
+        shortest: float = 0.0,
         seconds: float = 1.0,
-        level: bool = False,
         fixed: bool = False,
     ) -> None:
         if sample_rate < 1 or seconds * sample_rate < 1:
@@ -214,8 +233,16 @@ class SoundInput(MediaInput):
             )
         self.columns = columns
         self.sample_rate = sample_rate
+        self.resample = resample
+        self.cleaning = Cleaning(
+            denoise=denoise,
+            silence=silence,
+            silence_below=silence_below,
+            preemphasis=preemphasis,
+            level=level,
+        )
+        self.shortest = shortest
         self.seconds = seconds
-        self.level = level
         self.fixed = fixed
         self.state = {}
 
@@ -230,8 +257,10 @@ class SoundInput(MediaInput):
         return {
             "kind": "sound",
             "sample_rate": self.sample_rate,
+            "resample": self.resample,
             "seconds": self.seconds,
-            "level": self.level,
+            "shortest": self.shortest,
+            **asdict(self.cleaning),
         }
 
     @property
@@ -241,19 +270,30 @@ class SoundInput(MediaInput):
 
     def decode(self, media: Media, item: int) -> NDArray[Any]:
         """One wave, `[samples]` of int16; cut unless the recording is read in windows."""
+        if media.whole and self.cleaning.shortens:
+            raise ConfigError(
+                "`silence` has to be kept in recordings that are read in windows, whose times it "
+                "would shift."
+            )
         wave, rate = media.wave(item)
-        if not media.whole:  # a little more, so that resampling ends as if it went on
+        if rate != self.sample_rate and not self.resample:
+            raise DataError(
+                f"the sound has {rate} samples a second, where {self.sample_rate} are expected; "
+                "'resample: true' takes it all the same"
+            )
+        if not (media.whole or self.cleaning.needs_all):
+            # A little more, so that resampling ends as if it went on.
             wave = wave[: int((self.seconds + 0.1) * rate) + 1]
         if rate != self.sample_rate:
             wave = require("soxr", "audio").resample(wave, rate, self.sample_rate)
-        if self.level:
-            peak = float(np.abs(wave.astype(np.float32)).max(initial=0.0))
-            if peak > 0:
-                wave = (wave.astype(np.float32) * (0.9 / peak)).astype(np.float32)
+        wave = self.cleaning(wave, self.sample_rate)
         if wave.dtype != np.int16:
             wave = np.clip(np.rint(wave * 32767.0), -32768, 32767).astype(np.int16)
-        if len(wave) == 0:
-            raise DataError(f"nothing is left of the sound at {self.sample_rate} samples a second")
+        if len(wave) < max(1, self.shortest * self.sample_rate):
+            wanted = f"; 'shortest' asks for {self.shortest} s" if self.shortest else ""
+            raise DataError(
+                f"{len(wave)} samples are left of the sound, at {self.sample_rate} a second{wanted}"
+            )
         return wave if media.whole else wave[: self.samples]
 
     def fit(self, parts: Sequence[tuple[Table, Store | None, Rows]]) -> dict[str, Any]:

@@ -62,21 +62,25 @@ class LogMelEncoder(Encoder):
                 f"at a `sample_rate` of {sample_rate}."
             )
         self.mels = mels
-        self.out_features = mels * (2 if deltas else 1)
+        self._set_width(mels, deltas=deltas, normalize=normalize)
         self.length = round(window * sample_rate)
         self.hop = round(hop * sample_rate)
         self.points = 2 ** math.ceil(math.log2(self.length))
-        self.deltas = deltas
-        self.normalize: Normalize = normalize
-        if normalize == "training":
-            self.register_buffer("mean", torch.zeros(mels))
-            self.register_buffer("std", torch.ones(mels))
         self.time_masks, self.frequency_masks = time_masks, frequency_masks
         self.mask_share = mask_share
         self.register_buffer("window_values", torch.hann_window(self.length), persistent=False)
         self.register_buffer(
             "bands", mel_bands(sample_rate, self.points // 2 + 1, mels), persistent=False
         )
+
+    def _set_width(self, width: int, *, deltas: bool, normalize: Normalize) -> None:
+        """Says how many numbers a frame has, before differences are appended."""
+        self.out_features = width * (2 if deltas else 1)
+        self.deltas = deltas
+        self.normalize: Normalize = normalize
+        if normalize == "training":
+            self.register_buffer("mean", torch.zeros(width))
+            self.register_buffer("std", torch.ones(width))
 
     def forward(self, raw: Features) -> Features:
         """Waves `[B, N]` in -1..1 (or int16) with their mask, to frames `[B, L, D]`.
@@ -113,11 +117,15 @@ class LogMelEncoder(Encoder):
         if raw.mask is not None:
             wave = wave.masked_fill(~raw.mask, 0.0)
         with torch.autocast(wave.device.type, enabled=False):
-            frames = self._log_mel(wave.float())
+            frames = self._in_other_terms(self._log_mel(wave.float()))
         if raw.mask is None:
             return frames, None
         valid = self.frames(raw.mask.sum(1))
         return frames, torch.arange(frames.shape[1], device=wave.device) < valid.unsqueeze(1)
+
+    def _in_other_terms(self, frames: Tensor) -> Tensor:
+        """What a frame's log energies `[B, L, M]` are turned into; themselves here."""
+        return frames
 
     def frames(self, samples: Tensor) -> Tensor:
         """The number of frames of waves of so many samples."""
