@@ -14,7 +14,7 @@ FLOORS = {
     1: {"tasks", "encoders", "backbones", "sharing", "balancing"},
     2: {"data", "model", "distillation", "affinity", "transfer", "merging"},
     3: {"training", "evaluation"},
-    4: {"config", "run", "origin", "workflow", "assembly", "study"},
+    4: {"config", "run", "origin", "workflow", "assembly", "tuning", "study"},
     5: {"cli", "terminal", "report", "serve", "export"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
@@ -35,6 +35,8 @@ ARROWS = {
     ("run", "config"),
     ("workflow", "config"),
     ("workflow", "run"),
+    ("workflow", "tuning"),
+    ("tuning", "run"),
     *((above, beside) for above in FLOORS[5] for beside in FLOORS[5]),
 }
 FOREIGN = (

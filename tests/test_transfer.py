@@ -86,7 +86,8 @@ def test_kept_tasks_keep_order_and_scale() -> None:
     swapped = replace(TRUTH, classes=("yes", "no"))
     assert continued(replace(TRUTH, classes=()), swapped, TRUTH) == TRUTH
     assert continued(VALUES, replace(VALUES, mean=(9.0, 9.0)), VALUES) == VALUES
-    one = replace(TAGS, target={"b": "tags"}, classes=("q", "s"))
+    counted = {"counts": (1, 2), "known": (4, 4)}
+    one = replace(TAGS, target={"b": "tags"}, classes=("q", "s"), **counted)  # type: ignore[arg-type]
     assert continued(replace(one, classes=()), one, TAGS).classes == ("r", "s", "q")  # type: ignore[attr-defined]
 
 

@@ -116,8 +116,10 @@ def evaluate(
 ) -> None:
     """Score a run's best weights on its test part; writes scores.json."""
     with _mendable():
+        from polytask.config.build import build_tasks
         from polytask.run import Run
         from polytask.terminal import Terminal, print_scores
+        from polytask.tuning import said
         from polytask.workflow import evaluate_run
 
         if part not in ("train", "validation", "test"):
@@ -126,6 +128,8 @@ def evaluate(
         with Terminal() as terminal:
             scores = evaluate_run(chosen, part, terminal.on_decoding)  # type: ignore[arg-type]
         print_scores(scores, f"{part} part of {chosen.path}")
+        for line in said(chosen.read_json("facts.json"), build_tasks(chosen.config)):
+            typer.echo(line)
 
 
 @app.command()

@@ -99,6 +99,13 @@ def in_terms_of(student: Task, teacher: Task) -> Callable[[Tensor], Tensor]:
             )
         mean, std = torch.tensor(student.mean), torch.tensor(student.std)
         return lambda out: (teacher.decode(out) - mean.to(out.device)) / std.to(out.device)
+    if isinstance(student, Multiclass) and (
+        "one-vs-rest" in (student.criterion, teacher.criterion)  # type: ignore[attr-defined]
+    ):
+        raise ConfigError(
+            f"Task '{student.name}' is one-vs-rest, here or in its teacher. Soft targets are "
+            "compared by softmax: use 'criterion: softmax', or 'kind: multilabel', in both."
+        )
     ours, theirs = student.classes, teacher.classes  # type: ignore[attr-defined]
     if set(ours) != set(theirs):
         raise ConfigError(

@@ -44,6 +44,7 @@ from polytask.training.devices import (
     resolve_precision,
 )
 from polytask.training.history import EpochRecord
+from polytask.tuning import require_validation, tune
 from polytask.types import Features, Scores
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ def train(
         if isinstance(start, Run) and resumed
         else prepare_data(config, watcher.on_decoding, origin)
     )
+    require_validation(prepared)
     torch.manual_seed(config.seed)
     model = build_model(config, prepared.inputs, prepared.tasks)
     model.fit_to(sample(prepared))
@@ -248,6 +250,9 @@ def train(
         }
         watcher.on_start(run, {**facts, **progress})
         finished = trainer.fit()
+    if any(task.tunes for task in prepared.tasks) and fabric.is_global_zero:
+        model.load_state_dict(run.weights())
+        tune(run, model, prepared, fabric.device)
     watcher.on_end(run, finished)
     return finished
 

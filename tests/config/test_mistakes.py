@@ -43,7 +43,7 @@ from .conftest import RIGHT, Complain, Load
         ("digit: {kind: multiclass", "2nd digit: {kind: multiclass", "9: tasks.2nd digit: names begin with a letter and hold letters, digits, '_' and '-'. Found '2nd digit'."),
         ("digit: {kind: multiclass", "digit: {kind: tagging", "9: tasks.digit.input: a tagging task needs a sequence, and its input 'sound' gives a vector. Leave out its 'pool'."),
         ("digits.digit}", "digits.digit, class_weights: {one: x}}", "9: tasks.digit.class_weights.one: expected a number, found 'x'."),
-        ("digits.digit}", "digits.digit, class_weights: even}", "9: tasks.digit.class_weights: expected a mapping (key: value) or 'balanced', found 'even'."),
+        ("digits.digit}", "digits.digit, class_weights: even}", "9: tasks.digit.class_weights: expected a mapping (key: value) or 'balanced' or 'effective', found 'even'."),
         ("tasks:", "trunk: {kind: gru}\ntasks:", "7: trunk.kind: unknown kind 'gru' for trunk. Valid: hard, independent, "),
         ("tasks:", "trunk:\n  backbone: {kind: perceptron,\n    withs: [3]}\ntasks:", "9: trunk.backbone.withs: unknown key. Did you mean 'widths'?"),
         ("tasks:", "trunk: {backbone: {widths: 3}}\ntasks:", "7: trunk.backbone.widths: expected a list, found 3."),

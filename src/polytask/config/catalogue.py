@@ -63,7 +63,17 @@ from polytask.sharing import (
     SoftSharing,
     Trunk,
 )
-from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Tagging, Task
+from polytask.tasks import (
+    Binary,
+    Gaussian,
+    Multiclass,
+    Multilabel,
+    Ordinal,
+    Quantile,
+    Regression,
+    Tagging,
+    Task,
+)
 from polytask.training.optim import OPTIMIZERS, SCHEDULES
 
 __all__ = [
@@ -142,11 +152,14 @@ TASKS: dict[str, type[Task]] = {
     "multilabel": Multilabel,
     "regression": Regression,
     "tagging": Tagging,
+    "ordinal": Ordinal,
+    "quantile": Quantile,
+    "gaussian": Gaussian,
 }
 # What the features of a task must be, where not every kind will do.
 NEEDS: dict[str, str] = {"tagging": "sequence"}
 # Fields of a task that no file states: its key is its name, and training rows give the others.
-TASK_FACTS = ("name", "counts", "mean", "std")
+TASK_FACTS = ("name", "counts", "known", "thresholds", "mean", "std", "levels")
 TRUNKS: dict[str, type[Trunk]] = {
     "hard": HardSharing,
     "independent": Independent,

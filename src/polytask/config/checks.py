@@ -103,8 +103,8 @@ def _monitor(raw: Plain) -> Iterator[Mistake]:
     if not isinstance(monitor, str) or monitor == "mean":
         return
     task, dot, _ = monitor.partition(".")
-    if task not in tasks or not dot:
-        valid = ["mean", *(f"{name}.METRIC" for name in tasks)]
+    if (task not in tasks and task != "mean") or not dot:
+        valid = ["mean", "mean.METRIC", *(f"{name}.METRIC" for name in tasks)]
         hint = nearest(task, tasks) if dot else f"Valid: {', '.join(valid)}."
         yield Mistake(
             ("training", "monitor"), f"expected 'mean' or 'task.metric', found '{monitor}'. {hint}"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from polytask.tasks.base import Task
 from polytask.types import Batch, Scores
@@ -61,3 +61,40 @@ def evaluate(
             scores[task.name] = dict.fromkeys([*metrics[task.name], "loss"])
         scores[task.name]["count"] = count
     return scores
+
+
+@torch.no_grad()
+def decoded_labels(
+    model: nn.Module, batches: Iterable[Batch], tasks: Sequence[Task], device: torch.device
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Per task its decoded outputs and targets of labelled examples, on the CPU.
+
+    Args:
+        model: Takes `(inputs, task names)`; is put into evaluation mode and back.
+        batches: The examples, each once.
+        tasks: The tasks.
+        device: Where the model is.
+
+    Returns:
+        Tasks without a label are left out.
+    """
+    found: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    training = model.training
+    model.eval()
+    try:
+        for batch in batches:
+            batch = batch.to(device)
+            here = [t for t in tasks if t.input in batch.inputs]
+            outputs = model(batch.inputs, [task.name for task in here])
+            for task in here:
+                present = batch.present[task.name]
+                decoded = task.decode(outputs[task.name][present].float())
+                pair = decoded.cpu(), batch.targets[task.name][present].cpu()
+                found.setdefault(task.name, []).append(pair)
+    finally:
+        model.train(training)
+    joined = {
+        name: (torch.cat([d for d, _ in pairs]), torch.cat([t for _, t in pairs]))
+        for name, pairs in found.items()
+    }
+    return {name: pair for name, pair in joined.items() if len(pair[1])}

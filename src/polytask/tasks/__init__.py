@@ -1,17 +1,23 @@
 """Tasks: frozen descriptions of what to predict."""
 
 from polytask.tasks.base import LabelError, PooledTask, Task
-from polytask.tasks.classification import Binary, Multiclass
+from polytask.tasks.binary import Binary
+from polytask.tasks.classification import Multiclass
 from polytask.tasks.multilabel import Multilabel
+from polytask.tasks.ordinal import Ordinal
+from polytask.tasks.probabilistic import Gaussian, Quantile
 from polytask.tasks.regression import Regression
 from polytask.tasks.tagging import Tagging
 
 __all__ = [
     "Binary",
+    "Gaussian",
     "LabelError",
     "Multiclass",
     "Multilabel",
+    "Ordinal",
     "PooledTask",
+    "Quantile",
     "Regression",
     "Tagging",
     "Task",

@@ -157,6 +157,20 @@ class Task(ABC):
         """What `fit` learned, as plain values that survive JSON."""
         return {}
 
+    @property
+    def tunes(self) -> bool:
+        """Whether something is chosen on validation rows once training has ended."""
+        return False
+
+    def tuned(self, decoded: Tensor, target: Tensor) -> Self:
+        """The task with what is chosen on validation rows, such as thresholds.
+
+        Args:
+            decoded: Decoded outputs of labelled validation rows.
+            target: Their targets.
+        """
+        return self
+
     def restored(self, facts: Mapping[str, Any]) -> Self:
         """The task with the facts of an earlier fit."""
         frozen: dict[str, Any] = {
@@ -298,3 +312,39 @@ def unknown_label(task: Task, name: str, classes: tuple[str, ...]) -> str:
         f"{nearest(name, classes)} Correct the cell, list all labels under "
         f"'tasks.{task.name}.classes', or set 'unknown_labels: skip' to leave such labels out."
     )
+
+
+def require_classes(task: Task, classes: tuple[str, ...]) -> None:
+    """Make sure that there are at least two classes, and none twice.
+
+    Raises:
+        DataError: If there are not.
+    """
+    if len(set(classes)) < max(2, len(classes)):
+        raise DataError(
+            f"Task '{task.name}' needs at least two different classes. Found "
+            f"{', '.join(classes)}. Remove the task, or list all labels under "
+            f"'tasks.{task.name}.classes'."
+        )
+
+
+def encode_classes(
+    task: Task, classes: tuple[str, ...], values: Cells, unknown: Unknown
+) -> tuple[Tensor, Tensor]:
+    """One label per row as its class's number, `[N]` int64, and where there is one, `[N]` bool.
+
+    Raises:
+        LabelError: For the first label that is no class, unless those are skipped.
+    """
+    index = {name: i for i, name in enumerate(classes)}
+    target = torch.zeros(len(values), dtype=torch.int64)
+    present = torch.zeros(len(values), dtype=torch.bool)
+    for row, cell in enumerate(values[:, 0]):
+        if is_missing(cell):
+            continue
+        found = index.get(label_text(cell))
+        if found is not None:
+            target[row], present[row] = found, True
+        elif unknown == "error":
+            raise LabelError(row, unknown_label(task, label_text(cell), classes))
+    return target, present

@@ -1,4 +1,4 @@
-"""One of many classes; yes or no.
+"""One of many classes.
 
 Shapes: B examples, C classes.
 """
@@ -15,42 +15,79 @@ from torch import Tensor
 
 from polytask.errors import DataError, nearest
 from polytask.tasks.base import (
-    FALSE,
     LOCAL,
-    TRUE,
     Cells,
-    LabelError,
     PooledTask,
     Task,
     Unknown,
-    is_missing,
+    encode_classes,
     label_text,
+    require_classes,
     require_labels,
     sort_labels,
-    truth_names,
-    unknown_label,
+)
+from polytask.tasks.imbalance import (
+    ByFrequency,
+    binary_focal_factor,
+    focal_factor,
+    frequency_factors,
+    log_priors,
+    require_settings,
 )
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 
+def one_vs_rest_loss(output: Tensor, target: Tensor, focal: float = 0.0) -> Tensor:
+    """The sum over classes of "is it this one?", `[B]`.
+
+    Args:
+        output: `[B, C]` logits.
+        target: `[B]` class numbers.
+        focal: The exponent of each question's focal factor; 0 for none.
+    """
+    truth = F.one_hot(target, output.shape[1]).to(output.dtype)
+    loss = F.binary_cross_entropy_with_logits(output, truth, reduction="none")
+    return (loss * binary_focal_factor(output, truth, focal) if focal else loss).sum(1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Multiclass(PooledTask):
-    """Exactly one of C classes, by softmax and cross-entropy.
+    """Exactly one of C classes, by softmax and cross-entropy, or by C yes-no questions.
 
     Attributes:
         classes: The label names in order of their index. Empty: those of the training rows.
+        criterion: `softmax`, or `one-vs-rest`: the sum of C binary cross-entropies, whose
+            probabilities are divided by their sum.
         class_weights: A factor per label name, or `balanced` for factors inversely proportional
-            to the class's frequency in the training rows. Scaled so that the mean factor over the
-            training rows is 1.
+            to the class's frequency in the training rows, or `effective` for the inverse of its
+            effective number of examples (Cui et al. 2019). Scaled so that the mean factor over
+            the training rows is 1.
+        effective_beta: For `effective`: the nearer to 1, the nearer to `balanced`.
+        focal: Above 0, what is already right with probability p counts `(1 - p) ** focal` (Lin et
+            al. 2017, who take 2).
+        logit_adjustment: Above 0, this times the log of each class's share is added to its logit
+            in the loss, so that predictions fit classes that are equally frequent (Menon et al.
+            2021, who take 1).
         label_smoothing: How much of the target probability is spread over all classes, in [0, 1).
     """
 
     classes: tuple[str, ...] = ()
-    class_weights: Mapping[str, float] | Literal["balanced"] | None = None
+    criterion: Literal["softmax", "one-vs-rest"] = "softmax"
+    class_weights: Mapping[str, float] | ByFrequency | None = None
+    effective_beta: float = 0.999
+    focal: float = 0.0
+    logit_adjustment: float = 0.0
     label_smoothing: float = 0.0
     counts: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_settings(self.effective_beta, self.focal, self.logit_adjustment)
+        if self.criterion == "one-vs-rest" and (self.label_smoothing or self.logit_adjustment):
+            raise ValueError(
+                "`label_smoothing` and `logit_adjustment` go with `criterion: softmax`."
+            )
 
     @property
     def outputs(self) -> int:
@@ -60,35 +97,27 @@ class Multiclass(PooledTask):
         labelled = require_labels(self, values)
         seen = Counter(label_text(cell) for cell in values[labelled, 0])
         classes = self.classes or sort_labels(list(seen))
-        if len(set(classes)) < max(2, len(classes)):
-            raise DataError(
-                f"Task '{self.name}' needs at least two different classes. Found "
-                f"{', '.join(classes)}. Remove the task, or list all labels under "
-                f"'tasks.{self.name}.classes'."
-            )
+        require_classes(self, classes)
         fitted = replace(self, classes=classes, counts=tuple(seen[name] for name in classes))
         fitted._factors()
         return fitted
 
     def encode(self, values: Cells, *, unknown: Unknown = "error") -> tuple[Tensor, Tensor]:
-        index = {name: i for i, name in enumerate(self.classes)}
-        target = torch.zeros(len(values), dtype=torch.int64)
-        present = torch.zeros(len(values), dtype=torch.bool)
-        for row, cell in enumerate(values[:, 0]):
-            if is_missing(cell):
-                continue
-            found = index.get(label_text(cell))
-            if found is not None:
-                target[row], present[row] = found, True
-            elif unknown == "error":
-                raise LabelError(row, unknown_label(self, label_text(cell), self.classes))
-        return target, present
+        return encode_classes(self, self.classes, values, unknown)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        if self.logit_adjustment:
+            counts = torch.tensor(self.counts, device=output.device)
+            output = output + self.logit_adjustment * log_priors(counts)
+        if self.criterion == "softmax":
+            loss = F.cross_entropy(
+                output, target, reduction="none", label_smoothing=self.label_smoothing
+            )
+            if self.focal:
+                loss = loss * focal_factor(output, target, self.focal)
+        else:
+            loss = one_vs_rest_loss(output, target, self.focal)
         factors = self._factors()
-        loss = F.cross_entropy(
-            output, target, reduction="none", label_smoothing=self.label_smoothing
-        )
         return loss if factors is None else loss * factors.to(output.device)[target]
 
     def _factors(self) -> Tensor | None:
@@ -96,8 +125,8 @@ class Multiclass(PooledTask):
         if self.class_weights is None:
             return None
         counts = torch.tensor(self.counts, dtype=torch.float32)
-        if self.class_weights == "balanced":
-            factors = torch.where(counts > 0, 1.0 / counts.clamp(min=1), 0.0)
+        if isinstance(self.class_weights, str):
+            factors = frequency_factors(counts, self.class_weights, self.effective_beta)
         else:
             for name in self.class_weights:
                 if name not in self.classes:
@@ -115,7 +144,9 @@ class Multiclass(PooledTask):
         return factors * (counts.sum() / total)
 
     def decode(self, output: Tensor) -> Tensor:
-        return output.float().softmax(1)
+        if self.criterion == "softmax":
+            return output.float().softmax(1)
+        return F.logsigmoid(output.float()).softmax(1)  # sigmoids divided by their sum
 
     def metrics(self) -> "MetricCollection":
         from torchmetrics import MetricCollection
@@ -160,107 +191,3 @@ class Multiclass(PooledTask):
         seen = dict(zip(self.classes, self.counts, strict=True))
         classes = dict.fromkeys((*earlier.classes, *self.classes))
         return replace(self, classes=tuple(classes), counts=tuple(seen.get(c, 0) for c in classes))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Binary(PooledTask):
-    """Yes or no, by one logit and binary cross-entropy.
-
-    Attributes:
-        classes: The names of the negative and the positive class. Empty: `no` and `yes` style
-            labels (0/1, true/false, no/yes) are understood, else the two labels of the training
-            rows in sorted order.
-        positive_weight: The factor of positive examples' loss.
-    """
-
-    classes: tuple[str, ...] = ()
-    positive_weight: float = 1.0
-
-    @property
-    def outputs(self) -> int:
-        return 1
-
-    def fit(self, values: Cells) -> Self:
-        labelled = require_labels(self, values)
-        names = sort_labels([label_text(cell) for cell in values[labelled, 0]])
-        if self.classes:
-            classes = self.classes
-        else:
-            one_sided = {n.lower() for n in names} <= TRUE or {n.lower() for n in names} <= FALSE
-            classes = truth_names(names) or (() if one_sided else names)
-        if len(classes) != 2 or classes[0] == classes[1]:
-            raise DataError(
-                f"Task '{self.name}' is binary and needs two different labels. Found "
-                f"{', '.join(names[:10])} in the training rows. Use 'kind: multiclass' for more "
-                f"than two, or name the negative and the positive one under "
-                f"'tasks.{self.name}.classes'."
-            )
-        return replace(self, classes=classes)
-
-    def encode(self, values: Cells, *, unknown: Unknown = "error") -> tuple[Tensor, Tensor]:
-        negative, positive = (name.lower() for name in self.classes)
-        truths = negative in FALSE and positive in TRUE
-        target = torch.zeros(len(values))
-        present = torch.zeros(len(values), dtype=torch.bool)
-        for row, cell in enumerate(values[:, 0]):
-            if is_missing(cell):
-                continue
-            name = label_text(cell)
-            if name in self.classes:
-                target[row], present[row] = float(self.classes.index(name)), True
-            elif truths and name.lower() in TRUE | FALSE:
-                target[row], present[row] = float(name.lower() in TRUE), True
-            elif unknown == "error":
-                raise LabelError(row, unknown_label(self, name, self.classes))
-        return target, present
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        loss = F.binary_cross_entropy_with_logits(output.squeeze(1), target, reduction="none")
-        return loss * torch.where(target > 0.5, self.positive_weight, 1.0)
-
-    def decode(self, output: Tensor) -> Tensor:
-        return output.float().squeeze(1).sigmoid()
-
-    def metrics(self) -> "MetricCollection":
-        from torchmetrics import MetricCollection
-        from torchmetrics.classification import (
-            BinaryAccuracy,
-            BinaryF1Score,
-            BinaryPrecision,
-            BinaryRecall,
-        )
-
-        from polytask.tasks.metrics import MajorityRate
-
-        return MetricCollection(
-            {
-                "accuracy": BinaryAccuracy(**LOCAL),
-                "precision": BinaryPrecision(**LOCAL),
-                "recall": BinaryRecall(**LOCAL),
-                "f1": BinaryF1Score(**LOCAL),
-                "majority": MajorityRate(2),
-            }
-        )
-
-    @property
-    def score(self) -> str:
-        return "accuracy"
-
-    def describe(self, decoded: Tensor) -> list[dict[str, Any]]:
-        return [
-            {self.name: self.classes[int(p > 0.5)], f"{self.name}.{self.classes[1]}": p}
-            for p in decoded.tolist()
-        ]
-
-    def facts(self) -> dict[str, Any]:
-        return {"classes": list(self.classes)}
-
-    def continuing(self, earlier: Task) -> Self:
-        assert isinstance(earlier, Binary)
-        if set(earlier.classes) != set(self.classes):
-            raise DataError(
-                f"Task '{self.name}' had the labels {' and '.join(earlier.classes)} in the run to "
-                f"start from. Found {' and '.join(self.classes)}. Let it begin anew with --fresh "
-                f"heads.{self.name}."
-            )
-        return replace(self, classes=earlier.classes)

@@ -4,7 +4,7 @@ Shapes: B examples, C labels, K target columns.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -28,6 +28,14 @@ from polytask.tasks.base import (
     sort_labels,
     unknown_label,
 )
+from polytask.tasks.imbalance import (
+    ByFrequency,
+    best_threshold,
+    binary_focal_factor,
+    positive_factor,
+    require_settings,
+    require_threshold,
+)
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -44,12 +52,33 @@ class Multilabel(PooledTask):
     Attributes:
         classes: The label names. Empty: those of the training rows, or the columns' names.
         separator: What stands between names in a cell.
-        positive_weight: The factor of positive labels' loss.
+        positive_weight: The factor of positive labels' loss; `balanced` and `effective` make both
+            sides of each label weigh alike by the training rows, counted as they are or by their
+            effective number (Cui et al. 2019).
+        effective_beta: For `effective`: the nearer to 1, the nearer to `balanced`.
+        focal: Above 0, what is already right with probability p counts `(1 - p) ** focal` (Lin et
+            al. 2017, who take 2).
+        logit_adjustment: Above 0, this times each label's log odds in the training rows is added
+            to its logit in the loss, so that predictions fit labels that are present as often as
+            absent (Menon et al. 2021, who take 1).
+        threshold: From which probability on a label is named; `tuned` chooses that of greatest F1
+            for each label on the validation part once training has ended, and keeps it.
     """
 
     classes: tuple[str, ...] = ()
     separator: str = "|"
-    positive_weight: float = 1.0
+    positive_weight: float | ByFrequency = 1.0
+    effective_beta: float = 0.999
+    focal: float = 0.0
+    logit_adjustment: float = 0.0
+    threshold: float | Literal["tuned"] = 0.5
+    counts: tuple[int, ...] = ()
+    known: tuple[int, ...] = ()
+    thresholds: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_settings(self.effective_beta, self.focal, self.logit_adjustment)
+        require_threshold(self.threshold)
 
     @property
     def outputs(self) -> int:
@@ -74,7 +103,11 @@ class Multilabel(PooledTask):
                 f"{', '.join(classes) or 'none'}. Cells hold names separated by "
                 f"'{self.separator}'; for a single label use 'kind: binary'."
             )
-        return replace(self, classes=classes)
+        fitted = replace(self, classes=classes)
+        target, present = fitted.encode(values, unknown="skip")
+        value, known = masked(target[present])
+        counts, number = (tuple(map(int, x.sum(0).tolist())) for x in (value, known))
+        return replace(fitted, counts=counts, known=number)
 
     def _names(self, cell: object) -> list[str]:
         if isinstance(cell, (list, tuple, np.ndarray)):
@@ -120,9 +153,44 @@ class Multilabel(PooledTask):
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         value, known = masked(target)
+        if self.logit_adjustment:
+            output = output + self.logit_adjustment * self._log_odds().to(output.device)
         loss = F.binary_cross_entropy_with_logits(output, value, reduction="none")
-        loss = loss * torch.where(value > 0.5, self.positive_weight, 1.0)
+        if self.focal:
+            loss = loss * binary_focal_factor(output, value, self.focal)
+        loss = loss * torch.where(value > 0.5, self._factors().to(output.device), 1.0)
         return mean_of_known(loss, known)
+
+    def _sides(self) -> tuple[Tensor, Tensor]:
+        """How many training rows lack and have each label, two of `[C]`."""
+        positive = torch.tensor(self.counts)
+        return torch.tensor(self.known) - positive, positive
+
+    def _log_odds(self) -> Tensor:
+        """The log of how much more often each label is present than absent, `[C]`."""
+        negative, positive = (side.float().clamp(min=1) for side in self._sides())
+        return (positive / negative).log()
+
+    def _factors(self) -> Tensor:
+        """The factor of each label where it is present, `[C]`."""
+        if isinstance(self.positive_weight, str):
+            return positive_factor(*self._sides(), self.positive_weight, self.effective_beta)
+        return torch.full((len(self.classes),), float(self.positive_weight))
+
+    @property
+    def cuts(self) -> tuple[float, ...]:
+        """From which probability on each label is named."""
+        if self.threshold != "tuned":
+            return (self.threshold,) * len(self.classes)
+        return self.thresholds or (0.5,) * len(self.classes)
+
+    @property
+    def tunes(self) -> bool:
+        return self.threshold == "tuned"
+
+    def tuned(self, decoded: Tensor, target: Tensor) -> Self:
+        found = [best_threshold(*pair) for pair in zip(decoded.T, target.T, strict=True)]
+        return replace(self, thresholds=tuple(0.5 if t is None else t for t in found))
 
     def decode(self, output: Tensor) -> Tensor:
         return output.float().sigmoid()
@@ -130,7 +198,7 @@ class Multilabel(PooledTask):
     def metrics(self) -> "MetricCollection":
         from polytask.tasks.metrics import multilabel_metrics
 
-        return multilabel_metrics(self.outputs)
+        return multilabel_metrics(self.cuts)
 
     @property
     def score(self) -> str:
@@ -140,12 +208,17 @@ class Multilabel(PooledTask):
         rows = []
         for probabilities in decoded.tolist():
             pairs = list(zip(self.classes, probabilities, strict=True))
-            chosen = self.separator.join(name for name, p in pairs if p > 0.5)
+            named = [p > cut for p, cut in zip(probabilities, self.cuts, strict=True)]
+            chosen = self.separator.join(
+                n for n, yes in zip(self.classes, named, strict=True) if yes
+            )
             rows.append({self.name: chosen, **{f"{self.name}.{n}": p for n, p in pairs}})
         return rows
 
     def facts(self) -> dict[str, Any]:
-        return {"classes": list(self.classes)}
+        tuned = {"thresholds": list(self.thresholds)} if self.thresholds else {}
+        counted = {"counts": list(self.counts), "known": list(self.known)}
+        return {"classes": list(self.classes), **counted, **tuned}
 
     def continuing(self, earlier: Task) -> Self:
         assert isinstance(earlier, Multilabel)
@@ -157,4 +230,7 @@ class Multilabel(PooledTask):
                 f"the run to start from and then new ones: {', '.join(earlier.classes)}. Found "
                 f"{', '.join(self.classes)}."
             )
-        return replace(self, classes=classes)
+        place = {name: k for k, name in enumerate(self.classes)}
+        counts = tuple(self.counts[place[n]] if n in place else 0 for n in classes)
+        known = tuple(self.known[place[n]] if n in place else max(self.known) for n in classes)
+        return replace(self, classes=classes, counts=counts, known=known)

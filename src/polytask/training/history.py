@@ -46,20 +46,22 @@ def monitored(scores: Scores, monitor: str, tasks: Sequence[Task]) -> float | No
 
     Args:
         scores: Validation scores.
-        monitor: `mean`, or `task.metric`.
+        monitor: `mean`, `mean.metric` (of the tasks that have it), or `task.metric`.
         tasks: The tasks.
 
     Returns:
         None if nothing could be measured.
     """
-    if monitor != "mean":
-        name, metric = monitor.rsplit(".", 1)
+    name, dot, metric = monitor.rpartition(".")
+    if dot and name != "mean":
         value = scores[name][metric]
         return value if value is None or metric not in ERRORS else -value
-    values = [scores[task.name].get(task.score) for task in tasks]
+    values = [scores[task.name].get(metric if dot else task.score) for task in tasks]
+    if dot and metric in ERRORS:
+        values = [value if value is None else -value for value in values]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
 
 # Metrics of which less is better.
-ERRORS = frozenset({"mae", "rmse", "loss"})
+ERRORS = frozenset({"mae", "rmse", "loss", "nll", "pinball"})

@@ -17,7 +17,8 @@ class Settings:
         clip: The greatest norm of the gradient; null does not clip.
         ema: If given, the decay per step of a moving average of the weights, which is what is
             validated and kept.
-        monitor: What decides which epoch's weights are kept: `mean` (of each task's own score), or
+        monitor: What decides which epoch's weights are kept: `mean` (of each task's own score),
+            `mean.metric` (of all tasks that have the metric, such as `mean.auroc`), or
             `task.metric`, such as `object.accuracy`.
         patience: Stop after so many epochs without improvement; null trains to the end.
         measured: For a balancer that sees the Gramian: the shared parameters whose gradients make

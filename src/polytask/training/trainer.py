@@ -402,7 +402,9 @@ def improves(value: float, best: float | None) -> bool:
 
 def check_monitor(monitor: str, tasks: Sequence[Task]) -> None:
     """Raise unless `monitor` names something that validation will measure."""
-    valid = ["mean", *(f"{task.name}.{m}" for task in tasks for m in (*task.metrics(), "loss"))]
+    measured = {task.name: (*task.metrics(), "loss") for task in tasks}
+    valid = ["mean", *(f"{task}.{m}" for task, names in measured.items() for m in names)]
+    valid += [f"mean.{m}" for m in dict.fromkeys(m for names in measured.values() for m in names)]
     if monitor not in valid:
         raise ConfigError(
             f"training.monitor: found '{monitor}', which no task measures. "
