@@ -159,6 +159,7 @@ def facts_of(tag: str) -> dict[str, Any]:
 NEEDED: dict[str, dict[str, Any]] = {
     "kind=source.table": {"path": "x.csv"},
     "kind=source.npz": {"path": "x.npz"},
+    "kind=source.overlaid": {"path": "x.npz"},
     "kind=mixing.counts": {"counts": {"a": 1}},
 }
 

@@ -12,6 +12,7 @@ from polytask.balancing import BALANCERS
 from polytask.data.arrays import ArrayFile
 from polytask.data.inputs import ImageInput, Input, SoundInput, TableInput
 from polytask.data.mixing import Counts, Mixing, Proportional, Temperature, Uniform
+from polytask.data.overlaid import Overlaid
 from polytask.data.random_augment import RandAugment
 from polytask.data.recoloring import Blur, Contrast, Grey, Hue, PixelNoise, Saturation
 from polytask.data.shapes import Shapes
@@ -101,6 +102,7 @@ SOURCES: dict[str, type[Source]] = {
     "timit": Timit,
     "table": TableFile,
     "npz": ArrayFile,
+    "overlaid": Overlaid,
 }
 INPUTS: dict[str, type[Input]] = {
     "image": ImageInput,
