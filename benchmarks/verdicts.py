@@ -1,0 +1,162 @@
+"""How often verdicts are wrong: made-up scores of two models whose true difference is known.
+
+    python benchmarks/verdicts.py                     all tables, two to three minutes of CPU
+    python benchmarks/verdicts.py --repeats 200       rough, in half a minute
+
+An example is answered rightly with probability `sigmoid(difficulty + own + seed)`: how hard it is
+(the same for both models), what a model in itself makes of it (the same for all its seeds), and how
+good a seed of a model is (the same for all its examples). Without a shift both models are draws of
+one distribution, so every verdict but "cannot tell" is wrong.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.evaluation.intervals import difference, sum_below, verdicts
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class World:
+    """Where scores come from.
+
+    Attributes:
+        name: What it is.
+        seed: Deviation of a seed's quality, on the scale of logits.
+        own: Deviation of what a model makes of an example.
+        examples: Test examples.
+        collapse: Share of seeds in which a training went wrong.
+    """
+
+    name: str
+    seed: float
+    own: float
+    examples: int
+    collapse: float = 0.0
+
+    def scores(self, rng: np.random.Generator, tasks: int, seeds: int, shift: float = 0.0) -> Array:
+        """Right or wrong, `[T, 2, S, N]`; the first model has the shift."""
+        hard = rng.normal(1.5, 1.5, (tasks, 1, 1, self.examples))
+        own = rng.normal(0, self.own, (tasks, 2, 1, self.examples))
+        seed = rng.normal(0, self.seed, (tasks, 2, seeds, 1))
+        seed -= 2.0 * (rng.random(seed.shape) < self.collapse)
+        logits = hard + own + seed
+        logits[:, 0] += shift
+        chance = 1 / (1 + np.exp(-logits))
+        return (rng.random(chance.shape) < chance).astype(np.float64)
+
+
+WORLDS = (
+    World("seeds matter", 0.4, 0.3, 1000),
+    World("examples matter", 0.02, 1.0, 200),
+    World("both", 0.15, 0.5, 500),
+    World("few examples", 0.15, 0.5, 40),
+    World("a seed in ten collapses", 0.15, 0.5, 500, 0.1),
+)
+
+
+def seeds_only(differences: Array) -> float:
+    """p of the t test over seeds. `[S, N]`"""
+    by_seed = differences.mean(1)
+    error = by_seed.std(ddof=1) / np.sqrt(len(by_seed))
+    return 2 * float(
+        sum_below(np.array(-abs(by_seed.mean())), max(error, 1e-12), len(by_seed) - 1, 0, 0)
+    )
+
+
+def bootstrap(differences: Array, rng: np.random.Generator, draws: int = 400) -> float:
+    """p of resampling seeds and examples, both with replacement. `[S, N]`"""
+    seeds, examples = differences.shape
+    means = np.empty(draws)
+    for draw in range(draws):
+        weights = np.bincount(rng.integers(seeds, size=seeds), minlength=seeds) @ differences
+        means[draw] = weights[rng.integers(examples, size=examples)].mean() / seeds
+    below = (np.sum(means < 0) + 0.5 * np.sum(means == 0) + 0.5) / (draws + 1)
+    return 2 * float(min(below, 1 - below))
+
+
+def wrong_verdicts(repeats: int, rng: np.random.Generator) -> None:
+    """How often at least one of T tasks is said to gain, or to lose, though none does."""
+    print(f"## Both models alike: any 'helps' / any verdict, in percent of {repeats} studies\n")
+    print("| world | S | " + " | ".join(f"T={t}" for t in TASKS) + " |")
+    print("|---" * (2 + len(TASKS)) + "|")
+    for world in WORLDS:
+        for seeds in SEEDS:
+            cells = []
+            for tasks in TASKS:
+                helped = spoke = 0
+                for _ in range(max(50, repeats // (1 + tasks // 10))):
+                    right = world.scores(rng, tasks, seeds)
+                    found = [difference(list(d.mean(1)), d) for d in right[:, 0] - right[:, 1]]
+                    said = verdicts(found)
+                    helped += "helps" in said
+                    spoke += any(v != "cannot tell" for v in said)
+                count = max(50, repeats // (1 + tasks // 10))
+                cells.append(f"{100 * helped / count:.1f} / {100 * spoke / count:.1f}")
+            print(f"| {world.name} | {seeds} | " + " | ".join(cells) + " |", flush=True)
+
+
+def other_methods(repeats: int, rng: np.random.Generator) -> None:
+    """Type I errors of the usual ways, on one task."""
+    print(f"\n## One task, both alike: verdicts of other methods, in percent of {repeats}\n")
+    print("| world | S | t over seeds | seeds and examples resampled | this one |")
+    print("|---|---|---|---|---|")
+    for world in WORLDS:
+        for seeds in SEEDS:
+            counts = np.zeros(3)
+            for _ in range(repeats):
+                right = world.scores(rng, 1, seeds)[0]
+                d = right[0] - right[1]
+                found = difference(list(d.mean(1)), d).p
+                counts += np.array([seeds_only(d), bootstrap(d, rng), found]) < 0.05
+            row = " | ".join(f"{100 * c / repeats:.1f}" for c in counts)
+            print(f"| {world.name} | {seeds} | {row} |", flush=True)
+
+
+def coverage_and_power(repeats: int, rng: np.random.Generator) -> None:
+    """How often the interval holds the truth, and how often a true gain is found."""
+    print(
+        f"\n## One task, a true gain: coverage of the 95 % interval / power, percent of {repeats}\n"
+    )
+    print("| world | gain | " + " | ".join(f"S={s}" for s in SEEDS) + " |")
+    print("|---" * (2 + len(SEEDS)) + "|")
+    for world in WORLDS:
+        for shift in (0.2, 0.5):
+            many = World("", world.seed, world.own, 2000, world.collapse)
+            drawn = [many.scores(rng, 20, 20, shift) for _ in range(5)]
+            truth = float(np.mean([d[:, 0].mean() - d[:, 1].mean() for d in drawn]))
+            cells = []
+            for seeds in SEEDS:
+                held = told = 0
+                for _ in range(repeats):
+                    right = world.scores(rng, 1, seeds, shift)[0]
+                    d = right[0] - right[1]
+                    found = difference(list(d.mean(1)), d)
+                    held += found.low <= truth <= found.high
+                    told += verdicts([found]) == ["helps"]
+                cells.append(f"{100 * held / repeats:.1f} / {100 * told / repeats:.0f}")
+            print(f"| {world.name} | {truth:.3f} | " + " | ".join(cells) + " |", flush=True)
+
+
+SEEDS = (2, 3, 5, 10)
+TASKS = (1, 5, 40)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    rng = np.random.default_rng(given.seed)
+    wrong_verdicts(given.repeats, rng)
+    other_methods(given.repeats // 4, rng)
+    coverage_and_power(given.repeats // 4, rng)
+
+
+if __name__ == "__main__":
+    main()
