@@ -52,4 +52,5 @@ def pareto(costs: Sequence[float], qualities: Sequence[float]) -> list[bool]:
     cost, quality = np.asarray(costs), np.asarray(qualities)
     no_worse = (cost[None] <= cost[:, None]) & (quality[None] >= quality[:, None])
     better = (cost[None] < cost[:, None]) | (quality[None] > quality[:, None])
-    return [bool(kept) for kept in ~(no_worse & better).any(1)]
+    beaten = np.any(no_worse & better, axis=1)
+    return [not b for b in beaten.tolist()]
