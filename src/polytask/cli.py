@@ -148,7 +148,10 @@ def predict(
     ] = None,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Predict labels, with probabilities, for new examples."""
+    """Predict labels, with probabilities, for new examples.
+
+    Predictions that are pictures go into a folder beside the output file.
+    """
     with _mendable():
         from polytask.run import Run, written
         from polytask.workflow import predict_run
@@ -161,7 +164,8 @@ def predict(
             with written(output.parent, "Name another file under --output."):
                 output.parent.mkdir(parents=True, exist_ok=True)
         chosen = Run.open(run) if run is not None else Run.newest(runs)
-        lines = list(predict_run(chosen, input_, on_bad=on_bad))
+        pictures = None if output is None else output.with_name(f"{output.stem}-pictures")
+        lines = list(predict_run(chosen, input_, on_bad=on_bad, pictures=pictures))
         with written(output or Path("standard output"), "Name another file under --output."):
             write_table(lines, output)
     if output is not None:

@@ -49,6 +49,7 @@ class MultiTaskModel(nn.Module):
     ) -> None:
         super().__init__()
         self.inputs = {task.name: task.input for task in tasks}
+        self.unmirrored = {task.name: task.unmirrored for task in tasks}
         self.encoders = ByName(encoders)
         self.trunk = trunk
         self.heads = ByName({t.name: t.head(trunk.out_features[t.name]) for t in tasks})
@@ -85,7 +86,7 @@ class MultiTaskModel(nn.Module):
             seen = [self._outputs(encoder, views[0], readers, boundary)]
             seen += [self._outputs(encoder, view, readers, None) for view in views[1:]]
             for task in readers:
-                several = [found[task] for found in seen]
+                several = [seen[0][task], *(self.unmirrored[task](o[task]) for o in seen[1:])]
                 outputs[task] = several[0] if len(seen) == 1 else torch.stack(several).mean(0)
         if boundary is not None and torch.is_grad_enabled():
             devices = {features.values.device.type for features in inputs.values()}

@@ -1,7 +1,7 @@
 """Train, evaluate and predict, each as one call over a run."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from polytask.config.build import (
 )
 from polytask.config.schema import Config
 from polytask.data.dataset import Policy, Prepared, prepare
+from polytask.data.files import save_pictures
 from polytask.data.inputs import Input, MediaInput
 from polytask.data.mixing import BatchStream, Prefetcher, evaluation_batches
 from polytask.data.splits import held_out_and_seen
@@ -35,7 +36,8 @@ from polytask.errors import ConfigError, RunError
 from polytask.evaluation import evaluate
 from polytask.model import MultiTaskModel
 from polytask.origin import Origin
-from polytask.run import Run, environment, restored
+from polytask.run import Run, environment, restored, written
+from polytask.tasks import Task
 from polytask.training.checkpoint import load_state
 from polytask.training.devices import (
     choose_threads,
@@ -57,6 +59,8 @@ Part = Literal["train", "validation", "test"]
 # Rows of each input from which parts that start from data do so, and rows per evaluation batch.
 SAMPLE = 1024
 EVALUATION_BATCH = 512
+# Rows per evaluation batch where a task is about every pixel.
+DENSE_BATCH = 32
 # The file of a run that says who taught it.
 TEACHERS = "teachers.json"
 
@@ -420,8 +424,14 @@ def validator(prepared: Prepared, device: torch.device) -> Callable[[nn.Module],
 
 def score(model: nn.Module, prepared: Prepared, part: Part, device: torch.device) -> Scores:
     """Scores of a model on one part of the data."""
-    batches = evaluation_batches(prepared.datasets, prepared.parts[part], EVALUATION_BATCH)
+    size = evaluation_batch(prepared.tasks)
+    batches = evaluation_batches(prepared.datasets, prepared.parts[part], size)
     return evaluate(model, batches, prepared.tasks, device)
+
+
+def evaluation_batch(tasks: Sequence[Task]) -> int:
+    """Rows per batch outside training: fewer where outputs have a value for every pixel."""
+    return DENSE_BATCH if any(task.media is not None for task in tasks) else EVALUATION_BATCH
 
 
 @contextmanager
@@ -470,7 +480,9 @@ def evaluate_run(
     return scores
 
 
-def predict_run(run: Run, path: Path, *, on_bad: Policy | None = None) -> Iterator[dict[str, Any]]:
+def predict_run(
+    run: Run, path: Path, *, on_bad: Policy | None = None, pictures: Path | None = None
+) -> Iterator[dict[str, Any]]:
     """Predictions of a run's best weights for unlabelled pictures, sounds or table rows.
 
     Args:
@@ -478,9 +490,12 @@ def predict_run(run: Run, path: Path, *, on_bad: Policy | None = None) -> Iterat
         path: A picture, a sound, a folder of them, or a table.
         on_bad: Whether what cannot be decoded is an error, or is left out with a warning; None as
             in training.
+        pictures: The folder for predictions that are pictures, made if need be; None leaves them
+            out.
 
     Yields:
-        One mapping per example: where it comes from, and each task's label and probabilities.
+        One mapping per example: where it comes from, and each task's label and probabilities, or
+        the path of a picture.
 
     Raises:
         DataError: If the input cannot be read.
@@ -496,15 +511,21 @@ def predict_run(run: Run, path: Path, *, on_bad: Policy | None = None) -> Iterat
     network = fabric.setup_module(model)
     network.eval()
     found = read_unlabelled(path, inputs, on_bad=on_bad or run.config.on_bad)
-    for batch in found.batches(EVALUATION_BATCH):
+    for batch in found.batches(evaluation_batch(tasks)):
         batch = batch.to(fabric.device)
         here = [task for task in tasks if task.input in batch.inputs]
         with torch.inference_mode():
             outputs = network(batch.inputs, [task.name for task in here])
         lines: dict[int, dict[str, Any]] = {}  # by row: inputs of one row share a line
         for task in here:
-            described = task.describe(task.decode(outputs[task.name].float()).cpu())
-            for row, columns in zip(batch.rows[task.input].tolist(), described, strict=True):
+            decoded = task.decode(outputs[task.name].float()).cpu()
+            described = task.describe(decoded)
+            rows = batch.rows[task.input].tolist()
+            if pictures is not None:
+                with written(pictures, "Free some space, or name another output."):
+                    saved = save_pictures(task, decoded, rows, pictures)
+                described = [a | b for a, b in zip(saved, described, strict=True)]
+            for row, columns in zip(rows, described, strict=True):
                 lines.setdefault(row, {"input": found.describe(row)}).update(columns)
         yield from lines.values()
     for where, reason in found.skipped:

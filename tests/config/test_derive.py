@@ -161,6 +161,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "kind=source.npz": {"path": "x.npz"},
     "kind=source.overlaid": {"path": "x.npz"},
     "kind=mixing.counts": {"counts": {"a": 1}},
+    "kind=task.segmentation": {"classes": ["a", "b"]},
 }
 
 

@@ -8,16 +8,21 @@ from torch import Tensor
 
 from polytask.tasks import (
     Binary,
+    DenseRegression,
+    Edges,
     Gaussian,
     Multiclass,
     Multilabel,
+    Normals,
     Ordinal,
     Quantile,
     Regression,
+    Segmentation,
     Tagging,
     Task,
 )
 from polytask.tasks.base import Cells
+from polytask.tasks.dense import DenseTask
 from polytask.types import Features
 
 
@@ -29,6 +34,27 @@ def cells(*rows: Any) -> Cells:
         for j, cell in enumerate(row):
             array[i, j] = cell
     return array
+
+
+SIZE = (2, 4)
+
+
+def maps(kind: type[DenseTask], **settings: Any) -> Cells:
+    """Stored targets of six pictures: the third is missing, and of the second a corner."""
+    task = kind(name="t", input="x", target={"t": "y"}, **settings)
+    rng = np.random.default_rng(0)
+    found: list[Any] = []
+    for k in range(6):
+        if kind in (Segmentation, Edges):
+            array = rng.integers(0, 3, SIZE).astype(np.uint8)
+        elif kind is Normals:
+            array = rng.normal(size=(3, *SIZE))
+        else:
+            array = rng.normal(3.0, 2.0, SIZE)
+        if k == 1:
+            array[..., :1, :2] = 255 if array.dtype == np.uint8 else np.nan
+        found.append(None if k == 2 else task.stored(array, SIZE))
+    return cells(*found)
 
 
 EXAMPLES: dict[str, tuple[type[Task], dict[str, Any], Cells]] = {
@@ -123,6 +149,19 @@ EXAMPLES: dict[str, tuple[type[Task], dict[str, Any], Cells]] = {
         cells([1, 200], [None, 150], [None, None], [-3, 175.5], [0.5, None], [2, 100]),
     ),
     "gaussian": (Gaussian, {"beta": 0.5}, cells(1.5, 2, None, "3.5", -4.0, 9.25)),
+    "segmentation": (
+        Segmentation,
+        {"classes": ("a", "b", "c")},
+        maps(Segmentation, classes=("a", "b", "c")),
+    ),
+    "weighted pixels": (
+        Segmentation,
+        {"classes": ("a", "b", "c"), "class_weights": "balanced"},
+        maps(Segmentation, classes=("a", "b", "c")),
+    ),
+    "edges": (Edges, {}, maps(Edges)),
+    "depth": (DenseRegression, {"criterion": "mse"}, maps(DenseRegression)),
+    "normals": (Normals, {}, maps(Normals)),
     "absolute": (Regression, {"criterion": "l1"}, cells(1.5, 2, None, 3.5, -4.0, 9.25)),
 }
 
@@ -147,6 +186,8 @@ def features(task: Task, rows: int, width: int, *, seed: int = 0) -> Features:
         tokens = task.lengths(target).repeat(rows)[:rows]
         values = torch.randn(rows, int(tokens.max()), width, generator=generator)
         return Features(values, torch.arange(values.shape[1]) < tokens[:, None])
+    if isinstance(task, DenseTask):
+        return Features(torch.randn(rows, width, *SIZE, generator=generator))
     return Features(torch.randn(rows, width, generator=generator))
 
 

@@ -6,6 +6,7 @@ from polytask.backbones.perceptron import PerceptronBackbone
 from polytask.backbones.pretrained import PretrainedBackbone
 from polytask.backbones.recurrent import RecurrentBackbone
 from polytask.backbones.transformer import TransformerBackbone
+from polytask.backbones.unet import UNetBackbone
 
 __all__ = [
     "Backbone",
@@ -16,4 +17,5 @@ __all__ = [
     "ResidualBackbone",
     "SequentialBackbone",
     "TransformerBackbone",
+    "UNetBackbone",
 ]

@@ -6,10 +6,12 @@ from polytask.backbones import (
     RecurrentBackbone,
     ResidualBackbone,
     TransformerBackbone,
+    UNetBackbone,
 )
 from polytask.backbones.base import Backbone
 from polytask.balancing import BALANCERS
 from polytask.data.arrays import ArrayFile
+from polytask.data.camvid import CamVid
 from polytask.data.inputs import ImageInput, Input, SoundInput, TableInput
 from polytask.data.mixing import Counts, Mixing, Proportional, Temperature, Uniform
 from polytask.data.overlaid import Overlaid
@@ -66,12 +68,16 @@ from polytask.sharing import (
 )
 from polytask.tasks import (
     Binary,
+    DenseRegression,
+    Edges,
     Gaussian,
     Multiclass,
     Multilabel,
+    Normals,
     Ordinal,
     Quantile,
     Regression,
+    Segmentation,
     Tagging,
     Task,
 )
@@ -100,6 +106,7 @@ SOURCES: dict[str, type[Source]] = {
     "cifar10": Cifar10,
     "fsdd": SpokenDigits,
     "timit": Timit,
+    "camvid": CamVid,
     "table": TableFile,
     "npz": ArrayFile,
     "overlaid": Overlaid,
@@ -140,11 +147,12 @@ BACKBONES: dict[str, type[Backbone]] = {
     "recurrent": RecurrentBackbone,
     "residual": ResidualBackbone,
     "transformer": TransformerBackbone,
+    "unet": UNetBackbone,
 }
 # What an encoder gives by the kind of input, and which backbones can take it.
 SHAPES: dict[str, str] = {"image": "map", "sound": "sequence", "table": "vector"}
 BODIES: dict[str, tuple[str, ...]] = {
-    "map": ("residual",),
+    "map": ("residual", "unet"),
     "sequence": ("recurrent", "perceptron", "transformer", "pretrained"),
     "vector": ("perceptron", "transformer"),
 }
@@ -157,11 +165,21 @@ TASKS: dict[str, type[Task]] = {
     "ordinal": Ordinal,
     "quantile": Quantile,
     "gaussian": Gaussian,
+    "segmentation": Segmentation,
+    "edges": Edges,
+    "dense_regression": DenseRegression,
+    "normals": Normals,
 }
 # What the features of a task must be, where not every kind will do.
-NEEDS: dict[str, str] = {"tagging": "sequence"}
+NEEDS: dict[str, str] = {
+    "tagging": "sequence",
+    "segmentation": "map",
+    "edges": "map",
+    "dense_regression": "map",
+    "normals": "map",
+}
 # Fields of a task that no file states: its key is its name, and training rows give the others.
-TASK_FACTS = ("name", "counts", "known", "thresholds", "mean", "std", "levels")
+TASK_FACTS = ("name", "counts", "known", "thresholds", "mean", "std", "levels", "size")
 TRUNKS: dict[str, type[Trunk]] = {
     "hard": HardSharing,
     "independent": Independent,

@@ -18,16 +18,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from polytask.data.inputs import ImageInput, MediaInput, SoundInput
+from polytask.data.maps import MapStore, TargetMaps
 from polytask.data.places import cache_folder, content_key
 from polytask.data.sources import Media, Table
 from polytask.data.stores import PictureStore, SoundStore, Store
 from polytask.errors import DataError
 
 Progress = Callable[[int, int, str], None]
+# What knows how an item is decoded: an input, or a task's target.
+Decodes = MediaInput | TargetMaps
 
 _FORMAT = 2
 _CHUNK = 128  # items decoded by one job
@@ -49,7 +53,7 @@ class Decoded:
 
 def decoded(
     table: Table,
-    source_input: MediaInput,
+    source_input: Decodes,
     *,
     column: str,
     keep_bad: bool = False,
@@ -59,7 +63,7 @@ def decoded(
 
     Args:
         table: The source's rows.
-        source_input: How items are decoded.
+        source_input: How items are decoded, by an input or for a target.
         column: The table's column of media.
         keep_bad: Whether an entry with undecodable items may be kept in the cache.
         progress: Called with items done, items in all and what is being decoded.
@@ -110,7 +114,7 @@ class _Nothing(Store):
         raise DataError("These rows were not decoded, because some of them are broken.")
 
 
-def _open(folder: Path, table: Table, source_input: MediaInput) -> Decoded | None:
+def _open(folder: Path, table: Table, source_input: Decodes) -> Decoded | None:
     """The entry, or None where it is absent or not whole."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
@@ -125,13 +129,17 @@ def _open(folder: Path, table: Table, source_input: MediaInput) -> Decoded | Non
             spans = np.load(folder / "spans.npy", allow_pickle=False)
             length = source_input.samples if source_input.fixed else None
             return Decoded(SoundStore(samples, spans, length=length), bad)
+        if isinstance(source_input, TargetMaps):
+            # Copied on write, because torch warns of arrays that cannot be written to.
+            maps = np.load(folder / "maps.npy", mmap_mode="c", allow_pickle=False)
+            return Decoded(MapStore(maps, np.load(folder / "present.npy")), bad)
         pictures = np.load(folder / "pictures.npy", mmap_mode="r", allow_pickle=False)
         return Decoded(PictureStore(pictures), bad)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _publish(part: Path, folder: Path, table: Table, source_input: MediaInput) -> None:
+def _publish(part: Path, folder: Path, table: Table, source_input: Decodes) -> None:
     """Gives a complete entry its name; another process's complete entry is as good.
 
     Raises:
@@ -166,7 +174,7 @@ def _remove_stale(folder: Path) -> None:
 def _write(
     part: Path,
     table: Table,
-    source_input: MediaInput,
+    source_input: Decodes,
     *,
     column: str,
     progress: Progress | None,
@@ -177,7 +185,9 @@ def _write(
     items = _decode_all(media, source_input, what=what, progress=progress)
     if isinstance(source_input, ImageInput):
         shape = (source_input.channels, *source_input.size)
-        bad_items = _write_pictures(part / "pictures.npy", items, len(media), shape)
+        bad_items = _write_arrays(part / "pictures.npy", items, len(media), shape, np.uint8)
+    elif isinstance(source_input, TargetMaps):
+        bad_items = _write_maps(part, items, len(media), source_input)
     else:
         assert isinstance(source_input, SoundInput)
         bad_items = _write_sounds(part, items, media, source_input)
@@ -197,7 +207,7 @@ def _write(
 
 
 def _decode_all(
-    media: Media, source_input: MediaInput, *, what: str, progress: Progress | None
+    media: Media, source_input: Decodes, *, what: str, progress: Progress | None
 ) -> Iterator[NDArray[Any] | str]:
     """Every item in order, decoded by a few threads; a string says why one could not be."""
 
@@ -231,17 +241,41 @@ def _decode_all(
                 future.cancel()
 
 
-def _write_pictures(
-    path: Path, items: Iterator[NDArray[Any] | str], count: int, shape: tuple[int, int, int]
+def _write_arrays(
+    path: Path,
+    items: Iterator[NDArray[Any] | str],
+    count: int,
+    shape: tuple[int, ...],
+    dtype: type[np.generic],
 ) -> dict[int, str]:
+    """Writes items of one shape one after the other; zeros for bad ones."""
     bad = {}
     with path.open("wb") as file:
-        _header(file, (count, *shape), np.dtype(np.uint8))
+        _header(file, (count, *shape), np.dtype(dtype))
         for k, item in enumerate(items):
             if isinstance(item, str):
                 bad[k] = item
-                item = np.zeros(shape, np.uint8)
+                item = np.zeros(shape, dtype)
             file.write(item.tobytes())
+        _flush(file)
+    return bad
+
+
+def _write_maps(
+    part: Path, items: Iterator[NDArray[Any] | str], count: int, target: TargetMaps
+) -> dict[int, str]:
+    """Writes targets of pixels, and which of them have any label."""
+    present = np.zeros(count, np.bool_)
+
+    def noted() -> Iterator[NDArray[Any] | str]:
+        for k, item in enumerate(items):
+            if not isinstance(item, str):
+                present[k] = bool(target.task.known(torch.from_numpy(item)[None]).any())
+            yield item
+
+    bad = _write_arrays(part / "maps.npy", noted(), count, target.shape, target.task.dtype)
+    with (part / "present.npy").open("wb") as file:
+        np.save(file, present)
         _flush(file)
     return bad
 

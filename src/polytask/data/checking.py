@@ -57,5 +57,11 @@ def check_columns(table: Table, inputs: Mapping[str, Input], tasks: Sequence[Tas
         for column in (named,) if isinstance(named, str) else named:
             table.check_column(column, f"Input '{name}'", kind=some.media)
     for task in tasks:
-        for column in columns_of(task, table.name):
-            table.check_column(column, f"Task '{task.name}'")
+        named = columns_of(task, table.name)
+        if task.media is not None and len(named) > 1:
+            raise ConfigError(
+                f"Task '{task.name}' is about every pixel and has one column of targets. Found "
+                f"{', '.join(named)}."
+            )
+        for column in named:
+            table.check_column(column, f"Task '{task.name}'", kind=task.media)

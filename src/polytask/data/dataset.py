@@ -3,8 +3,9 @@
 Letters: N rows of a source, B rows of a batch, K target columns of a task.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,16 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polytask.data.cache import Progress, decoded
+from polytask.data.cache import Decodes, Progress, decoded
 from polytask.data.checking import check_columns, check_names
 from polytask.data.collate import SOURCE_SHIFT
 from polytask.data.inputs import Input, MediaInput, TableInput
 from polytask.data.labels import columns_of, encode_cells, fit_task, require_token_labels
+from polytask.data.maps import MapStore, TargetMaps
 from polytask.data.sources import Row, Source, Table
 from polytask.data.splits import PARTS, Rows, Split
 from polytask.data.stores import Store, as_rows
 from polytask.errors import ConfigError, DataError, nearest
 from polytask.tasks.base import Task
+from polytask.tasks.dense import DenseTask
 from polytask.types import Batch
 
 Policy = Literal["error", "skip"]
@@ -39,9 +42,12 @@ class Dataset:
         number: Its place among the sources, the upper bits of `Batch.rows`.
         table: Its rows as loaded.
         stores: The decoded rows of each input that it feeds.
+        maps: The decoded targets of each task about pixels that has labels here.
         targets: `[N, ...]` per task that reads one of these inputs; placeholders where absent.
         present: `[N]` bool per task.
         reads: Per task the input that it reads.
+        blanks: Per task about pixels what a pixel without a label has, and whether the first value
+            of a pixel points to the right.
         skipped: Rows that are in no part, and why.
         unknown: Per task, how many labels count as absent because training never saw them.
     """
@@ -50,9 +56,11 @@ class Dataset:
     number: int
     table: Table
     stores: dict[str, Store] = field(default_factory=dict)
+    maps: dict[str, MapStore] = field(default_factory=dict)
     targets: dict[str, Tensor] = field(default_factory=dict)
     present: dict[str, Tensor] = field(default_factory=dict)
     reads: dict[str, str] = field(default_factory=dict)
+    blanks: dict[str, tuple[float, bool]] = field(default_factory=dict)
     skipped: list[tuple[int, str]] = field(default_factory=list)
     unknown: dict[str, int] = field(default_factory=dict)
 
@@ -189,7 +197,7 @@ def prepare(
             )
         datasets[name] = Dataset(name, number, table)
         check_columns(table, inputs, tasks)
-    _decode(datasets, inputs, keep_bad=on_bad == "skip", progress=progress)
+    _decode(datasets, inputs, tasks, keep_bad=on_bad == "skip", progress=progress)
     chosen = _given_parts(datasets, parts) if parts is not None else _split(datasets, splits, seed)
     chosen = _without_skipped(datasets, chosen)
     if not fitted:
@@ -211,25 +219,21 @@ def prepare(
 def _decode(
     datasets: Mapping[str, Dataset],
     inputs: Mapping[str, Input],
+    tasks: Sequence[Task],
     *,
     keep_bad: bool,
     progress: Progress | None,
 ) -> None:
-    """Fills the stores of pictures and sounds; collects every bad row before saying anything."""
+    """Fills the stores of pictures, sounds and targets of pixels; collects every bad row before
+    saying anything."""
     bad: list[Row] = []
     for dataset in datasets.values():
         reasons: dict[int, str] = {}
-        for name, some in inputs.items():
-            if not isinstance(some, MediaInput) or dataset.name not in some.columns:
-                continue
+        for how, column, keep in _media_of(dataset, inputs, tasks):
             result = decoded(
-                dataset.table,
-                some,
-                column=some.column(dataset.name),
-                keep_bad=keep_bad,
-                progress=progress,
+                dataset.table, how, column=column, keep_bad=keep_bad, progress=progress
             )
-            dataset.stores[name] = result.store
+            keep(result.store)
             for row, reason in result.bad.items():
                 reasons[row] = f"{reasons[row]}; {reason}" if row in reasons else reason
         dataset.skipped = sorted(reasons.items())
@@ -245,6 +249,20 @@ def _decode(
             f"{total} row{'s' if total > 1 else ''} cannot be decoded:\n{shown}{more}\n"
             "Mend or remove them, or set 'on_bad: skip' to leave them out."
         )
+
+
+def _media_of(
+    dataset: Dataset, inputs: Mapping[str, Input], tasks: Sequence[Task]
+) -> Iterator[tuple[Decodes, str, Callable[[Any], None]]]:
+    """How each column of media of a source is decoded, and where its store is kept."""
+    for name, some in inputs.items():
+        if isinstance(some, MediaInput) and dataset.name in some.columns:
+            yield some, some.column(dataset.name), partial(dataset.stores.__setitem__, name)
+    for task in tasks:
+        if task.media is not None and dataset.name in task.target:
+            (column,) = columns_of(task, dataset.name)
+            how = TargetMaps(task, inputs[task.input])
+            yield how, column, partial(dataset.maps.__setitem__, task.name)
 
 
 def _split(
@@ -315,6 +333,9 @@ def _fit(task: Task, datasets: Mapping[str, Dataset], parts: Parts) -> Task:
     cells: list[NDArray[Any]] = []
     for source in task.target:
         rows = as_rows(parts["train"].get(source, ()))
+        if task.media is not None:
+            cells.append(datasets[source].maps[task.name].cells(rows))
+            continue
         cells.append(datasets[source].table.cells(columns_of(task, source), rows))
     return fit_task(task, np.concatenate(cells), _describer(task, datasets, parts))
 
@@ -348,6 +369,11 @@ def _encode(
     encoded: list[Tensor] = []
     for source in task.target:
         dataset = datasets[source]
+        if task.media is not None:
+            store = dataset.maps[task.name]
+            encoded.append(torch.from_numpy(store.maps))
+            dataset.present[task.name] = torch.from_numpy(store.present)
+            continue
         cells = dataset.table.cells(columns_of(task, source))
         used = np.zeros(len(cells), dtype=bool)
         for per_source in parts.values():
@@ -370,6 +396,8 @@ def _encode(
     for source in inputs[task.input].columns:
         dataset = datasets[source]
         dataset.reads[task.name] = task.input
+        if isinstance(task, DenseTask):
+            dataset.blanks[task.name] = (task.blank, task.vectors)
         if task.name not in dataset.targets:
             shape = (dataset.rows, *example.shape[1:])
             dataset.targets[task.name] = torch.zeros((1, *shape[1:]), dtype=example.dtype).expand(

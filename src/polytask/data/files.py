@@ -1,12 +1,16 @@
-"""Pictures and sounds without labels: one file, or a folder of them."""
+"""Pictures and sounds without labels: one file, or a folder of them; predictions as pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
+
+from torch import Tensor
 
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES, FileMedia
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import MediaKind, Source, Table
 from polytask.errors import DataError, require
+from polytask.tasks.base import Task
 
 _COLUMN = {"image": "image", "sound": "audio"}
 
@@ -62,6 +66,39 @@ def list_media(path: Path) -> dict[MediaKind, list[Path]]:
         "image": [p for p in shown if p.suffix.lower() in PICTURE_SUFFIXES],
         "sound": [p for p in shown if p.suffix.lower() in SOUND_SUFFIXES],
     }
+
+
+def save_pictures(
+    task: Task, decoded: Tensor, rows: Sequence[int], folder: Path
+) -> list[dict[str, str]]:
+    """Writes a task's predictions as PNG files, if they are pictures.
+
+    Args:
+        task: The task.
+        decoded: `[B, ...]`, as its `decode` gives them.
+        rows: A number for each, which the file's name has.
+        folder: Where they go; made if need be.
+
+    Returns:
+        Per example the file under the task's name; nothing for a task without pictures.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    pictures = task.pictures(decoded)
+    if pictures is None:
+        return [{} for _ in rows]
+    image = require("PIL.Image", "image")
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for row, picture in zip(rows, pictures, strict=True):
+        made = image.fromarray(picture.pixels)
+        if picture.palette is not None:
+            made.putpalette(picture.palette.ravel().tolist())  # shades become its numbers
+        path = folder / f"{row:06d}-{task.name}.png"
+        made.save(path)
+        found.append({task.name: str(path)})
+    return found
 
 
 def nothing_readable(path: Path) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.data.sources import Media, MediaKind
+from polytask.data.sources import BlankCell, Media, MediaKind
 from polytask.errors import DataError, require
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
@@ -42,6 +42,12 @@ class EncodedMedia(Media):
             return super().wave(item)
         return decode_wave(self.content(item))
 
+    def array(self, item: int) -> NDArray[Any]:
+        """One map: the numbers of a PNG or of a NumPy file, as they are."""
+        if self.kind != "map":
+            return super().array(item)
+        return decode_map(self.content(item))
+
 
 class FileMedia(EncodedMedia):
     """Items in files; None is an item that a table leaves blank."""
@@ -61,7 +67,7 @@ class FileMedia(EncodedMedia):
         """The bytes of the file."""
         path = self.paths[item]
         if path is None:
-            raise DataError("the cell is blank")
+            raise BlankCell
         if not path.is_file():
             raise DataError("there is no such file")
         return path.read_bytes()
@@ -137,7 +143,7 @@ class ParquetMedia(EncodedMedia):
         if isinstance(cell, dict):
             cell = cell.get("bytes")
         if not cell:
-            raise DataError("the cell is blank")
+            raise BlankCell
         if not isinstance(cell, bytes):
             raise DataError(f"encoded bytes were expected, found {type(cell).__name__}")
         return cell
@@ -198,6 +204,36 @@ def decode_picture(content: bytes) -> NDArray[np.uint8]:
         image.DecompressionBombError,
     ) as error:
         raise DataError(f"not a readable picture ({_found(content, error)})") from error
+
+
+def decode_map(content: bytes) -> NDArray[Any]:
+    """Decodes a picture of numbers: their colours, if they have any, do not matter.
+
+    Args:
+        content: A PNG (or another lossless picture), whose shades, or numbers of a palette, are
+            taken as they are; or a `.npy` file, or a `.npz` file of one array.
+
+    Raises:
+        DataError: If it cannot be decoded, or a picture's format changes numbers.
+    """
+    if content[:6] == b"\x93NUMPY" or content[:2] == b"PK":
+        try:
+            found = np.load(io.BytesIO(content), allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                return found
+            if len(found.files) == 1:
+                return np.asarray(found[found.files[0]])
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"not a readable array ({_found(content, error)})") from error
+        raise DataError(f"an .npz file of one array was expected. Found {found.files}")
+    image = require("PIL.Image", "image")
+    try:
+        with image.open(io.BytesIO(content)) as opened:
+            if opened.format == "JPEG":
+                raise DataError("JPEG changes the numbers of a map: save it as PNG")
+            return np.array(opened)
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error) as error:
+        raise DataError(f"not a readable map ({_found(content, error)})") from error
 
 
 def decode_wave(content: bytes) -> tuple[NDArray[Any], int]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from polytask.data.collate import collate, take
 from polytask.data.dataset import Dataset
 from polytask.data.stores import Rows, as_rows
-from polytask.data.transforms import Transform
+from polytask.data.transforms import Maps, Transform
 from polytask.errors import ConfigError, DataError, nearest
 from polytask.types import Batch
 
@@ -160,19 +160,33 @@ class BatchStream:
             picked = self._picked(name, step)
             if len(picked) == 0:
                 continue
-            part = dataset.gather(picked)
-            changed = dict(part.inputs)
-            for key in changed:
-                for transform in self.augment.get(key, ()):
-                    if transform.applies(step // self.steps_per_epoch):
-                        changed[key] = transform(changed[key], generator)
-            part = Batch(changed, part.targets, part.present, part.rows)
+            part = self._changed(dataset, dataset.gather(picked), step, generator)
             if self.world_size > 1:
                 first = len(picked) * self.rank // self.world_size
                 last = len(picked) * (self.rank + 1) // self.world_size
                 part = take(part, slice(first, last))
             parts.append(part)
         return collate(parts)
+
+    def _changed(
+        self, dataset: Dataset, batch: Batch, step: int, generator: torch.Generator
+    ) -> Batch:
+        """A source's part of a batch, augmented; targets of pixels move with their pictures."""
+        inputs, targets = dict(batch.inputs), dict(batch.targets)
+        for key in inputs:
+            pixels = [task for task in dataset.blanks if dataset.reads[task] == key]
+            for transform in self.augment.get(key, ()):
+                if not transform.applies(step // self.steps_per_epoch):
+                    continue
+                before = generator.get_state()
+                inputs[key] = transform(inputs[key], generator)
+                after = generator.get_state()
+                for task in pixels:
+                    generator.set_state(before)
+                    maps = Maps(targets[task], *dataset.blanks[task])
+                    targets[task] = transform.moved(maps, generator)
+                generator.set_state(after)
+        return Batch(inputs, targets, batch.present, batch.rows)
 
     def _picked(self, name: str, step: int) -> Rows:
         """The rows of a source in a step; they may cross from one pass into the next."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from polytask.data.files import Files, list_media, nothing_readable
 from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput, TableInput
-from polytask.data.sources import Table
+from polytask.data.sources import MediaKind, Table
 from polytask.data.stores import PictureStore, SoundStore, Store, VectorStore, pack_waves
 from polytask.data.tables import SUFFIXES, TableFile, column_names
 from polytask.errors import ConfigError, DataError, nearest
@@ -209,7 +209,7 @@ def _read_table(path: Path, inputs: Mapping[str, Input]) -> _Reading:
             f"{path.name} has none of the columns that this run reads ({wanted}). Its columns: "
             f"{', '.join(names[:20])}."
         )
-    media: dict[str, Literal["image", "sound"]] = {}
+    media: dict[str, MediaKind] = {}
     for name, column in columns.items():
         kind = inputs[name].media
         if kind is not None:

@@ -16,7 +16,15 @@ from polytask.errors import DataError, nearest
 if TYPE_CHECKING:
     import pandas
 
-MediaKind = Literal["image", "sound"]
+# A map is a picture of numbers, such as class numbers or depths; it is no input but a target.
+MediaKind = Literal["image", "sound", "map"]
+
+
+class BlankCell(DataError):
+    """A row has no picture, sound or map."""
+
+    def __init__(self) -> None:
+        super().__init__("the cell is blank")
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,15 @@ class Media(ABC):
         """
         raise DataError(f"This column holds {self.kind}s: it has no sounds.")
 
+    def array(self, item: int) -> NDArray[Any]:
+        """The numbers of one map as they are stored, `[H, W]` or with an axis of values.
+
+        Raises:
+            BlankCell: If the row has none.
+            DataError: If this is not a column of maps, or the map is broken.
+        """
+        raise DataError(f"This column holds {self.kind}s: it has no maps.")
+
 
 @dataclass
 class Table:
@@ -126,7 +143,12 @@ class Table:
             )
         found = self.media[column].kind if column in self.media else None
         if found != kind:
-            names = {"image": "pictures", "sound": "sounds", None: "plain values"}
+            names = {
+                "image": "pictures",
+                "sound": "sounds",
+                "map": "maps",
+                None: "plain values",
+            }
             hint = " Declare it under the source's `media`." if kind and not found else ""
             raise DataError(
                 f"{wanted} needs a column of {names[kind]}; column '{column}' of {self.name} "

@@ -39,8 +39,8 @@ class TableFile(Source):
             The cells of a CSV are divided by what divides its header: commas, else semicolons or
             tabs.
         format: What they are, if the name does not say it.
-        media: Columns that hold pictures or sounds: paths (relative to the table's folder), or in
-            Parquet the encoded bytes.
+        media: Columns that hold pictures, sounds or maps (pictures of numbers, for tasks about
+            pixels): paths (relative to the table's folder), or in Parquet the encoded bytes.
         missing: Texts that mean that a cell is blank. Blank and white cells always do.
     """
 
@@ -49,7 +49,7 @@ class TableFile(Source):
         *,
         path: Path | list[Path],
         format: Format | None = None,
-        media: dict[str, Literal["image", "sound"]] | None = None,
+        media: dict[str, Literal["image", "sound", "map"]] | None = None,
         missing: list[str] | None = None,
     ) -> None:
         paths = path if isinstance(path, list) else [path]
@@ -110,7 +110,7 @@ class TableFile(Source):
         return frame
 
     def _media(
-        self, column: str, kind: Literal["image", "sound"], frame: Any, sizes: list[int]
+        self, column: str, kind: Literal["image", "sound", "map"], frame: Any, sizes: list[int]
     ) -> Media:
         if column in frame.columns:
             cells = frame[column].astype(object)

@@ -6,7 +6,7 @@ H x W pixels, L samples.
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,9 +17,21 @@ from torch import Generator, Tensor
 from polytask.errors import ConfigError
 from polytask.types import Features
 
-Pixels = NDArray[np.uint8]
-
 _NOISE = 2**16  # samples of noise that the waves of a batch take their stretches from
+
+
+class Maps(NamedTuple):
+    """Targets of the pixels of a batch of pictures.
+
+    Attributes:
+        values: `[B, H, W]` or `[B, K, H, W]`.
+        blank: What a pixel without a label has.
+        vectors: Whether the first of the K values points to the right.
+    """
+
+    values: Tensor
+    blank: float
+    vectors: bool = False
 
 
 class Transform(ABC):
@@ -34,6 +46,23 @@ class Transform(ABC):
     @abstractmethod
     def __call__(self, features: Features, generator: Generator) -> Features:
         """The changed batch; the given one stays as it is."""
+
+    def moved(self, maps: Maps, generator: Generator) -> Tensor:
+        """The targets of pixels, as the pictures that they belong to were changed.
+
+        Args:
+            maps: The targets.
+            generator: In the state that it had when the pictures were changed.
+
+        Raises:
+            ConfigError: If this transform moves pixels and has no way to do so.
+        """
+        if not self.moves_pixels:
+            return maps.values
+        raise ConfigError(
+            f"The augmentation {type(self).__name__} can't change targets of pixels along with "
+            "their pictures. Leave it out, or the task about pixels."
+        )
 
     def applies(self, epoch: int) -> bool:
         """Whether batches of an epoch, counted from 0, are changed."""
@@ -58,15 +87,29 @@ class RandomCrop(Transform):
 
     def __call__(self, features: Features, generator: Generator) -> Features:
         """Pictures `[B, C, H, W]`, each moved by its own offset."""
-        count, _, height, width = features.values.shape
+        return Features(self._cropped(features.values, 0, generator))
+
+    def moved(self, maps: Maps, generator: Generator) -> Tensor:
+        """With the same offsets; beside a picture there are no labels, and mirrored ones beside a
+        mirrored picture."""
+        if maps.vectors and self.mode == "reflect":
+            raise ConfigError(
+                "A crop can't mirror a picture's border where its pixels have directions: set "
+                "'mode: zero'."
+            )
+        values = maps.values if maps.values.ndim == 4 else maps.values.unsqueeze(1)
+        return self._cropped(values, maps.blank, generator).view(maps.values.shape)
+
+    def _cropped(self, pictures: Tensor, outside: float, generator: Generator) -> Tensor:
+        count, _, height, width = pictures.shape
         offsets = torch.randint(0, 2 * self.padding + 1, (2, count), generator=generator).tolist()
-        padded = self._pad(features.values.numpy())
-        result = np.empty(features.values.shape, dtype=padded.dtype)
+        padded = self._pad(pictures.numpy(), outside)
+        result = np.empty(pictures.shape, dtype=padded.dtype)
         for k, (y, x) in enumerate(zip(*offsets, strict=True)):
             result[k] = padded[k, :, y : y + height, x : x + width]
-        return Features(torch.from_numpy(result))
+        return torch.from_numpy(result)
 
-    def _pad(self, pictures: Pixels) -> Pixels:
+    def _pad(self, pictures: NDArray[Any], outside: float) -> NDArray[Any]:
         p = self.padding
         count, channels, height, width = pictures.shape
         if self.mode == "reflect" and p >= min(height, width):
@@ -74,7 +117,8 @@ class RandomCrop(Transform):
                 f"`padding` should be less than the pictures' size to mirror them. Found {p} for "
                 f"{height} x {width} pixels."
             )
-        padded = np.zeros((count, channels, height + 2 * p, width + 2 * p), pictures.dtype)
+        shape = (count, channels, height + 2 * p, width + 2 * p)
+        padded = np.full(shape, outside, pictures.dtype)
         padded[:, :, p:-p, p:-p] = pictures
         if self.mode == "reflect":
             padded[:, :, :p, p:-p] = pictures[:, :, p:0:-1]
@@ -102,6 +146,15 @@ class HorizontalFlip(Transform):
         result = features.values.clone()
         result[chosen] = features.values[chosen].flip(-1)
         return Features(result)
+
+    def moved(self, maps: Maps, generator: Generator) -> Tensor:
+        """The same ones mirrored; what points to the right then points to the left."""
+        chosen = torch.rand(len(maps.values), generator=generator) < self.p
+        result = maps.values.clone()
+        result[chosen] = maps.values[chosen].flip(-1)
+        if maps.vectors:
+            result[chosen, 0] = -result[chosen, 0]
+        return result
 
 
 class Cutout(Transform):
@@ -174,6 +227,14 @@ class Shrink(Transform):
     def __call__(self, features: Features, generator: Generator) -> Features:
         """Pictures `[B, C, H, W]` of uint8, scaled with an antialiasing filter."""
         return Features(F.interpolate(features.values, self.size, mode="bilinear", antialias=True))
+
+    def moved(self, maps: Maps, generator: Generator) -> Tensor:
+        """Scaled, too: each pixel takes the nearest label."""
+        rows, columns = (
+            ((torch.arange(new) + 0.5) * old / new).long()
+            for new, old in zip(self.size, maps.values.shape[-2:], strict=True)
+        )
+        return maps.values[..., rows[:, None], columns]
 
     def applies(self, epoch: int) -> bool:
         """In the first `epochs`."""

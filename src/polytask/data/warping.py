@@ -3,18 +3,22 @@
 Letters: B pictures, C channels, H x W pixels.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from polytask.data.recoloring import as_bytes
-from polytask.data.transforms import Transform, probability
+from polytask.data.transforms import Maps, Transform, probability
 from polytask.errors import ConfigError
 from polytask.types import Features
 
 
 def warped(
     pictures: Tensor,
+    between: Literal["bilinear", "nearest"] = "bilinear",
+    /,
     *,
     degrees: Tensor,
     right: Tensor,
@@ -25,10 +29,11 @@ def warped(
 ) -> Tensor:
     """Pictures `[B, C, H, W]` of floats, sheared, scaled, turned and moved about their middle.
 
-    Values between pixels are interpolated; beyond the border stands the mirrored picture.
+    Beyond the border stands the mirrored picture.
 
     Args:
         pictures: The pictures.
+        between: Whether values between pixels are interpolated or those of the nearest pixel.
         degrees: `[B]` turns, clockwise.
         right: `[B]` shifts as shares of the width.
         down: `[B]` shifts as shares of the height.
@@ -52,7 +57,7 @@ def warped(
         torch.cat([back, -back @ shift], 2), list(pictures.shape), align_corners=False
     )
     return F.grid_sample(
-        pictures, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+        pictures, grid, mode=between, padding_mode="reflection", align_corners=False
     )
 
 
@@ -81,9 +86,26 @@ class Affine(Transform):
 
     def __call__(self, features: Features, generator: Generator) -> Features:
         """Pictures `[B, C, H, W]`, each changed in its own way."""
-        draw = torch.rand(6, len(features.values), generator=generator) * 2 - 1
-        moved = warped(
-            features.values.float(),
+        return Features(as_bytes(self._warped(features.values.float(), generator, "bilinear")))
+
+    def moved(self, maps: Maps, generator: Generator) -> Tensor:
+        """Changed alike: each pixel takes the nearest label."""
+        if maps.vectors:
+            raise ConfigError(
+                "The augmentation 'affine' can't turn the directions of pixels along with their "
+                "pictures. Leave it out, or the task about directions."
+            )
+        values = maps.values if maps.values.ndim == 4 else maps.values.unsqueeze(1)
+        found = self._warped(values.float(), generator, "nearest")
+        return found.to(maps.values.dtype).view(maps.values.shape)
+
+    def _warped(
+        self, pictures: Tensor, generator: Generator, between: Literal["bilinear", "nearest"]
+    ) -> Tensor:
+        draw = torch.rand(6, len(pictures), generator=generator) * 2 - 1
+        return warped(
+            pictures,
+            between,
             degrees=draw[0] * self.degrees,
             right=draw[1] * self.shift,
             down=draw[2] * self.shift,
@@ -91,4 +113,3 @@ class Affine(Transform):
             shear_x=draw[4] * self.shear,
             shear_y=draw[5] * self.shear,
         )
-        return Features(as_bytes(moved))

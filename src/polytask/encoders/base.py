@@ -24,7 +24,8 @@ class Encoder(nn.Module, ABC):
         """Encode a batch of raw values."""
 
     def views(self, raw: Features) -> tuple[Features, ...]:
-        """The versions of an input whose outputs are averaged outside training; one: itself."""
+        """The versions of an input whose outputs are averaged outside training: itself, and any
+        others are mirrored left to right."""
         return (raw,)
 
     def fit_to(self, raw: Features) -> None:

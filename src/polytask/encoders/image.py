@@ -24,8 +24,8 @@ class PixelEncoder(Encoder):
         standardize: Whether to remove the mean and divide by the standard deviation. Without it
             pixels stay in 0..1, as the articles have them.
         mirror: Outside training, outputs are the mean over each picture and its mirror image
-            (as in Jordan 2024, arXiv 2404.00498). Twice the time; for labels that a mirror image
-            keeps, and one output per picture.
+            (as in Jordan 2024, arXiv 2404.00498); outputs for pixels are mirrored back. Twice the
+            time; for labels that a mirror image keeps.
     """
 
     mean: torch.Tensor

@@ -7,18 +7,24 @@ from polytask.tasks.multilabel import Multilabel
 from polytask.tasks.ordinal import Ordinal
 from polytask.tasks.probabilistic import Gaussian, Quantile
 from polytask.tasks.regression import Regression
+from polytask.tasks.segmentation import Edges, Segmentation
+from polytask.tasks.surfaces import DenseRegression, Normals
 from polytask.tasks.tagging import Tagging
 
 __all__ = [
     "Binary",
+    "DenseRegression",
+    "Edges",
     "Gaussian",
     "LabelError",
     "Multiclass",
     "Multilabel",
+    "Normals",
     "Ordinal",
     "PooledTask",
     "Quantile",
     "Regression",
+    "Segmentation",
     "Tagging",
     "Task",
 ]

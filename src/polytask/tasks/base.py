@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -36,6 +36,19 @@ class LabelError(DataError):
     def __init__(self, row: int, message: str) -> None:
         super().__init__(message)
         self.row = row
+
+
+class Picture(NamedTuple):
+    """A prediction that people look at.
+
+    Attributes:
+        pixels: `[H, W]` of uint8 or uint16, or `[H, W, 3]` of uint8.
+        palette: For `[H, W]` of uint8 the colour of each number, `[256, 3]` of uint8; None for
+            shades of grey.
+    """
+
+    pixels: NDArray[Any]
+    palette: NDArray[np.uint8] | None = None
 
 
 class PooledLinear(nn.Module):
@@ -80,6 +93,9 @@ class Task(ABC):
     target: Mapping[str, str | tuple[str, ...]]
     weight: float = 1.0
     dropout: float = 0.0
+
+    # What its target's column holds: plain values, or media that are decoded once into the cache.
+    media: ClassVar[Literal["image", "map"] | None] = None
 
     @property
     @abstractmethod
@@ -152,6 +168,14 @@ class Task(ABC):
     @abstractmethod
     def describe(self, decoded: Tensor) -> list[dict[str, Any]]:
         """Decoded outputs as named columns for people, one mapping per example."""
+
+    def pictures(self, decoded: Tensor) -> list[Picture] | None:
+        """Decoded outputs as pictures, one per example; None for a task that predicts none."""
+        return None
+
+    def unmirrored(self, output: Tensor) -> Tensor:
+        """A head's output of mirrored pictures as one of the pictures themselves."""
+        return output
 
     def facts(self) -> dict[str, Any]:
         """What `fit` learned, as plain values that survive JSON."""

@@ -1,0 +1,134 @@
+"""Targets of pixels: decoded once, for tasks that predict something for each pixel.
+
+Letters: N rows, K values per pixel, H x W pixels.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.data.inputs import Fit, ImageInput, Input
+from polytask.data.sources import BlankCell, Media
+from polytask.data.stores import Rows, Store
+from polytask.errors import ConfigError
+from polytask.tasks.base import Task
+from polytask.tasks.dense import DenseTask, nearest_pixels
+from polytask.types import Features
+
+
+class MapStore(Store):
+    """Targets `[N, H, W]` or `[N, K, H, W]`, usually memory-mapped.
+
+    Args:
+        maps: All targets.
+        present: `[N]`, which rows have any labelled pixel.
+    """
+
+    def __init__(self, maps: NDArray[Any], present: NDArray[np.bool_]) -> None:
+        self.maps = maps
+        self.present = present
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def gather(self, rows: Rows) -> Features:
+        """Never: targets are no features."""
+        raise AssertionError("maps are targets")
+
+    def cells(self, rows: Rows) -> NDArray[np.object_]:
+        """The targets of some rows as cells `[rows, 1]` to fit a task to; None if absent."""
+        cells = np.empty((len(rows), 1), dtype=object)
+        for number, row in enumerate(rows.tolist()):
+            cells[number, 0] = self.maps[row] if self.present[row] else None
+        return cells
+
+
+class TargetMaps:
+    """How the target of a task about pixels is decoded.
+
+    Args:
+        task: The task.
+        source_input: The pictures that it is about; targets get their size.
+
+    Raises:
+        ConfigError: If the task's input has no pixels.
+    """
+
+    def __init__(self, task: Task, source_input: Input) -> None:
+        if not isinstance(task, DenseTask) or not isinstance(source_input, ImageInput):
+            raise ConfigError(
+                f"Task '{task.name}' is about every pixel, and its input '{task.input}' has none: "
+                "give it an input of 'kind: image'."
+            )
+        self.task = task
+        self.pictures = source_input
+        self.size = source_input.size
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the decoded targets depend on, a part of the cache's key."""
+        how = {"size": list(self.size), "fit": self.pictures.how}
+        return {"kind": "target", **how, **self.task.settings}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one target."""
+        return (*self.task.channels, *self.size)
+
+    def decode(self, media: Media, item: int) -> NDArray[Any]:
+        """One target; nothing but `blank` for a row without one.
+
+        Raises:
+            DataError: If it cannot be decoded.
+        """
+        try:
+            array = media.array(item)
+        except BlankCell:
+            return np.full(self.shape, self.task.blank, self.task.dtype)
+        target = np.full(self.shape, self.task.blank, self.task.dtype)
+        numbers = self.task.read(array)
+        height, width = numbers.shape[-2:]
+        kept, filled = placed((height, width), self.size, self.pictures.how)
+        size = (filled[0].stop - filled[0].start, filled[1].stop - filled[1].start)
+        target[(..., *filled)] = nearest_pixels(numbers[(..., *kept)], size)
+        return self.task.finished(target).astype(self.task.dtype)
+
+
+def placed(
+    old: tuple[int, int], new: tuple[int, int], how: Fit
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Which part of a picture goes where, as `inputs.fitted` has it, to the nearest pixel.
+
+    Args:
+        old: Height and width of the picture.
+        new: Height and width that it gets.
+        how: See `ImageInput`.
+
+    Returns:
+        Rows and columns of the old picture that are kept, and those of the new one that they fill.
+    """
+    height, width = old
+    whole, everywhere = slices((0, 0), old), slices((0, 0), new)
+    wide = width * new[0] > height * new[1]  # wider than it is to be
+    if how == "stretch" or width * new[0] == height * new[1]:
+        return whole, everywhere
+    if how == "crop":
+        kept = (height, round(height * new[1] / new[0]))
+        if not wide:
+            kept = (round(width * new[0] / new[1]), width)
+        return slices(middle(old, kept), kept), everywhere
+    filled = (round(height / width * new[1]), new[1])
+    if not wide:
+        filled = (new[0], round(width / height * new[0]))
+    return whole, slices(middle(new, filled), filled)
+
+
+def middle(outer: tuple[int, int], inner: tuple[int, int]) -> tuple[int, int]:
+    """Where an inner rectangle begins that lies in the middle of an outer one."""
+    return round((outer[0] - inner[0]) * 0.5), round((outer[1] - inner[1]) * 0.5)
+
+
+def slices(begin: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns of a rectangle."""
+    return slice(begin[0], begin[0] + size[0]), slice(begin[1], begin[1] + size[1])

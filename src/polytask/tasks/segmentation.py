@@ -1,0 +1,250 @@
+"""A class for every pixel, and the edges between regions.
+
+Shapes: B examples, C classes, H x W pixels of a target, h x w of the features.
+"""
+
+import colorsys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polytask.errors import ConfigError, DataError, nearest
+from polytask.tasks.base import Cells, Picture
+from polytask.tasks.dense import (
+    DenseTask,
+    Stored,
+    label_map,
+    mean_of_pixels,
+)
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+BLANK = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segmentation(DenseTask):
+    """One of C classes for every pixel, by softmax and cross-entropy; scored by mean IoU.
+
+    Attributes:
+        classes: The names of the class numbers 0, 1, and so on.
+        ignore: Numbers that mean that a pixel has no label.
+        class_weights: A factor per class name, or `balanced` for factors inversely proportional to
+            the class's share of the training pixels. Scaled so that the mean factor over the
+            training pixels is 1.
+    """
+
+    classes: tuple[str, ...]
+    ignore: tuple[int, ...] = (BLANK,)
+    class_weights: Mapping[str, float] | Literal["balanced"] | None = None
+    counts: tuple[int, ...] = ()
+
+    blank: ClassVar[float] = BLANK
+
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) < max(2, len(self.classes)) or len(self.classes) >= BLANK:
+            raise ConfigError(
+                f"`classes` should be at least two different names. Found {list(self.classes)}."
+            )
+
+    @property
+    def outputs(self) -> int:
+        return len(self.classes)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings, "ignore": list(self.ignore), "classes": len(self.classes)}
+
+    def read(self, array: NDArray[Any]) -> Stored:
+        found = label_map(array, self.ignore, BLANK)
+        greatest = int(np.where(found == BLANK, 0, found).max(initial=0))
+        if greatest >= len(self.classes):
+            raise DataError(
+                f"class {greatest} has no name: tasks.{self.name}.classes names "
+                f"{len(self.classes)}, from 0. Name it there, or list it under 'ignore'"
+            )
+        return found
+
+    def known(self, target: Tensor) -> Tensor:
+        return target != BLANK
+
+    def fit(self, values: Cells) -> Self:
+        fitted = super().fit(values)
+        counts = torch.zeros(BLANK + 1, dtype=torch.int64)
+        for cell in values[:, 0]:
+            if isinstance(cell, np.ndarray):
+                counts += torch.from_numpy(np.bincount(cell.ravel(), minlength=BLANK + 1))
+        if not bool(counts[:BLANK].any()):
+            raise DataError(f"Task '{self.name}' has no labelled pixel in any training row.")
+        fitted = replace(fitted, counts=tuple(counts[: len(self.classes)].tolist()))
+        fitted._factors()
+        return fitted
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        logits = self.scaled(output, target.shape[1:])
+        factors, known = self._factors(), self.known(target)
+        loss = F.cross_entropy(
+            logits,
+            target.long(),
+            None if factors is None else factors.to(output.device),
+            ignore_index=BLANK,
+            reduction="none",
+        )
+        return mean_of_pixels(loss, known)
+
+    def _factors(self) -> Tensor | None:
+        """The factor of each class, `[C]`, or None."""
+        if self.class_weights is None:
+            return None
+        counts = torch.tensor(self.counts, dtype=torch.float64)
+        if self.class_weights == "balanced":
+            factors = torch.where(counts > 0, 1.0 / counts.clamp(min=1), 0.0)
+        else:
+            for name in self.class_weights:
+                if name not in self.classes:
+                    raise DataError(
+                        f"tasks.{self.name}.class_weights names '{name}', which is no class. "
+                        + nearest(name, self.classes)
+                    )
+            given = [self.class_weights.get(name, 1.0) for name in self.classes]
+            factors = torch.tensor(given, dtype=torch.float64)
+        total = float((factors * counts).sum())
+        if not 0 < total < float("inf") or bool((factors < 0).any()):
+            raise DataError(
+                f"tasks.{self.name}.class_weights should be finite, at least 0, and above 0 for a "
+                f"class that training rows have. Found {self.class_weights}."
+            )
+        return (factors * (counts.sum() / total)).float()
+
+    def decode(self, output: Tensor) -> Tensor:
+        """The class of every pixel, `[B, H, W]` of uint8."""
+        return self.scaled(output.float()).argmax(1).to(torch.uint8)
+
+    def metrics(self) -> "MetricCollection":
+        from polytask.tasks.dense_metrics import segmentation_metrics
+
+        return segmentation_metrics(self.outputs, BLANK)
+
+    @property
+    def score(self) -> str:
+        return "miou"
+
+    def describe(self, decoded: Tensor) -> list[dict[str, Any]]:
+        """The share of the pixels that each class has."""
+        size = decoded[0].numel() if len(decoded) else 1
+        counts = [torch.bincount(d.flatten().long(), minlength=self.outputs) for d in decoded]
+        return [
+            {f"{self.name}.{c}": n / size for c, n in zip(self.classes, some.tolist(), strict=True)}
+            for some in counts
+        ]
+
+    def pictures(self, decoded: Tensor) -> list[Picture]:
+        """The class numbers, each in a colour of its own."""
+        return [Picture(numbers, _palette(self.outputs)) for numbers in decoded.cpu().numpy()]
+
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "counts": list(self.counts)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edges(DenseTask):
+    """Edge or no edge for every pixel, by one logit.
+
+    The loss is the class-balanced cross-entropy of Xie and Tu (2015, arXiv 1504.06375): edges and
+    the rest have the same part in an image's loss, whatever their number. Theirs is a sum over
+    pixels, here each part is a mean. Scores are per pixel; there is no tolerance for edges that
+    are a pixel off, as in their benchmark.
+
+    Attributes:
+        of: Whether the target holds edges (0: none, another number: edge), or `regions`, class
+            numbers between which edges are: then a pixel is an edge if one of its four neighbours
+            has another class.
+        ignore: Numbers that mean that a pixel has no label; there is no edge beside them.
+        balanced: Whether edges and the rest have the same part in the loss.
+    """
+
+    of: Literal["edges", "regions"] = "edges"
+    ignore: tuple[int, ...] = (BLANK,)
+    balanced: bool = True
+
+    blank: ClassVar[float] = BLANK
+
+    @property
+    def outputs(self) -> int:
+        return 1
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings, "ignore": list(self.ignore), "of": self.of}
+
+    def read(self, array: NDArray[Any]) -> Stored:
+        return label_map(array, self.ignore, BLANK)
+
+    def finished(self, fitted: Stored) -> Stored:
+        edges = region_edges(fitted) if self.of == "regions" else fitted > 0
+        return np.where(fitted == BLANK, BLANK, edges).astype(np.uint8)
+
+    def known(self, target: Tensor) -> Tensor:
+        return target != BLANK
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        logits = self.scaled(output, target.shape[1:]).squeeze(1)
+        known = self.known(target)
+        edge = (target == 1) & known
+        loss = F.binary_cross_entropy_with_logits(logits, edge.float(), reduction="none")
+        if not self.balanced:
+            return mean_of_pixels(loss, known)
+        parts = [mean_of_pixels(loss, part) for part in (edge, known & ~edge)]
+        there = sum(part.flatten(1).any(1).long() for part in (edge, known & ~edge))
+        return (parts[0] + parts[1]) / torch.as_tensor(there).clamp(min=1)
+
+    def decode(self, output: Tensor) -> Tensor:
+        """The probability of an edge, `[B, H, W]`."""
+        return self.scaled(output.float()).squeeze(1).sigmoid()
+
+    def metrics(self) -> "MetricCollection":
+        from polytask.tasks.dense_metrics import edge_metrics
+
+        return edge_metrics(BLANK)
+
+    @property
+    def score(self) -> str:
+        return "f1"
+
+    def describe(self, decoded: Tensor) -> list[dict[str, Any]]:
+        """The share of the pixels that are edges."""
+        return [{f"{self.name}.share": float((d > 0.5).float().mean())} for d in decoded]
+
+    def pictures(self, decoded: Tensor) -> list[Picture]:
+        """Probabilities from black to white."""
+        return [Picture(p) for p in (decoded * 255).round().to(torch.uint8).cpu().numpy()]
+
+
+def region_edges(numbers: Stored) -> NDArray[np.bool_]:
+    """Which pixels of `[H, W]` have one of four neighbours with another known number."""
+    edges = np.zeros(numbers.shape, dtype=np.bool_)
+    for one, other in (
+        ((slice(1, None), slice(None)), (slice(None, -1), slice(None))),
+        ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
+    ):
+        differ = numbers[one] != numbers[other]
+        differ &= (numbers[one] != BLANK) & (numbers[other] != BLANK)
+        edges[one] |= differ
+        edges[other] |= differ
+    return edges
+
+
+def _palette(classes: int) -> NDArray[np.uint8]:
+    """A colour for each class, as different as a walk around the circle of hues makes them."""
+    colours = np.zeros((256, 3), np.uint8)
+    for k in range(classes):
+        hue, light = (k * 0.61803) % 1.0, (0.95, 0.65)[k % 2]
+        colours[k] = [round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.75, light)]
+    return colours
