@@ -5,7 +5,8 @@
     POLYTASK_DATA=... python benchmarks/data.py wait recipes/cifar10-speech-small.yaml
 
 `decode` opens CIFAR-10's Parquet and the zip of spoken digits with an empty cache, in turns with
-the bare decoders (Pillow, soundfile) over as many threads, which keep nothing. `wait` trains for a
+the bare decoders (Pillow, soundfile) in as many threads, which read the same bytes and keep
+nothing. `wait` trains for a
 few steps and measures how long a step waits for its batch. Medians over rounds.
 """
 
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +42,18 @@ def seconds(work: Callable[..., Any], *given: Any, **named: Any) -> tuple[float,
     return time.perf_counter() - begun, time.process_time() - used
 
 
-def bare_pictures(contents: Sequence[bytes]) -> None:
+def bare_pictures(media: EncodedMedia, items: range) -> None:
     from PIL import Image
 
-    for content in contents:
-        np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    for item in items:
+        np.asarray(Image.open(io.BytesIO(media.content(item))).convert("RGB"))
 
 
-def bare_sounds(contents: Sequence[bytes]) -> None:
+def bare_sounds(media: EncodedMedia, items: range) -> None:
     import soundfile
 
-    for content in contents:
-        soundfile.read(io.BytesIO(content), dtype="int16")
+    for item in items:
+        soundfile.read(io.BytesIO(media.content(item)), dtype="int16")
 
 
 def in_threads(workers: int, work: Callable[[Any], None], chunks: Sequence[Any]) -> None:
@@ -60,7 +62,7 @@ def in_threads(workers: int, work: Callable[[Any], None], chunks: Sequence[Any])
 
 
 def decode(rounds: int) -> None:
-    cases: list[tuple[str, Table, Any, str, Callable[[Sequence[bytes]], None], int]] = [
+    cases: list[tuple[str, Table, Any, str, Callable[[EncodedMedia, range], None], int]] = [
         ("pictures", Cifar10().load(), ImageInput(columns={}), "image", bare_pictures, 50_000),
         ("sounds", SpokenDigits().load(), SoundInput(columns={}), "audio", bare_sounds, 3_000),
     ]
@@ -70,11 +72,10 @@ def decode(rounds: int) -> None:
         media = table.media[column]
         assert isinstance(media, EncodedMedia)
         media.__class__ = type("First", (type(media),), {"__len__": lambda self, n=count: n})
-        contents = [media.content(k) for k in range(count)]
-        chunks = [contents[k : k + 128] for k in range(0, count, 128)]
+        chunks = [range(k, min(k + 128, count)) for k in range(0, count, 128)]
         found: dict[str, list[tuple[float, float]]] = {"bare": [], "cache": []}
         for _ in range(rounds):
-            found["bare"].append(seconds(in_threads, workers, bare, chunks))
+            found["bare"].append(seconds(in_threads, workers, partial(bare, media), chunks))
             with tempfile.TemporaryDirectory() as folder:
                 os.environ["POLYTASK_CACHE"] = folder
                 found["cache"].append(seconds(decoded, table, reader, column=column))

@@ -20,6 +20,13 @@ from polytask.errors import DataError, require
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".sph", ".au")
 
+# Pillow asks one format after the other, which takes longer than decoding a small picture.
+_SIGNS = (
+    (("WEBP",), re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    (("PNG",), re.compile(rb"\x89PNG\r\n\x1a\n")),
+    (("JPEG", "MPO"), re.compile(rb"\xff\xd8\xff")),
+)
+
 _SLACK = 8  # bytes that headers may be wrong by: some recorders count their own length in
 
 
@@ -179,7 +186,7 @@ def decode_picture(content: bytes) -> NDArray[np.uint8]:
     image = require("PIL.Image", "image")
     turn = require("PIL.ImageOps", "image").exif_transpose
     try:
-        with image.open(io.BytesIO(content)) as opened:
+        with image.open(io.BytesIO(content), formats=_formats(content)) as opened:
             if opened.mode in ("F", "I"):
                 raise DataError(
                     f"its pixels are 32 bits wide (mode {opened.mode}), so that black and white "
@@ -193,7 +200,7 @@ def decode_picture(content: bytes) -> NDArray[np.uint8]:
             if upright.has_transparency_data:
                 ground = image.new("RGBA", upright.size, "white")
                 upright = image.alpha_composite(ground, upright.convert("RGBA"))
-            return np.asarray(upright.convert("RGB"))
+            return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
     except (
         OSError,
         ValueError,
@@ -236,6 +243,11 @@ def decode_map(content: bytes) -> NDArray[Any]:
         raise DataError(f"not a readable map ({_found(content, error)})") from error
 
 
+def _formats(content: bytes) -> list[str] | None:
+    """What a picture's first bytes say it is; None to let Pillow try all that it knows."""
+    return next((list(names) for names, sign in _SIGNS if sign.match(content)), None)
+
+
 def decode_wave(content: bytes) -> tuple[NDArray[Any], int]:
     """Decodes an encoded sound to a mono wave `[samples]` and its sample rate.
 
@@ -257,7 +269,7 @@ def decode_wave(content: bytes) -> tuple[NDArray[Any], int]:
         raise DataError(f"the sound is cut off: {len(wave)} of {declared} samples can be read")
     if len(wave) == 0:
         raise DataError("the sound has no samples")
-    if not np.isfinite(wave).all():
+    if kind == "float32" and not np.isfinite(wave).all():
         raise DataError("the sound has samples that are not finite numbers")
     if wave.shape[1] == 1:
         return wave[:, 0], rate
