@@ -137,6 +137,7 @@ def comparable(config: Config) -> dict[str, Any]:
     values = config.resolved()
     for given in values["inputs"].values():
         given.pop("augment", None)
+        given.pop("blend", None)
     return values
 
 

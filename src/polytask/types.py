@@ -4,7 +4,7 @@ Shapes: B examples, L frames or tokens, D features, C channels, H x W pixels, N 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -65,6 +65,29 @@ class Features(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Blend:
+    """The other labels of examples that were blended from two, for one input.
+
+    Attributes:
+        targets: Per task that reads the input the other example's target, as in `Batch.targets`.
+        present: Per task, `[B]` bool, true where the other example has a label.
+        share: `[B]` float32 in 0..1, how much of an example is its own.
+    """
+
+    targets: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    share: Tensor
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Blend":
+        """The same with every tensor changed."""
+        return Blend(
+            {k: change(v) for k, v in self.targets.items()},
+            {k: change(v) for k, v in self.present.items()},
+            change(self.share),
+        )
+
+
+@dataclass(frozen=True)
 class Batch:
     """The examples of one step.
 
@@ -79,12 +102,14 @@ class Batch:
         present: Per task, `[B]` bool, true where the example has a label.
         rows: Per input, `[B]` int64: which row of which source an example came from, for messages
             and predictions (`source_number * 2**40 + row`).
+        blends: Per input whose examples were blended from two, the labels of the others.
     """
 
     inputs: Mapping[str, Features]
     targets: Mapping[str, Tensor]
     present: Mapping[str, Tensor]
     rows: Mapping[str, Tensor] = field(default_factory=dict)
+    blends: Mapping[str, Blend] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
@@ -93,6 +118,10 @@ class Batch:
             {k: v.to(device, non_blocking=True) for k, v in self.targets.items()},
             {k: v.to(device, non_blocking=True) for k, v in self.present.items()},
             self.rows,
+            {
+                k: v.map(lambda values: values.to(device, non_blocking=True))
+                for k, v in self.blends.items()
+            },
         )
 
     def first(self, share: float) -> "Batch":
@@ -113,6 +142,7 @@ class Batch:
             {k: cut(v) for k, v in self.targets.items()},
             {k: cut(v) for k, v in self.present.items()},
             {k: cut(v) for k, v in self.rows.items()},
+            {k: v.map(cut) for k, v in self.blends.items()},
         )
 
     @property

@@ -3,6 +3,7 @@
 from polytask.config.build import (
     build_augment,
     build_balancer,
+    build_blend,
     build_inputs,
     build_mixing,
     build_model,
@@ -22,6 +23,7 @@ __all__ = [
     "ConfigWarning",
     "build_augment",
     "build_balancer",
+    "build_blend",
     "build_inputs",
     "build_mixing",
     "build_model",

@@ -12,6 +12,7 @@ from polytask.balancing import Balancer
 from polytask.config.mistakes import Mistake, Steps
 from polytask.config.schema import STACK, Config, InputSpec
 from polytask.config.spec import Spec
+from polytask.data.blending import Blending
 from polytask.data.inputs import Input
 from polytask.data.mixing import Mixing
 from polytask.data.sources import Source
@@ -86,6 +87,12 @@ def build_augment(config: Config) -> dict[str, list[Transform]]:
         ]
         for name, given in config.inputs.items()
     }
+
+
+def build_blend(config: Config) -> dict[str, Blending]:
+    """How the examples of inputs are blended, for those of which they are."""
+    chosen = {name: getattr(given, "blend", None) for name, given in config.inputs.items()}
+    return {name: made(spec, "inputs", name, "blend") for name, spec in chosen.items() if spec}
 
 
 def build_tasks(config: Config) -> list[Task]:
@@ -200,6 +207,7 @@ def unbuildable(config: Config) -> Iterator[Mistake]:
         *(lambda n=n, s=s: _try_input(n, s) for n, s in config.inputs.items()),
         *(lambda n=n, s=s: made(s, "tasks", n, name=n) for n, s in config.tasks.items()),
         lambda: build_augment(config),
+        lambda: build_blend(config),
         lambda: build_mixing(config),
         lambda: build_balancer(config, len(config.tasks)),
         lambda: build_optimizer(config),

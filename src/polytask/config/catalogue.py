@@ -12,6 +12,7 @@ from polytask.backbones.base import Backbone
 from polytask.balancing import BALANCERS
 from polytask.data.arrays import ArrayFile
 from polytask.data.camvid import CamVid
+from polytask.data.blending import Blending, CutMix, MixUp
 from polytask.data.inputs import ImageInput, Input, SoundInput, TableInput
 from polytask.data.mixing import Counts, Mixing, Proportional, Temperature, Uniform
 from polytask.data.overlaid import Overlaid
@@ -86,6 +87,7 @@ from polytask.training.optim import OPTIMIZERS, SCHEDULES
 __all__ = [
     "BACKBONES",
     "BALANCERS",
+    "BLENDINGS",
     "BODIES",
     "ENCODERS",
     "INPUTS",
@@ -139,6 +141,11 @@ TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
         "shrink": Shrink,
     },
     "sound": {"shift": RandomShift, "gain": Gain, "noise": Noise, "speed": Speed},
+    "table": {},
+}
+BLENDINGS: dict[str, dict[str, type[Blending]]] = {
+    "image": {"mixup": MixUp, "cutmix": CutMix},
+    "sound": {"mixup": MixUp},
     "table": {},
 }
 BACKBONES: dict[str, type[Backbone]] = {

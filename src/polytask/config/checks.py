@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from polytask.config.catalogue import BODIES, NEEDS, SHAPES
+from polytask.config.catalogue import BODIES, NEEDS, SHAPES, TASKS
 from polytask.config.derive import as_text
 from polytask.config.mistakes import Mistake
 from polytask.config.references import Plain, section
@@ -66,6 +66,14 @@ def _tasks(raw: Plain) -> Iterator[Mistake]:
                     f"its input '{wanted}' does not read source '{source}'. "
                     + nearest(source, columns),
                 )
+        blended = isinstance(read, dict) and read.get("blend") is not None
+        kind = TASKS.get(str(given.get("kind")))
+        if blended and kind is not None and not kind.blends:
+            yield Mistake(
+                path,
+                f"a {given['kind']} task cannot learn from examples that are two in one, and "
+                f"inputs.{wanted} has `blend`. Leave it out, or give the task an input of its own.",
+            )
         if len({len(c) if isinstance(c, list) else 1 for c in target.values()}) > 1:
             yield Mistake((*path, "target"), "every source needs the same number of columns.")
 

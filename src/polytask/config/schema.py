@@ -35,6 +35,9 @@ TRANSFORMS = {
     for kind, kinds in catalogue.TRANSFORMS.items()
     if kinds
 }
+BLENDINGS = {
+    kind: choice(f"{kind} blend", kinds) for kind, kinds in catalogue.BLENDINGS.items() if kinds
+}
 BODIES = {
     kind: OneOf(f"{kind} body", {b: BACKBONES.models[b] for b in catalogue.BODIES[shape]})
     for kind, shape in catalogue.SHAPES.items()
@@ -119,6 +122,12 @@ def _input_parts(kind: str) -> dict[str, FieldOf]:
     if kind in TRANSFORMS:
         several = tuple[Annotated[Spec, TRANSFORMS[kind]], ...]
         parts["augment"] = _part(several, (), "Random changes of training batches, in order.")
+    if kind in BLENDINGS:
+        parts["blend"] = _part(
+            Annotated[Spec, BLENDINGS[kind]] | None,
+            None,
+            "Training examples that are two in one, and learn the labels of both.",
+        )
     return parts | {
         "encoder": _part(
             Annotated[Spec, encoder], encoder.usual(), "How raw values become numbers."
@@ -251,7 +260,7 @@ MODELS: dict[str, type[Spec]] = {
     place.tag(kind): model
     for place in (
         *(SOURCES, INPUTS, TASKS, TRUNKS, BACKBONES, BALANCERS, MIXINGS, OPTIMIZERS, SCHEDULES),
-        *(*ENCODERS.values(), *TRANSFORMS.values(), *BODIES.values()),
+        *(*ENCODERS.values(), *TRANSFORMS.values(), *BLENDINGS.values(), *BODIES.values()),
     )
     for kind, model in place.models.items()
 }

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from polytask.errors import DataError
-from polytask.types import Batch, Features
+from polytask.types import Batch, Blend, Features
 
 SOURCE_SHIFT = 2**40
 
@@ -40,6 +40,10 @@ def collate(batches: Sequence[Batch]) -> Batch:
             name: torch.cat([b.rows[name] for b in batches if name in b.rows])
             for name in _names([list(b.rows) for b in batches])
         },
+        {
+            name: _join_blends([b.blends[name] for b in batches if name in b.blends])
+            for name in _names([list(b.blends) for b in batches])
+        },
     )
 
 
@@ -68,6 +72,14 @@ def join_features(name: str, parts: Sequence[Features]) -> Features:
     return Features(waves, None if bool(mask.all()) else mask)
 
 
+def _join_blends(parts: Sequence[Blend]) -> Blend:
+    return Blend(
+        {task: torch.cat([p.targets[task] for p in parts]) for task in parts[0].targets},
+        {task: torch.cat([p.present[task] for p in parts]) for task in parts[0].present},
+        torch.cat([p.share for p in parts]),
+    )
+
+
 def take(batch: Batch, rows: slice) -> Batch:
     """Some rows of every input of one source's batch."""
     return Batch(
@@ -78,6 +90,7 @@ def take(batch: Batch, rows: slice) -> Batch:
         {k: v[rows] for k, v in batch.targets.items()},
         {k: v[rows] for k, v in batch.present.items()},
         {k: v[rows] for k, v in batch.rows.items()},
+        {k: v.map(lambda values: values[rows]) for k, v in batch.blends.items()},
     )
 
 

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polytask.data.blending import Blending
 from polytask.data.collate import collate, take
 from polytask.data.dataset import Dataset
 from polytask.data.stores import Rows, as_rows
 from polytask.data.transforms import Maps, Transform
 from polytask.errors import ConfigError, DataError, nearest
-from polytask.types import Batch
+from polytask.types import Batch, Blend
 
 
 class Mixing(ABC):
@@ -107,6 +108,7 @@ class BatchStream:
         batch_size: Examples per step, over all sources and ranks.
         mixing: How the sources share a step.
         augment: Per input, transforms in order.
+        blend: Per input, how its examples are blended with others of their source, after that.
         seed: Decides order and augmentation.
         epoch_examples: Examples of an epoch, over all sources. None: until every row of every
             source was seen at least once.
@@ -123,6 +125,7 @@ class BatchStream:
         batch_size: int,
         mixing: Mixing,
         augment: Mapping[str, Sequence[Transform]] | None = None,
+        blend: Mapping[str, Blending] | None = None,
         seed: int = 0,
         epoch_examples: int | None = None,
         rank: int = 0,
@@ -137,6 +140,7 @@ class BatchStream:
             raise DataError(f"Source '{', '.join(empty)}' has no rows to draw from.")
         self.quota = mixing.shares({n: len(r) for n, r in self.rows.items()}, batch_size)
         self.augment = dict(augment or {})
+        self.blend = dict(blend or {})
         self.seed = seed
         self.rank, self.world_size = rank, world_size
         self._order: dict[tuple[str, int], Rows] = {}
@@ -171,7 +175,7 @@ class BatchStream:
     def _changed(
         self, dataset: Dataset, batch: Batch, step: int, generator: torch.Generator
     ) -> Batch:
-        """A source's part of a batch, augmented; targets of pixels move with their pictures."""
+        """A part of a batch, augmented and blended; targets of pixels move with their pictures."""
         inputs, targets = dict(batch.inputs), dict(batch.targets)
         for key in inputs:
             pixels = [task for task in dataset.blanks if dataset.reads[task] == key]
@@ -186,7 +190,16 @@ class BatchStream:
                     maps = Maps(targets[task], *dataset.blanks[task])
                     targets[task] = transform.moved(maps, generator)
                 generator.set_state(after)
-        return Batch(inputs, targets, batch.present, batch.rows)
+        blends = {}
+        for key in [name for name in inputs if name in self.blend]:
+            inputs[key], order, share = self.blend[key](inputs[key], generator)
+            tasks = [task for task, read in dataset.reads.items() if read == key]
+            blends[key] = Blend(
+                {task: targets[task][order] for task in tasks},
+                {task: batch.present[task][order] for task in tasks},
+                share,
+            )
+        return Batch(inputs, targets, batch.present, batch.rows, blends)
 
     def _picked(self, name: str, step: int) -> Rows:
         """The rows of a source in a step; they may cross from one pass into the next."""

@@ -86,8 +86,11 @@ class Task(ABC):
             named has no labels for this task.
         weight: The constant factor of its loss, on top of what a balancer does.
         dropout: Dropout in front of the head's last layer.
+        blends: Whether an example may have two labels whose losses are weighted, which is so
+            where a loss is of one answer for the whole of an example.
     """
 
+    blends: ClassVar[bool] = False
     name: str
     input: str
     target: Mapping[str, str | tuple[str, ...]]
@@ -226,6 +229,7 @@ class PooledTask(Task):
         pool: How the head turns a map or a sequence into one vector.
     """
 
+    blends: ClassVar[bool] = True
     pool: Pooling = "mean"
 
     def head(self, in_features: int) -> nn.Module:

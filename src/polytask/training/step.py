@@ -221,20 +221,16 @@ def task_losses(
         batch = lessons.lessons.batch
     here = [task for task in tasks if task.input in batch.inputs]
     outputs = model(batch.inputs, [task.name for task in here], boundary)
-    sums = {
-        task.name: labelled_loss(
-            task, outputs[task.name], batch.targets[task.name], batch.present[task.name]
-        )
-        for task in here
-    }
+    sums = {task.name: batch_loss(task, outputs[task.name], batch) for task in here}
     counted = {task.name: batch.present[task.name].sum() for task in here}
     zero = torch.zeros((), device=fabric.device)
     counts = torch.stack([counted.get(task.name, zero.long()) for task in tasks])
     if fabric.world_size > 1:
         counts = all_reduced(fabric, counts, "sum")
+    sizes = counts.tolist() if not batch.blends else label_sizes(fabric, batch, tasks)
     losses = [
-        sums.get(task.name, zero) * (task.weight * fabric.world_size / max(int(count), 1))
-        for task, count in zip(tasks, counts, strict=True)
+        sums.get(task.name, zero) * (task.weight * fabric.world_size / (size or 1))
+        for task, size in zip(tasks, sizes, strict=True)
     ]
     if lessons is None:
         return losses, counts
@@ -274,6 +270,43 @@ def partial_losses(
     lessons = lessons_of(fabric, teaching, part, tasks, progress)
     losses, found = task_losses(fabric, model, part, tasks, Boundary(), lessons)
     return None if bool((active & ~active_tasks(found, lessons)).any()) else losses
+
+
+def batch_loss(task: Task, output: Tensor, batch: Batch) -> Tensor:
+    """The sum of a task's loss over the labels in a batch, each by its share of an example."""
+    target, present = batch.targets[task.name], batch.present[task.name]
+    if task.input not in batch.blends:
+        return labelled_loss(task, output, target, present)
+    blend = batch.blends[task.input]
+    return blended_loss(task, output, target, present, blend.share) + blended_loss(
+        task, output, blend.targets[task.name], blend.present[task.name], 1 - blend.share
+    )
+
+
+def blended_loss(
+    task: Task, output: Tensor, target: Tensor, present: Tensor, share: Tensor
+) -> Tensor:
+    """The sum of the loss over the examples that have a label, each times its share, `[B]`."""
+    loss = task.loss(output[present].float(), target[present])
+    return (loss * share[present]).sum()
+
+
+def label_sizes(fabric: Fabric, batch: Batch, tasks: Sequence[Task]) -> list[float]:
+    """How many labels each task has in all processes, a label of a blend counting by its share."""
+    sizes = torch.zeros(len(tasks), dtype=torch.float64, device=fabric.device)
+    for place, task in enumerate(tasks):
+        if task.input not in batch.inputs:
+            continue
+        present, blend = batch.present[task.name], batch.blends.get(task.input)
+        if blend is None:
+            sizes[place] = present.sum()
+        else:
+            own, other = present, blend.present[task.name]
+            sizes[place] = (own * blend.share).sum() + (other * (1 - blend.share)).sum()
+    if fabric.world_size > 1:
+        sizes = all_reduced(fabric, sizes, "sum")
+    found: list[float] = sizes.tolist()
+    return found
 
 
 def labelled_loss(task: Task, output: Tensor, target: Tensor, present: Tensor) -> Tensor:
