@@ -11,8 +11,8 @@ from polytask.backbones import (
 from polytask.backbones.base import Backbone
 from polytask.balancing import BALANCERS
 from polytask.data.arrays import ArrayFile
-from polytask.data.camvid import CamVid
 from polytask.data.blending import Blending, CutMix, MixUp
+from polytask.data.camvid import CamVid
 from polytask.data.inputs import ImageInput, Input, SoundInput, TableInput
 from polytask.data.mixing import Counts, Mixing, Proportional, Temperature, Uniform
 from polytask.data.overlaid import Overlaid
