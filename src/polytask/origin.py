@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from polytask.data.inputs import Input, TableInput
+from polytask.data.inputs import Input
+from polytask.data.tabular import TableInput
 from polytask.errors import DataError, RunError
 from polytask.model import MultiTaskModel
 from polytask.run import Run, restored

@@ -241,8 +241,33 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     console.print(table)
     for source, count in summary.get("skipped", {}).items():
         console.print(f"[yellow]left out {count} rows of {source} that cannot be decoded[/]")
+    for line in cleaning_lines(summary):
+        console.print(escape(line))
     for task, count in summary.get("unknown", {}).items():
         console.print(f"[yellow]left out {count} labels of {task} that training rows lack[/]")
+
+
+def cleaning_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What the cleaning of tables did, a line per input and source."""
+    lines = []
+    for name, sources in summary.get("dropped", {}).items():
+        lines += [f"{name}: left {n:,} training rows of {s} out" for s, n in sources.items()]
+    for name, sources in summary.get("cleaned", {}).items():
+        for source, parts in sources.items():
+            total: dict[str, int] = {}
+            for done in parts.values():
+                for column, count in done["imputed"].items():
+                    total[column] = total.get(column, 0) + count
+            shown = sorted(total.items(), key=lambda pair: -pair[1])
+            if shown:
+                each = ", ".join(f"{column} {count:,}" for column, count in shown[:8])
+                more = f", ... ({len(shown)} columns)" if len(shown) > 8 else ""
+                lines.append(f"{name}: blanks of {source} filled: {each}{more}")
+            marked = {part: done["outliers"]["rows"] for part, done in parts.items()}
+            if any(marked.values()):
+                each = ", ".join(f"{part} {count:,}" for part, count in marked.items())
+                lines.append(f"{name}: outliers in {source}: {each}")
+    return lines
 
 
 def _headline(scores: Mapping[str, float | None]) -> str:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from polytask.data.inputs import ImageInput, SoundInput, TableInput
+from polytask.data.inputs import ImageInput, SoundInput
 from polytask.data.predicting import read_unlabelled
+from polytask.data.tabular import TableInput
 from polytask.errors import ConfigError, DataError
 from tests.data.conftest import png, riff, wave
 

@@ -12,12 +12,13 @@ from PIL import Image
 
 from polytask.data import cache as cache_module
 from polytask.data.dataset import Prepared, prepare
-from polytask.data.inputs import ImageInput, SoundInput, TableInput
+from polytask.data.inputs import ImageInput, SoundInput
 from polytask.data.media import FileMedia, decode_picture
 from polytask.data.mixing import BatchStream, Uniform
 from polytask.data.speech import SpokenDigits
 from polytask.data.splits import Split
 from polytask.data.tables import TableFile
+from polytask.data.tabular import TableInput
 from polytask.data.timit import Timit
 from polytask.errors import ConfigError, DataError
 from polytask.tasks import Multiclass, Regression

@@ -10,7 +10,7 @@ import torch
 from polytask.backbones.base import Backbone
 from polytask.balancing import Balancer
 from polytask.config.mistakes import Mistake, Steps
-from polytask.config.schema import STACK, Config, InputSpec
+from polytask.config.schema import PARTS_OF_CLEANING, STACK, Config, InputSpec
 from polytask.config.spec import Spec
 from polytask.data.blending import Blending
 from polytask.data.inputs import Input
@@ -75,7 +75,23 @@ def build_splits(config: Config) -> dict[str, Split]:
 
 def build_inputs(config: Config) -> dict[str, Input]:
     """The inputs by name, not fitted."""
-    return {name: made(spec, "inputs", name) for name, spec in config.inputs.items()}
+    return {name: build_input(spec, name) for name, spec in config.inputs.items()}
+
+
+def build_input(spec: InputSpec, name: str) -> Input:
+    """One input, not fitted."""
+    cleaning: Spec | None = getattr(spec, "clean", None)
+    if cleaning is None:
+        found: Input = made(spec, "inputs", name)
+        return found
+    at = ("inputs", name, "clean")
+    parts = {
+        key: made(given, *at, key)
+        for key in PARTS_OF_CLEANING
+        if (given := getattr(cleaning, key)) is not None
+    }
+    result: Input = made(spec, "inputs", name, clean=made(cleaning, *at, **parts))
+    return result
 
 
 def build_augment(config: Config) -> dict[str, list[Transform]]:
@@ -229,7 +245,7 @@ _SOME_WIDTH = 8  # features that enter a network, where the number is not known 
 
 def _try_input(name: str, spec: InputSpec) -> None:
     """Make an input and what of its network can be made before it is fitted."""
-    known = made(spec, "inputs", name).features
+    known = build_input(spec, name).features
     facts = positional(spec.encoder.makes)
     if known.keys() >= set(facts):
         made(spec.encoder, "inputs", name, "encoder", facts=[known[fact] for fact in facts])

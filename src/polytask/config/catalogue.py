@@ -13,7 +13,7 @@ from polytask.balancing import BALANCERS
 from polytask.data.arrays import ArrayFile
 from polytask.data.blending import Blending, CutMix, MixUp
 from polytask.data.camvid import CamVid
-from polytask.data.inputs import ImageInput, Input, SoundInput, TableInput
+from polytask.data.inputs import ImageInput, Input, SoundInput
 from polytask.data.mixing import Counts, Mixing, Proportional, Temperature, Uniform
 from polytask.data.overlaid import Overlaid
 from polytask.data.random_augment import RandAugment
@@ -21,7 +21,24 @@ from polytask.data.recoloring import Blur, Contrast, Grey, Hue, PixelNoise, Satu
 from polytask.data.shapes import Shapes
 from polytask.data.sources import Source
 from polytask.data.speech import SpokenDigits
+from polytask.data.table_cleaning import (
+    ByModel,
+    Components,
+    DropRows,
+    Fill,
+    Forest,
+    IterativeFill,
+    LocalDensity,
+    Missing,
+    NearestFill,
+    Outliers,
+    RobustZ,
+    Selection,
+    Univariate,
+    Variance,
+)
 from polytask.data.tables import TableFile
+from polytask.data.tabular import TableInput
 from polytask.data.timit import Timit
 from polytask.data.transforms import (
     Brightness,
@@ -91,10 +108,13 @@ __all__ = [
     "BODIES",
     "ENCODERS",
     "INPUTS",
+    "MISSING",
     "MIXINGS",
     "NEEDS",
     "OPTIMIZERS",
+    "OUTLIERS",
     "SCHEDULES",
+    "SELECTIONS",
     "SHAPES",
     "SOURCES",
     "TASKS",
@@ -147,6 +167,24 @@ BLENDINGS: dict[str, dict[str, type[Blending]]] = {
     "image": {"mixup": MixUp, "cutmix": CutMix},
     "sound": {"mixup": MixUp},
     "table": {},
+}
+# How the numbers of a table are cleaned.
+MISSING: dict[str, type[Missing]] = {
+    "fill": Fill,
+    "knn": NearestFill,
+    "iterative": IterativeFill,
+    "drop": DropRows,
+}
+OUTLIERS: dict[str, type[Outliers]] = {
+    "robust-z": RobustZ,
+    "isolation-forest": Forest,
+    "local-outlier-factor": LocalDensity,
+}
+SELECTIONS: dict[str, type[Selection]] = {
+    "pca": Components,
+    "univariate": Univariate,
+    "model": ByModel,
+    "variance": Variance,
 }
 BACKBONES: dict[str, type[Backbone]] = {
     "perceptron": PerceptronBackbone,

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from polytask.config import catalogue
-from polytask.config.derive import FieldOf, Text, settings
+from polytask.config.derive import FieldOf, Text, descriptions, settings
 from polytask.config.spec import Exactly, OneOf, Section, Spec, choice, derive
 from polytask.data.mixing import BatchStream
 from polytask.data.splits import Split
+from polytask.data.table_cleaning import TableCleaning
+from polytask.data.tabular import TableInput
 from polytask.distillation import Lesson
 from polytask.encoders import StackedEncoder
 from polytask.tasks.base import Task, Unknown
@@ -37,6 +39,11 @@ TRANSFORMS = {
 }
 BLENDINGS = {
     kind: choice(f"{kind} blend", kinds) for kind, kinds in catalogue.BLENDINGS.items() if kinds
+}
+PARTS_OF_CLEANING = {
+    "missing": choice("treatment of blanks", catalogue.MISSING, default="fill"),
+    "outliers": choice("treatment of outliers", catalogue.OUTLIERS),
+    "select": choice("selection", catalogue.SELECTIONS),
 }
 BODIES = {
     kind: OneOf(f"{kind} body", {b: BACKBONES.models[b] for b in catalogue.BODIES[shape]})
@@ -113,6 +120,14 @@ def _part(annotation: Any, default: Any, description: str) -> FieldOf:
 
 
 STACK = settings(StackedEncoder)
+CLEANING = derive(
+    TableCleaning,
+    supplied=tuple(PARTS_OF_CLEANING),
+    parts={
+        key: _part(Annotated[Spec, place] | None, None, descriptions(TableCleaning)[key])
+        for key, place in PARTS_OF_CLEANING.items()
+    },
+)
 
 
 def _input_parts(kind: str) -> dict[str, FieldOf]:
@@ -128,6 +143,9 @@ def _input_parts(kind: str) -> dict[str, FieldOf]:
             None,
             "Training examples that are two in one, and learn the labels of both.",
         )
+    if kind == "table":
+        cleaning = Annotated[Spec, Exactly(CLEANING)] | None
+        parts["clean"] = _part(cleaning, None, descriptions(TableInput)["clean"])
     return parts | {
         "encoder": _part(
             Annotated[Spec, encoder], encoder.usual(), "How raw values become numbers."
@@ -159,6 +177,7 @@ INPUTS = OneOf(
             kind=kind,
             base=InputSpec,
             parts=_input_parts(kind),
+            supplied=("clean",) if kind == "table" else (),
             replaced={"columns": _abbreviated(settings(made)["columns"])},
         )
         for kind, made in catalogue.INPUTS.items()
@@ -261,6 +280,7 @@ MODELS: dict[str, type[Spec]] = {
     for place in (
         *(SOURCES, INPUTS, TASKS, TRUNKS, BACKBONES, BALANCERS, MIXINGS, OPTIMIZERS, SCHEDULES),
         *(*ENCODERS.values(), *TRANSFORMS.values(), *BLENDINGS.values(), *BODIES.values()),
+        *PARTS_OF_CLEANING.values(),
     )
     for kind, model in place.models.items()
 }

@@ -16,12 +16,14 @@ from torch import Tensor
 from polytask.data.cache import Decodes, Progress, decoded
 from polytask.data.checking import check_columns, check_names
 from polytask.data.collate import SOURCE_SHIFT
-from polytask.data.inputs import Input, MediaInput, TableInput
+from polytask.data.inputs import Input, MediaInput
 from polytask.data.labels import columns_of, encode_cells, fit_task, require_token_labels
 from polytask.data.maps import MapStore, TargetMaps
 from polytask.data.sources import Row, Source, Table
 from polytask.data.splits import PARTS, Rows, Split
-from polytask.data.stores import Store, as_rows
+from polytask.data.stores import Store, VectorStore, as_rows
+from polytask.data.table_cleaning.selection import Target
+from polytask.data.tabular import TableInput
 from polytask.errors import ConfigError, DataError, nearest
 from polytask.tasks.base import Task
 from polytask.tasks.dense import DenseTask
@@ -50,6 +52,8 @@ class Dataset:
             of a pixel points to the right.
         skipped: Rows that are in no part, and why.
         unknown: Per task, how many labels count as absent because training never saw them.
+        cleaned: Per table input what its cleaning did, by part.
+        dropped: Per table input, how many training rows its cleaning left out.
     """
 
     name: str
@@ -63,6 +67,8 @@ class Dataset:
     blanks: dict[str, tuple[float, bool]] = field(default_factory=dict)
     skipped: list[tuple[int, str]] = field(default_factory=list)
     unknown: dict[str, int] = field(default_factory=dict)
+    cleaned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -110,8 +116,9 @@ class Prepared:
 
         Returns:
             `rows[part][source]`, `labels[task][part]` (how many are present), `classes[task][part]`
-            (how many of each class, for tasks whose targets are classes), `skipped[source]` and
-            `unknown[task]`.
+            (how many of each class, for tasks whose targets are classes), `skipped[source]`,
+            `unknown[task]`, and of table inputs that are cleaned `cleaned[input][source]` (per part
+            `imputed` by column and `outliers`) and `dropped[input][source]`.
         """
         rows = {p: {s: len(r) for s, r in per.items()} for p, per in self.parts.items()}
         labels: dict[str, dict[str, int]] = {}
@@ -136,7 +143,17 @@ class Prepared:
             "classes": classes,
             "skipped": {s: len(d.skipped) for s, d in self.datasets.items() if d.skipped},
             "unknown": {t: n for t, n in unknown.items() if n},
+            "cleaned": self._by_input(lambda dataset: dataset.cleaned),
+            "dropped": self._by_input(lambda dataset: dataset.dropped),
         }
+
+    def _by_input(self, of: Callable[[Dataset], Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Something that each source has by input, by input and source."""
+        found: dict[str, dict[str, Any]] = {}
+        for source, dataset in self.datasets.items():
+            for name, value in of(dataset).items():
+                found.setdefault(name, {})[source] = value
+        return found
 
     def _labels(self, task: str, source: str, rows: Tensor) -> Tensor | None:
         dataset = self.datasets[source]
@@ -203,16 +220,18 @@ def prepare(
     if not fitted:
         new = {name: some for name, some in inputs.items() if name not in known_inputs}
         _fit_inputs(datasets, new, chosen)
+        chosen = _without_dropped(datasets, new, chosen)
         declared, tasks = tasks, [_fit(task, datasets, chosen) for task in tasks]
         if adjust is not None:
             tasks = [adjust(*both) for both in zip(declared, tasks, strict=True)]
-    for name, some in inputs.items():
-        if isinstance(some, TableInput):
-            for source_name in some.columns:
-                dataset = datasets[source_name]
-                dataset.stores[name] = some.vectors(dataset.table)
+    tables = {name: some for name, some in inputs.items() if isinstance(some, TableInput)}
+    for name, table_input in tables.items():
+        _vectors(name, table_input, datasets, chosen)
     for task in tasks:
         _encode(task, datasets, inputs, chosen, unknown=unknown_labels)
+    for name, table_input in tables.items():
+        if not fitted and name not in known_inputs:
+            _select(name, table_input, datasets, chosen)
     return Prepared(datasets, chosen, tuple(tasks), dict(inputs))
 
 
@@ -326,6 +345,63 @@ def _fit_inputs(datasets: Mapping[str, Dataset], inputs: Mapping[str, Input], pa
                 if s in parts["train"]
             ]
         )
+
+
+def _without_dropped(
+    datasets: Mapping[str, Dataset], inputs: Mapping[str, Input], parts: Parts
+) -> Parts:
+    """The parts without training rows that a table input left out."""
+    train = dict(parts["train"])
+    for name, some in inputs.items():
+        for source, rows in some.dropped.items() if isinstance(some, TableInput) else ():
+            if not len(rows):
+                continue
+            datasets[source].dropped[name] = len(rows)
+            train[source] = train[source][~torch.isin(train[source], torch.from_numpy(rows))]
+            if not len(train[source]):
+                raise DataError(
+                    f"No training row of {source} is left: input '{name}' drops all of them. "
+                    "Drop less (inputs.NAME.clean)."
+                )
+    return {**parts, "train": train}
+
+
+def _vectors(name: str, some: TableInput, datasets: Mapping[str, Dataset], parts: Parts) -> None:
+    """Fills the stores of a table input, and notes what its cleaning did."""
+    for source in some.columns:
+        dataset = datasets[source]
+        dataset.stores[name] = some.vectors(dataset.table)
+        rows = {part: as_rows(by[source]) for part, by in parts.items() if source in by}
+        counted = some.counts(dataset.table, rows)
+        if counted:
+            dataset.cleaned[name] = counted
+
+
+def _select(name: str, some: TableInput, datasets: Mapping[str, Dataset], parts: Parts) -> None:
+    """Lets a table input choose entries by training rows and the targets that they have."""
+    if some.clean is None or some.clean.select is None:
+        return
+    values: list[NDArray[np.float32]] = []
+    targets: list[Target] = []
+    sources = [datasets[s] for s in some.columns if s in parts["train"]]
+    tasks = dict.fromkeys(t for d in sources for t, read in d.reads.items() if read == name)
+    for dataset in sources:
+        store = dataset.stores[name]
+        assert isinstance(store, VectorStore)
+        values.append(store.vectors[as_rows(parts["train"][dataset.name])])
+    for task in tasks if some.clean.select.supervised else ():
+        found = []
+        for dataset in sources:
+            rows = parts["train"][dataset.name]
+            target = dataset.targets[task][rows].double().reshape(len(rows), -1)
+            found.append(target.masked_fill(~dataset.present[task][rows, None], float("nan")))
+        whole = all(d.targets[task].dtype == torch.int64 for d in sources)
+        for column in torch.cat(found).numpy().T:
+            known = column[~np.isnan(column)]
+            targets.append((column, whole or bool(np.isin(known, (0, 1)).all())))
+    some.choose(np.concatenate(values), targets)
+    for source in some.columns:
+        datasets[source].stores[name] = some.vectors(datasets[source].table)
 
 
 def _fit(task: Task, datasets: Mapping[str, Dataset], parts: Parts) -> Task:

@@ -4,7 +4,7 @@ Letters: N rows, H x W pixels, D entries of a vector.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from polytask.data.sound_cleaning import Cleaning, Level, Silence
 from polytask.data.sources import Media, MediaKind, Table
-from polytask.data.stores import PictureStore, Rows, Store, VectorStore
+from polytask.data.stores import PictureStore, Rows, Store
 from polytask.encoders.colors import ColorSpace, converted
 from polytask.errors import ConfigError, DataError, require
-from polytask.tasks.base import label_text
 
 Fit = Literal["stretch", "pad", "crop"]
 
@@ -305,190 +304,3 @@ class SoundInput(MediaInput):
             ((seconds, step, pad),) = (f for f in found if f)
             self.state = {"window": {"seconds": seconds, "step": step, "before": pad}}
         return self.state
-
-
-class TableInput(Input):
-    """Plain columns as one vector.
-
-    A column of numbers is standardised by its training rows; if any of them is blank, blanks
-    become 0 and a second entry says so. Any other column becomes one entry per category; rare
-    and unknown categories and blanks are all zeros.
-
-    Args:
-        columns: Per source, the columns. With several sources the same number of columns each, in
-            matching order.
-        categories: Columns that are categories though they hold numbers, such as codes.
-        min_count: A category needs this many training rows.
-        max_categories: At most this many categories a column, the most frequent ones.
-    """
-
-    media = None
-
-    def __init__(
-        self,
-        *,
-        columns: dict[str, list[str]],
-        categories: list[str] | None = None,
-        min_count: int = 2,
-        max_categories: int = 50,
-    ) -> None:
-        if len({len(c) for c in columns.values()}) > 1:
-            raise ConfigError(
-                "`columns` should have the same number of columns for every source. Found "
-                + ", ".join(f"{s}: {len(c)}" for s, c in columns.items())
-            )
-        self.columns = columns
-        self.categories = list(categories or [])
-        self.min_count = min_count
-        self.max_categories = max_categories
-        self.state = {}
-
-    @property
-    def width(self) -> int:
-        """D of the vectors; known after `fit`."""
-        return sum(_width(spec) for spec in self.state.get("columns", ()))
-
-    @property
-    def features(self) -> dict[str, Any]:
-        """`width`, and `names` of the entries."""
-        return {"width": self.width, "names": self.names}
-
-    @property
-    def names(self) -> list[str]:
-        """What each entry of the vector is."""
-        result: list[str] = []
-        for spec in self.state.get("columns", ()):
-            if spec["kind"] == "number":
-                result.append(spec["name"])
-                result += [f"{spec['name']} is blank"] if spec["blank"] else []
-            else:
-                result += [f"{spec['name']} = {v}" for v in spec["values"]]
-        return result
-
-    def fit(self, parts: Sequence[tuple[Table, Store | None, Rows]]) -> dict[str, Any]:
-        """Categories, means and standard deviations of the training rows."""
-        named = {id(table): self.columns[table.name] for table, _, _ in parts}
-        first = next(iter(named.values()))
-        specs = []
-        for k, name in enumerate(first):
-            cells = [t.cells([named[id(t)][k]], rows)[:, 0] for t, _, rows in parts]
-            places = [(t, int(row)) for t, _, rows in parts for row in rows]
-            together = np.concatenate(cells)
-            if name not in self.categories:
-                together = _as_numbers(name, together, places)
-            specs.append(self._fit_column(name, together, places))
-        self.state = {"columns": specs}
-        return self.state
-
-    def _fit_column(
-        self, name: str, cells: NDArray[Any], places: Sequence[tuple[Table, int]]
-    ) -> dict[str, Any]:
-        known = [c for c in cells.tolist() if c is not None]
-        if not known:
-            raise DataError(f"Column '{name}' has no value in any training row: leave it out.")
-        if name not in self.categories and all(_is_number(c) for c in known):
-            every = np.array([np.nan if c is None else c for c in cells.tolist()], np.float64)
-            _finite(every, name, lambda k: places[k][0].describe(places[k][1]))
-            values = every[~np.isnan(every)]
-            std = float(values.std())
-            return {
-                "kind": "number",
-                "name": name,
-                "mean": float(values.mean()),
-                "std": std if std > 1e-12 else 1.0,
-                "blank": len(values) < len(cells),
-            }
-        texts, counts = np.unique([label_text(c) for c in known], return_counts=True)
-        order = np.argsort(-counts, kind="stable")[: self.max_categories]
-        kept = [str(texts[i]) for i in order if counts[i] >= self.min_count]
-        return {"kind": "category", "name": name, "values": kept}
-
-    def vectors(self, table: Table, *, columns: list[str] | None = None) -> VectorStore:
-        """All rows of a table as vectors.
-
-        Args:
-            table: The rows.
-            columns: Their columns, where the table is not one of the declared sources.
-
-        Raises:
-            DataError: If there is text where training had numbers.
-        """
-        if not self.state:
-            raise DataError("A table input has to be fitted before it makes vectors.")
-        cells = table.cells(self.columns[table.name] if columns is None else columns)
-        blocks = []
-        for k, spec in enumerate(self.state["columns"]):
-            column = cells[:, k]
-            if spec["kind"] == "number":
-                blocks.append(_numbers(column, spec, table))
-            else:
-                texts = np.array(
-                    ["" if c is None else label_text(c) for c in column.tolist()], dtype=str
-                )
-                known = np.array([c is not None for c in column.tolist()], dtype=bool)
-                match = texts[:, None] == np.array(spec["values"], dtype=str)[None, :]
-                blocks.append((match & known[:, None]).astype(np.float32))
-        return VectorStore(np.ascontiguousarray(np.concatenate(blocks, axis=1)))
-
-
-def _finite(values: NDArray[np.float64], name: str, where: Callable[[int], str]) -> None:
-    """Makes sure that float32 can hold all numbers; a NaN stands for a blank cell.
-
-    Raises:
-        DataError: If there is an infinity or a number that float32 cannot hold.
-    """
-    bad = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
-    if len(bad):
-        raise DataError(
-            f"{where(int(bad[0]))}: column '{name}' should hold finite numbers (up to 3e38). Found "
-            f"{values[bad[0]]}. Correct the cell or leave it blank."
-        )
-
-
-def _is_number(cell: object) -> bool:
-    return isinstance(cell, (int, float, np.integer, np.floating)) and not isinstance(cell, bool)
-
-
-def _as_numbers(
-    name: str, cells: NDArray[Any], places: Sequence[tuple[Table, int]]
-) -> NDArray[Any]:
-    """A column with numbers written as text as numbers; a few words among numbers are a mistake."""
-    result, words = cells.copy(), []
-    for k, cell in enumerate(cells.tolist()):
-        if isinstance(cell, str):
-            try:
-                result[k] = float(cell)
-            except ValueError:
-                words.append(k)
-    known = sum(cell is not None for cell in cells.tolist())
-    if not words or known - len(words) < 0.5 * known:
-        return result if not words else cells
-    table, row = places[words[0]]
-    raise DataError(
-        f"{table.describe(row)}: column '{name}' holds numbers in {known - len(words)} of {known} "
-        f"training rows. Found {cells[words[0]]!r}. Correct the cell, leave it blank, or list the "
-        "column under `categories`."
-    )
-
-
-def _width(spec: Mapping[str, Any]) -> int:
-    return 1 + bool(spec["blank"]) if spec["kind"] == "number" else len(spec["values"])
-
-
-def _numbers(column: NDArray[Any], spec: Mapping[str, Any], table: Table) -> NDArray[np.float32]:
-    values = np.full(len(column), np.nan)
-    for row, cell in enumerate(column.tolist()):
-        if cell is None:
-            continue
-        try:
-            values[row] = float(cell)
-        except (TypeError, ValueError):
-            raise DataError(
-                f"{table.describe(row)}: column '{spec['name']}' should hold numbers. Found "
-                f"{cell!r}. Correct the cell or leave it blank."
-            ) from None
-    _finite(values, spec["name"], table.describe)
-    blank = np.isnan(values)
-    scaled = np.where(blank, 0.0, (values - spec["mean"]) / spec["std"])
-    parts = [scaled, blank] if spec["blank"] else [scaled]
-    return np.stack(parts, axis=1).astype(np.float32)

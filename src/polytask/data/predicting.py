@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from polytask.data.files import Files, list_media, nothing_readable
-from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput, TableInput
+from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput
 from polytask.data.sources import MediaKind, Table
 from polytask.data.stores import PictureStore, SoundStore, Store, VectorStore, pack_waves
 from polytask.data.tables import SUFFIXES, TableFile, column_names
+from polytask.data.tabular import TableInput
 from polytask.errors import ConfigError, DataError, nearest
 from polytask.types import Batch
 
