@@ -86,10 +86,10 @@ class TableCleaning:
                 "their blanks. Fill blanks instead (clean.missing), or drop less."
             )
         values = values[stay]
-        empty = [n for n, gone in zip(names, np.isnan(values).all(0).tolist(), strict=True) if gone]
-        if empty:
+        empty = np.flatnonzero(np.isnan(values).all(axis=0))
+        if len(empty):
             raise DataError(
-                f"Column '{empty[0]}' has no number left in any training row: leave it out."
+                f"Column '{names[empty[0]]}' has no number left in any training row: leave it out."
             )
         facts["missing"] = self.missing.fit(values)
         some_blank = np.flatnonzero(np.isnan(values).any(0))
