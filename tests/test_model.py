@@ -117,17 +117,17 @@ def test_boundary_separates_the_tasks_gradients(trunk: str) -> None:
     boundary = Boundary()
     outputs = model(examples.inputs, NAMES, boundary)
     plain = model(examples.inputs, NAMES)
-    assert list(boundary.features) == NAMES
-    assert len({id(alias) for alias in boundary.features.values()}) == len(NAMES)
+    assert list(boundary.aliases) == NAMES
+    assert len({id(alias) for alias in boundary.aliases.values()}) == len(NAMES)
     losses = {
         t.name: t.loss(outputs[t.name], examples.targets[t.name].nan_to_num()).sum() for t in TASKS
     }
     for name, loss in losses.items():
         assert torch.equal(outputs[name], plain[name])
         found = torch.autograd.grad(
-            loss, list(boundary.features.values()), retain_graph=True, allow_unused=True
+            loss, list(boundary.aliases.values()), retain_graph=True, allow_unused=True
         )
-        for other, gradient in zip(boundary.features, found, strict=True):
+        for other, gradient in zip(boundary.aliases, found, strict=True):
             assert (gradient is not None and bool(gradient.any())) == (other == name)
 
 
@@ -138,7 +138,7 @@ def test_boundary_gradients_sum_to_the_trunks_gradient() -> None:
     total = torch.stack([o.square().sum() for o in outputs.values()]).sum()
     shared = list(model.shared_parameters())
     expected = torch.autograd.grad(total, shared, retain_graph=True)
-    aliases = list(boundary.features.values())
+    aliases = list(boundary.aliases.values())
     at_boundary = torch.autograd.grad(total, aliases, retain_graph=True)
     through = torch.autograd.grad(aliases, shared, at_boundary)
     for ours, theirs in zip(through, expected, strict=True):

@@ -18,17 +18,27 @@ from polytask.types import ByName, Features
 
 
 class Boundary:
-    """Collects what a training step needs of a forward pass beside its outputs: per task the
-    task's own alias of the trunk's output, and the trunk's penalty.
+    """Collects what a training step needs of a forward pass beside its outputs.
 
     The loss of a task depends on the shared parameters through its alias alone, so a balancer can
     tell heads from trunk. An object rather than an output: wrappers that convert outputs to
     another precision would cut the aliases off the graph.
+
+    Attributes:
+        aliases: Per task its own alias of what the trunk gave it, drafts included.
+        features: Per task the features that its head read, a part of its alias.
+        masks: Their masks.
+        drafts: Per task the outputs of its head on drafts, where the trunk gives any.
+        draft_weight: The factor of their losses.
+        penalty: The trunk's penalty.
     """
 
     def __init__(self) -> None:
+        self.aliases: dict[str, Tensor] = {}
         self.features: dict[str, Tensor] = {}
         self.masks: dict[str, Tensor | None] = {}
+        self.drafts: dict[str, Tensor] = {}
+        self.draft_weight = 0.0
         self.penalty: Tensor | None = None
 
 
@@ -53,6 +63,8 @@ class MultiTaskModel(nn.Module):
         self.encoders = ByName(encoders)
         self.trunk = trunk
         self.heads = ByName({t.name: t.head(trunk.out_features[t.name]) for t in tasks})
+        drafting = tasks if trunk.draft_weight else ()
+        self.drafts = ByName({t.name: t.head(trunk.out_features[t.name]) for t in drafting})
         widths = {name: encoder.out_features for name, encoder in encoders.items()}
         if len(set(widths.values())) > 1:
             found = ", ".join(f"inputs.{name}: {width}" for name, width in widths.items())
@@ -72,8 +84,8 @@ class MultiTaskModel(nn.Module):
         Args:
             inputs: Raw values by input.
             tasks: The tasks that are asked for.
-            boundary: If given, collects the tasks' aliases of the trunk's output, and, where
-                gradients are enabled, the trunk's penalty.
+            boundary: If given, collects the tasks' aliases of the trunk's output, the outputs on
+                drafts, and, where gradients are enabled, the trunk's penalty.
         """
         outputs: dict[str, Tensor] = {}
         for name, raw in inputs.items():
@@ -102,13 +114,22 @@ class MultiTaskModel(nn.Module):
         boundary: Boundary | None,
     ) -> dict[str, Tensor]:
         """Outputs of the tasks that read one input."""
+        encoded = encoder(raw)
+        if boundary is None:
+            features = self.trunk(encoded, readers)
+            return {task: self.heads[task](features[task]) for task in readers}
+        features, drafts = self.trunk.with_drafts(encoded, readers)
+        boundary.draft_weight = self.trunk.draft_weight
         outputs: dict[str, Tensor] = {}
-        features = self.trunk(encoder(raw), readers)
         for task in readers:
             values, mask = features[task]
-            if boundary is not None:
-                values = boundary.features[task] = values.view_as(values)
-                boundary.masks[task] = mask
+            if task in drafts and task in self.drafts:
+                alias, (values, draft) = joined_alias(values, drafts[task].values)
+                boundary.drafts[task] = self.drafts[task](Features(draft, mask))
+            else:
+                alias = values = values.view_as(values)
+            boundary.aliases[task], boundary.features[task] = alias, values
+            boundary.masks[task] = mask
             outputs[task] = self.heads[task](Features(values, mask))
         return outputs
 
@@ -145,3 +166,15 @@ class MultiTaskModel(nn.Module):
             for backbone in self.trunk.backbones():
                 backbone.fit_to(features)
         self.train(training)
+
+
+def joined_alias(*parts: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """One tensor that holds several, `[B, ...]` each, and the several as parts of it.
+
+    What depends on the parts depends on that one tensor. Parts are contiguous, so that layers
+    compute with them, bit for bit, what they compute with the several.
+    """
+    flat = [part.flatten(1) for part in parts]
+    alias = torch.cat(flat, 1)
+    cut = alias.split([part.shape[1] for part in flat], 1)
+    return alias, tuple(c.contiguous().view(p.shape) for c, p in zip(cut, parts, strict=True))

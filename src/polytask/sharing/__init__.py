@@ -14,6 +14,7 @@ from polytask.sharing.hierarchical import Hierarchy, SharedThenSplit
 from polytask.sharing.joined import Joined
 from polytask.sharing.joint import JointMany
 from polytask.sharing.penalized import SoftSharing
+from polytask.sharing.refined import PADNet
 from polytask.sharing.sluice import Sluice
 from polytask.sharing.soft import CrossStitch
 
@@ -34,6 +35,7 @@ __all__ = [
     "LoRA",
     "MMoE",
     "MakeBackbone",
+    "PADNet",
     "SharedPrivate",
     "SharedThenSplit",
     "Sluice",

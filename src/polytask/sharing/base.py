@@ -18,10 +18,13 @@ class Trunk(nn.Module, ABC):
     Attributes:
         tasks: The tasks that it knows.
         out_features: Per task, the width of the features that its head gets.
+        draft_weight: The factor of the losses of heads on drafts (see `with_drafts`); 0 for a
+            topology that has none.
     """
 
     tasks: tuple[str, ...]
     out_features: dict[str, int]
+    draft_weight: float = 0.0
 
     @abstractmethod
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
@@ -30,6 +33,15 @@ class Trunk(nn.Module, ABC):
     @abstractmethod
     def shared_parameters(self) -> Iterator[Parameter]:
         """The parameters that more than one task moves."""
+
+    def with_drafts(
+        self, features: Features, tasks: Sequence[str]
+    ) -> tuple[dict[str, Features], dict[str, Features]]:
+        """As `forward`, and per task features of the same width from which it should be able to
+        predict already: in training a second head does, and its loss times `draft_weight` is added
+        to the task's. No drafts where a topology has none.
+        """
+        return self(features, tasks), {}
 
     def penalty(self) -> Tensor | None:
         """A scalar that the trunk itself wants small, beside the tasks' losses.
