@@ -160,6 +160,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "kind=source.table": {"path": "x.csv"},
     "kind=source.npz": {"path": "x.npz"},
     "kind=source.overlaid": {"path": "x.npz"},
+    "kind=source.quarter-turns": {"source": "s"},
     "kind=mixing.counts": {"counts": {"a": 1}},
     "kind=task.segmentation": {"classes": ["a", "b"]},
 }
@@ -180,6 +181,8 @@ def test_every_class_of_the_catalogue_is_made_with_its_defaults(tag: str, tmp_pa
     if tag.startswith("kind=input."):
         given |= {"columns": {"s": ["c"] if kind == "table" else "c"}}
     arguments = facts_of(tag)
+    if tag == "kind=source.quarter-turns":
+        arguments = {"facts": [{}]}
     made = model(**given).make(*arguments.get("facts", ()), **arguments.get("supplied", {}))
     assert type(made) is model.makes
 

@@ -63,7 +63,15 @@ def made(spec: Spec, *path: str | int, facts: Sequence[Any] = (), **supplied: An
 
 def build_sources(config: Config) -> dict[str, Source]:
     """The sources by name; nothing is read yet."""
-    return {name: made(spec, "sources", name) for name, spec in config.sources.items()}
+    built: dict[str, Source] = {}
+    for name, spec in config.sources.items():
+        built[name] = made(spec, "sources", name, facts=_others(spec, built))
+    return built
+
+
+def _others(spec: Spec, built: dict[str, Source]) -> list[dict[str, Source]]:
+    """All sources, for one that is made of others; it looks at them when it loads."""
+    return [built] if positional(spec.makes) else []
 
 
 def build_splits(config: Config) -> dict[str, Split]:
@@ -218,7 +226,10 @@ def _common_width(encoders: Mapping[str, StackedEncoder]) -> int:
 def unbuildable(config: Config) -> Iterator[Mistake]:
     """What constructors refuse, as far as they need no data to do so."""
     attempts: list[Callable[[], Any]] = [
-        *(lambda n=n, s=s: made(s, "sources", n) for n, s in config.sources.items()),
+        *(
+            lambda n=n, s=s: made(s, "sources", n, facts=_others(s, {}))
+            for n, s in config.sources.items()
+        ),
         *(lambda n=n, s=s: made(s.split, "sources", n, "split") for n, s in config.sources.items()),
         *(lambda n=n, s=s: _try_input(n, s) for n, s in config.inputs.items()),
         *(lambda n=n, s=s: made(s, "tasks", n, name=n) for n, s in config.tasks.items()),

@@ -52,6 +52,7 @@ from polytask.data.transforms import (
     Speed,
     Transform,
 )
+from polytask.data.turning import QuarterTurns
 from polytask.data.vision import Cifar10
 from polytask.data.warping import Affine
 from polytask.encoders import (
@@ -133,6 +134,7 @@ SOURCES: dict[str, type[Source]] = {
     "table": TableFile,
     "npz": ArrayFile,
     "overlaid": Overlaid,
+    "quarter-turns": QuarterTurns,
 }
 INPUTS: dict[str, type[Input]] = {
     "image": ImageInput,

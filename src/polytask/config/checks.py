@@ -19,6 +19,7 @@ def mismatches(raw: Plain) -> Iterator[Mistake]:
     for key, what in (("sources", "source"), ("inputs", "input"), ("tasks", "task")):
         if raw.get(key) == {}:
             yield Mistake((key,), f"at least one {what} is needed.")
+    yield from _sources(raw)
     yield from _inputs(raw)
     yield from _tasks(raw)
     yield from _unused(raw)
@@ -26,6 +27,19 @@ def mismatches(raw: Plain) -> Iterator[Mistake]:
     yield from _monitor(raw)
     yield from _trunk(raw)
     yield from _needs(raw)
+
+
+def _sources(raw: Plain) -> Iterator[Mistake]:
+    """Sources that are made of another one."""
+    sources = section(raw, "sources")
+    for name, given in sources.items():
+        other = given.get("source") if isinstance(given, dict) else None
+        valid = [n for n in sources if n != name]
+        if isinstance(other, str) and other not in valid:
+            yield Mistake(
+                ("sources", name, "source"),
+                f"there is no other source '{other}'. {nearest(other, valid)}",
+            )
 
 
 def _inputs(raw: Plain) -> Iterator[Mistake]:
