@@ -221,17 +221,12 @@ def task_losses(
         batch = lessons.lessons.batch
     here = [task for task in tasks if task.input in batch.inputs]
     outputs = model(batch.inputs, [task.name for task in here], boundary)
-<<<<<<< HEAD
-    sums = {task.name: batch_loss(task, outputs[task.name], batch) for task in here}
-=======
     sums = {}
     for task in here:
-        label = batch.targets[task.name], batch.present[task.name]
-        sums[task.name] = labelled_loss(task, outputs[task.name], *label)
+        sums[task.name] = batch_loss(task, outputs[task.name], batch)
         if task.name in boundary.drafts:
-            drafted = labelled_loss(task, boundary.drafts[task.name], *label)
+            drafted = batch_loss(task, boundary.drafts[task.name], batch)
             sums[task.name] = sums[task.name] + boundary.draft_weight * drafted
->>>>>>> 3db5d3b (PAD-Net: tasks draft their predictions, and what the others drafted refines each task's)
     counted = {task.name: batch.present[task.name].sum() for task in here}
     zero = torch.zeros((), device=fabric.device)
     counts = torch.stack([counted.get(task.name, zero.long()) for task in tasks])
