@@ -137,7 +137,7 @@ def predict(
     run: RunPath = None,
     input_: Annotated[
         Path | None,
-        typer.Option("--input", help="A picture, a sound, a folder of them, or a table."),
+        typer.Option("--input", help="A picture, a sound, a folder of them, a table, or a .txt."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="A .csv, .jsonl or .parquet file; default: standard output.")

@@ -239,6 +239,8 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     for task, labels in summary["labels"].items():
         table.add_row(f"labels of {task}", *(f"{labels.get(part, 0):,}" for part in parts))
     console.print(table)
+    for name, facts in summary.get("texts", {}).items():
+        print_text_facts(name, facts, console)
     for source, count in summary.get("skipped", {}).items():
         console.print(f"[yellow]left out {count} rows of {source} that cannot be decoded[/]")
     for line in cleaning_lines(summary):
@@ -270,9 +272,25 @@ def cleaning_lines(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def print_text_facts(name: str, facts: Mapping[str, Any], console: Console) -> None:
+    """The vocabulary of a text input, and what may be wrong with a setting or a split."""
+    line = f"{name}: vocabulary of {facts['vocabulary']:,}"
+    if facts["unknown"] is not None:
+        line += f", which lacks {facts['unknown']:.1%} of the validation part"
+    console.print(line)
+    if facts["truncated"]:
+        console.print(f"[yellow]{name}: {facts['truncated']:,} texts are cut at max_length[/]")
+    for part, count in facts["repeated"].items():
+        if count:
+            console.print(
+                f"[yellow]{name}: {count:,} texts of the {part} part are in the training part too, "
+                "word for word[/]"
+            )
+
+
 def _headline(scores: Mapping[str, float | None]) -> str:
     """The metric that people look for first."""
-    for metric in ("accuracy", "r2"):
+    for metric in ("span_f1", "accuracy", "r2"):
         if metric in scores:
             return f"{metric}{GLUE}{_number(scores[metric])}"
     return ""

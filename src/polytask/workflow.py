@@ -485,11 +485,11 @@ def evaluate_run(
 def predict_run(
     run: Run, path: Path, *, on_bad: Policy | None = None, pictures: Path | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Predictions of a run's best weights for unlabelled pictures, sounds or table rows.
+    """Predictions of a run's best weights for unlabelled pictures, sounds, texts or table rows.
 
     Args:
         run: The run.
-        path: A picture, a sound, a folder of them, or a table.
+        path: A picture, a sound, a folder of them, a table, or a .txt with a text on each line.
         on_bad: Whether what cannot be decoded is an error, or is left out with a warning; None as
             in training.
         pictures: The folder for predictions that are pictures, made if need be; None leaves them
@@ -528,7 +528,8 @@ def predict_run(
                     saved = save_pictures(task, decoded, rows, pictures)
                 described = [a | b for a, b in zip(saved, described, strict=True)]
             for row, columns in zip(rows, described, strict=True):
-                lines.setdefault(row, {"input": found.describe(row)}).update(columns)
+                said = {"input": found.describe(row), **found.texts(row)}
+                lines.setdefault(row, said).update(columns)
         yield from lines.values()
     for where, reason in found.skipped:
         warnings.warn(f"left out {where}: {reason}", stacklevel=2)

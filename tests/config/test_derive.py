@@ -148,10 +148,14 @@ def facts_of(tag: str) -> dict[str, Any]:
         "image body": {"facts": [3]},
         "sound body": {"facts": [3]},
         "table body": {"facts": [3]},
+        "text body": {"facts": [3]},
         "balancer": {"facts": [3]},
         "image encoder": {"facts": [3, [0.5] * 3, [0.2] * 3]},
         "sound encoder": {"facts": [8000]},
         "table encoder": {"facts": [5]},
+        "text encoder": {
+            "facts": [11, False] if tag.endswith("pretrained") else [5, 4, 1, False, []]
+        },
         "task": {"supplied": {"name": "t"}},
     }.get(part, {})
 
@@ -161,6 +165,10 @@ NEEDED: dict[str, dict[str, Any]] = {
     "kind=source.npz": {"path": "x.npz"},
     "kind=source.overlaid": {"path": "x.npz"},
     "kind=source.quarter-turns": {"source": "s"},
+    "kind=source.lines": {"path": "x.txt"},
+    "kind=source.columns": {"path": "x.txt", "columns": ["words"]},
+    "kind=source.conllu": {"path": "x.conllu"},
+    "kind=source.sentences": {"set": "subj"},
     "kind=mixing.counts": {"counts": {"a": 1}},
     "kind=task.segmentation": {"classes": ["a", "b"]},
 }

@@ -2,6 +2,7 @@
 
 from polytask.backbones.base import Backbone, OnValues, SequentialBackbone
 from polytask.backbones.convolutional import ResidualBackbone
+from polytask.backbones.ngrams import NgramBackbone
 from polytask.backbones.perceptron import PerceptronBackbone
 from polytask.backbones.pretrained import PretrainedBackbone
 from polytask.backbones.recurrent import RecurrentBackbone
@@ -10,6 +11,7 @@ from polytask.backbones.unet import UNetBackbone
 
 __all__ = [
     "Backbone",
+    "NgramBackbone",
     "OnValues",
     "PerceptronBackbone",
     "PretrainedBackbone",

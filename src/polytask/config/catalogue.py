@@ -1,6 +1,7 @@
 """Every name that a configuration can give as a `kind`, and the class behind it."""
 
 from polytask.backbones import (
+    NgramBackbone,
     PerceptronBackbone,
     PretrainedBackbone,
     RecurrentBackbone,
@@ -13,11 +14,13 @@ from polytask.balancing import BALANCERS
 from polytask.data.arrays import ArrayFile
 from polytask.data.blending import Blending, CutMix, MixUp
 from polytask.data.camvid import CamVid
+from polytask.data.conll import Columns, UniversalDependencies
 from polytask.data.inputs import ImageInput, Input, SoundInput
 from polytask.data.mixing import Counts, Mixing, Proportional, Temperature, Uniform
 from polytask.data.overlaid import Overlaid
 from polytask.data.random_augment import RandAugment
 from polytask.data.recoloring import Blur, Contrast, Grey, Hue, PixelNoise, Saturation
+from polytask.data.sentences import Chunks, EnglishWeb, Lines, Questions, Sentences
 from polytask.data.shapes import Shapes
 from polytask.data.sources import Source
 from polytask.data.speech import SpokenDigits
@@ -39,6 +42,7 @@ from polytask.data.table_cleaning import (
 )
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
+from polytask.data.text import TextInput
 from polytask.data.timit import Timit
 from polytask.data.transforms import (
     Brightness,
@@ -56,10 +60,12 @@ from polytask.data.turning import QuarterTurns
 from polytask.data.vision import Cifar10
 from polytask.data.warping import Affine
 from polytask.encoders import (
+    EmbeddingEncoder,
     Encoder,
     LogMelEncoder,
     MFCCEncoder,
     PixelEncoder,
+    PretrainedWords,
     VectorEncoder,
     WaveEncoder,
 )
@@ -132,6 +138,13 @@ SOURCES: dict[str, type[Source]] = {
     "timit": Timit,
     "camvid": CamVid,
     "table": TableFile,
+    "lines": Lines,
+    "columns": Columns,
+    "conllu": UniversalDependencies,
+    "sentences": Sentences,
+    "questions": Questions,
+    "conll2000": Chunks,
+    "ewt": EnglishWeb,
     "npz": ArrayFile,
     "overlaid": Overlaid,
     "quarter-turns": QuarterTurns,
@@ -140,12 +153,14 @@ INPUTS: dict[str, type[Input]] = {
     "image": ImageInput,
     "sound": SoundInput,
     "table": TableInput,
+    "text": TextInput,
 }
 # By the kind of input.
 ENCODERS: dict[str, dict[str, type[Encoder]]] = {
     "image": {"pixels": PixelEncoder},
     "sound": {"logmel": LogMelEncoder, "mfcc": MFCCEncoder, "wave": WaveEncoder},
     "table": {"vector": VectorEncoder},
+    "text": {"embedding": EmbeddingEncoder, "pretrained": PretrainedWords},
 }
 TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
     "image": {
@@ -165,11 +180,13 @@ TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
     },
     "sound": {"shift": RandomShift, "gain": Gain, "noise": Noise, "speed": Speed},
     "table": {},
+    "text": {},
 }
 BLENDINGS: dict[str, dict[str, type[Blending]]] = {
     "image": {"mixup": MixUp, "cutmix": CutMix},
     "sound": {"mixup": MixUp},
     "table": {},
+    "text": {},
 }
 # How the numbers of a table are cleaned.
 MISSING: dict[str, type[Missing]] = {
@@ -190,6 +207,7 @@ SELECTIONS: dict[str, type[Selection]] = {
     "variance": Variance,
 }
 BACKBONES: dict[str, type[Backbone]] = {
+    "ngrams": NgramBackbone,
     "perceptron": PerceptronBackbone,
     "pretrained": PretrainedBackbone,
     "recurrent": RecurrentBackbone,
@@ -198,10 +216,15 @@ BACKBONES: dict[str, type[Backbone]] = {
     "unet": UNetBackbone,
 }
 # What an encoder gives by the kind of input, and which backbones can take it.
-SHAPES: dict[str, str] = {"image": "map", "sound": "sequence", "table": "vector"}
+SHAPES: dict[str, str] = {
+    "image": "map",
+    "sound": "sequence",
+    "table": "vector",
+    "text": "sequence",
+}
 BODIES: dict[str, tuple[str, ...]] = {
     "map": ("residual", "unet"),
-    "sequence": ("recurrent", "perceptron", "transformer", "pretrained"),
+    "sequence": ("recurrent", "perceptron", "transformer", "pretrained", "ngrams"),
     "vector": ("perceptron", "transformer"),
 }
 TASKS: dict[str, type[Task]] = {

@@ -1,6 +1,6 @@
 """Putting the batches of several sources together.
 
-Letters: B examples, L samples.
+Letters: B examples, L samples or units of text, K numbers of a unit.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ SOURCE_SHIFT = 2**40
 def collate(batches: Sequence[Batch]) -> Batch:
     """One batch of several, in their order.
 
-    Inputs of the same name are concatenated, waves padded to the longest. Every batch holds
-    targets (placeholders, where it has no labels) for all tasks of its inputs, so that targets
-    stay aligned with the rows of their input.
+    Inputs of the same name are concatenated, waves and texts padded to the longest. Every batch
+    holds targets (placeholders, where it has no labels) for all tasks of its inputs, so that
+    targets stay aligned with the rows of their input.
 
     Raises:
         DataError: If an input's values do not fit together, such as pictures of two sizes.
@@ -55,21 +55,23 @@ def join_features(name: str, parts: Sequence[Features]) -> Features:
     lengths = {tuple(v.shape[1:]) for v in values}
     if len(lengths) == 1 and all(p.mask is None for p in parts):
         return Features(torch.cat(values))
-    if any(v.ndim != 2 or v.dtype != values[0].dtype for v in values) or any(
-        v.is_floating_point() for v in values
-    ):
+    if any(
+        v.ndim not in (2, 3) or v.ndim != values[0].ndim or v.dtype != values[0].dtype
+        for v in values
+    ) or any(v.is_floating_point() for v in values):
         raise DataError(
             f"Input '{name}' has values of different shapes: "
             + ", ".join(str(list(v.shape[1:])) for v in values)
             + ". All sources of an input should give the same."
         )
-    longest = max(v.shape[1] for v in values)
+    longest = [max(sizes) for sizes in zip(*(v.shape[1:] for v in values), strict=True)]
     masks = [
-        torch.ones(p.values.shape, dtype=torch.bool) if p.mask is None else p.mask for p in parts
+        torch.ones(p.values.shape[:2], dtype=torch.bool) if p.mask is None else p.mask
+        for p in parts
     ]
-    mask = torch.cat([_padded(m, longest) for m in masks])
-    waves = torch.cat([_padded(v, longest) for v in values])
-    return Features(waves, None if bool(mask.all()) else mask)
+    mask = torch.cat([_padded(m, longest[:1]) for m in masks])
+    padded = torch.cat([_padded(v, longest) for v in values])
+    return Features(padded, None if bool(mask.all()) else mask)
 
 
 def _join_blends(parts: Sequence[Blend]) -> Blend:
@@ -94,8 +96,10 @@ def take(batch: Batch, rows: slice) -> Batch:
     )
 
 
-def _padded(values: Tensor, length: int) -> Tensor:
-    return F.pad(values, (0, length - values.shape[1]))
+def _padded(values: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Filled up with zeros at the end of every axis but the first."""
+    missing = [size - had for size, had in zip(sizes, values.shape[1:], strict=True)]
+    return F.pad(values, [n for size in reversed(missing) for n in (0, size)])
 
 
 def _names(lists: Sequence[Sequence[str]]) -> list[str]:

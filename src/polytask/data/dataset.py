@@ -17,13 +17,21 @@ from polytask.data.cache import Decodes, Progress, decoded
 from polytask.data.checking import check_columns, check_names
 from polytask.data.collate import SOURCE_SHIFT
 from polytask.data.inputs import Input, MediaInput
-from polytask.data.labels import columns_of, encode_cells, fit_task, require_token_labels
+from polytask.data.labels import (
+    columns_of,
+    cut_token_labels,
+    encode_cells,
+    fit_task,
+    require_token_labels,
+)
 from polytask.data.maps import MapStore, TargetMaps
+from polytask.data.ragged import TextStore
 from polytask.data.sources import Row, Source, Table
 from polytask.data.splits import PARTS, Rows, Split
 from polytask.data.stores import Store, VectorStore, as_rows
 from polytask.data.table_cleaning.selection import Target
 from polytask.data.tabular import TableInput
+from polytask.data.text import TextInput, text_facts
 from polytask.errors import ConfigError, DataError, nearest
 from polytask.tasks.base import Task
 from polytask.tasks.dense import DenseTask
@@ -117,8 +125,9 @@ class Prepared:
         Returns:
             `rows[part][source]`, `labels[task][part]` (how many are present), `classes[task][part]`
             (how many of each class, for tasks whose targets are classes), `skipped[source]`,
-            `unknown[task]`, and of table inputs that are cleaned `cleaned[input][source]` (per part
-            `imputed` by column and `outliers`) and `dropped[input][source]`.
+            `unknown[task]`, of table inputs that are cleaned `cleaned[input][source]` (per part
+            `imputed` by column and `outliers`) and `dropped[input][source]`, and of text inputs
+            `texts[input]` (see `text_facts`).
         """
         rows = {p: {s: len(r) for s, r in per.items()} for p, per in self.parts.items()}
         labels: dict[str, dict[str, int]] = {}
@@ -145,6 +154,9 @@ class Prepared:
             "unknown": {t: n for t, n in unknown.items() if n},
             "cleaned": self._by_input(lambda dataset: dataset.cleaned),
             "dropped": self._by_input(lambda dataset: dataset.dropped),
+            "texts": text_facts(
+                self.inputs, {s: d.stores for s, d in self.datasets.items()}, self.parts
+            ),
         }
 
     def _by_input(self, of: Callable[[Dataset], Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -227,6 +239,11 @@ def prepare(
     tables = {name: some for name, some in inputs.items() if isinstance(some, TableInput)}
     for name, table_input in tables.items():
         _vectors(name, table_input, datasets, chosen)
+    for name, some in inputs.items():
+        if isinstance(some, TextInput):
+            for source_name in some.columns:
+                dataset = datasets[source_name]
+                dataset.stores[name] = some.stored(dataset.table)
     for task in tasks:
         _encode(task, datasets, inputs, chosen, unknown=unknown_labels)
     for name, table_input in tables.items():
@@ -458,8 +475,10 @@ def _encode(
         target, present, missed = encode_cells(
             task, cells, unknown=unknown, describe=dataset.table.describe
         )
-        tokens = dataset.stores[task.input].lengths()
-        require_token_labels(task, target, present, tokens, dataset.table.describe)
+        read = dataset.stores[task.input]
+        require_token_labels(task, target, present, read.lengths(), dataset.table.describe)
+        if isinstance(read, TextStore):
+            target = cut_token_labels(task, target, read.kept())
         dataset.present[task.name] = present
         encoded.append(target)
         if missed:

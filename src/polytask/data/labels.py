@@ -13,6 +13,7 @@ from torch import Tensor
 
 from polytask.errors import DataError, require
 from polytask.tasks.base import LabelError, Task
+from polytask.tasks.sequences import PADDING
 
 
 def columns_of(task: Task, source: str | None = None) -> list[str]:
@@ -91,6 +92,20 @@ def require_token_labels(
             f"Found {int(labels[row])} labels for {int(tokens[row])} tokens of input "
             f"'{task.input}'. A token of which the label is unknown has None or '' in its place."
         )
+
+
+def cut_token_labels(task: Task, target: Tensor, kept: NDArray[np.int64]) -> Tensor:
+    """Targets without the labels of tokens that were cut off an input, where labels are of tokens.
+
+    Args:
+        task: The task.
+        target: `[N, L]` as encoded.
+        kept: `[N]`, how many tokens are left of each row.
+    """
+    if task.lengths(target) is None:
+        return target
+    gone = torch.arange(target.shape[1]) >= torch.from_numpy(kept)[:, None]
+    return target.masked_fill(gone, PADDING)
 
 
 def _distinct(cells: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 
 from polytask.data.files import Files, list_media, nothing_readable
 from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput
+from polytask.data.sentences import Lines
 from polytask.data.sources import MediaKind, Table
-from polytask.data.stores import PictureStore, SoundStore, Store, VectorStore, pack_waves
+from polytask.data.stores import PictureStore, SoundStore, Store, pack_waves
 from polytask.data.tables import SUFFIXES, TableFile, column_names
 from polytask.data.tabular import TableInput
+from polytask.data.text import TextInput
+from polytask.data.words import words_of
 from polytask.errors import ConfigError, DataError, nearest
-from polytask.types import Batch
+from polytask.types import Batch, Features
+
+_TEXT = "text"  # what the column of text is called where training had lists of words
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Unlabelled:
         self._readings = readings
         self._on_bad = on_bad
         self._places: list[str] = []
+        self._texts: list[dict[str, str]] = []
         self.skipped: list[tuple[str, str]] = []
 
     def __len__(self) -> int:
@@ -58,32 +64,33 @@ class Unlabelled:
         """Where an entry of `Batch.rows`, of a batch that was read, comes from."""
         return self._places[int(row)]
 
+    def texts(self, row: int) -> dict[str, str]:
+        """The words of the same entry as they were read, with spaces between, by text input."""
+        return self._texts[int(row)]
+
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """All rows in order, without targets.
 
         Raises:
             DataError: If something cannot be decoded and that is an error.
         """
-        self._places, self.skipped = [], []
+        self._places, self._texts, self.skipped = [], [], []
         for reading in self._readings:
-            vectors = {
-                name: some.vectors(reading.table, columns=list(reading.columns[name]))
-                for name, some in reading.inputs.items()
-                if isinstance(some, TableInput)
-            }
+            plain = _plain(reading)
             for first in range(0, len(reading.table), batch_size):
                 rows = np.arange(first, min(first + batch_size, len(reading.table)))
-                yield from self._read(reading, rows, vectors, batch_size)
+                yield from self._read(reading, rows, plain, batch_size)
 
     def _read(
         self,
         reading: _Reading,
         rows: NDArray[np.int64],
-        vectors: Mapping[str, VectorStore],
+        plain: Mapping[str, Store],
         batch_size: int,
     ) -> Iterator[Batch]:
         good, items = self._decode(reading, rows)
         names = [reading.table.describe(row) for row in good]
+        texts = _texts(reading, good)
         window = _window(reading.inputs)
         if window is not None:
             ((name, some),) = reading.inputs.items()
@@ -93,10 +100,11 @@ class Unlabelled:
             count = len(store)
         else:
             stores = {n: _packed(reading.inputs[n], values) for n, values in items.items()}
-            stores |= {n: VectorStore(v.vectors[good]) for n, v in vectors.items()}
+            stores |= {n: _Some(store, np.array(good, np.int64)) for n, store in plain.items()}
             count = len(good)
         begin = len(self._places)
         self._places += names
+        self._texts += texts if len(texts) == count else [{}] * count
         for first in range(0, count, batch_size):
             picked = np.arange(first, min(first + batch_size, count))
             numbers = torch.from_numpy(picked) + begin
@@ -133,6 +141,42 @@ class Unlabelled:
         return good, items
 
 
+class _Some(Store):
+    """Some rows of a store, as a store of their own."""
+
+    def __init__(self, store: Store, rows: NDArray[np.int64]) -> None:
+        self._store, self._rows = store, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def gather(self, rows: NDArray[np.int64]) -> Features:
+        """The features of some of these rows."""
+        return self._store.gather(self._rows[rows])
+
+
+def _texts(reading: _Reading, rows: list[int]) -> list[dict[str, str]]:
+    """The words of some rows, by text input."""
+    found: list[dict[str, str]] = [{} for _ in rows]
+    for name, some in reading.inputs.items():
+        if isinstance(some, TextInput):
+            cells = reading.table.cells([str(reading.columns[name])], np.array(rows, np.int64))
+            for line, cell in zip(found, cells[:, 0], strict=True):
+                line[name] = " ".join(words_of(cell, some.split))
+    return found
+
+
+def _plain(reading: _Reading) -> dict[str, Store]:
+    """The stores of all rows, for the inputs that read plain columns."""
+    stores: dict[str, Store] = {}
+    for name, some in reading.inputs.items():
+        if isinstance(some, TableInput):
+            stores[name] = some.vectors(reading.table, columns=list(reading.columns[name]))
+        elif isinstance(some, TextInput):
+            stores[name] = some.stored(reading.table, column=str(reading.columns[name]))
+    return stores
+
+
 def read_unlabelled(
     path: Path,
     inputs: Mapping[str, Input],
@@ -143,7 +187,8 @@ def read_unlabelled(
     """Opens what is to be predicted.
 
     Args:
-        path: A picture, a sound, a folder of them, or a table with the columns of training.
+        path: A picture, a sound, a folder of them, a table with the columns of training (text also
+            under `text`), or a .txt with a text on each line.
         inputs: The fitted inputs of a run.
         input: The only input to feed, where several could read the same files.
         on_bad: Whether what cannot be decoded is an error or is left out and listed.
@@ -159,6 +204,9 @@ def read_unlabelled(
         inputs = {input: inputs[input]}
     if path.is_file() and _is_table(path):
         return Unlabelled([_read_table(path, inputs)], on_bad=on_bad)
+    texts = {name: some for name, some in inputs.items() if isinstance(some, TextInput)}
+    if texts and path.is_file() and path.name.lower().removesuffix(".gz").endswith(".txt"):
+        return Unlabelled([_read_lines(path, texts)], on_bad=on_bad)
     readings = []
     found = list_media(path)
     for kind, column in (("image", "image"), ("sound", "audio")):
@@ -187,11 +235,21 @@ def _is_table(path: Path) -> bool:
     return any(name.endswith(suffix) for suffix in SUFFIXES)
 
 
+def _read_lines(path: Path, readers: Mapping[str, Input]) -> _Reading:
+    if len(readers) > 1:
+        raise ConfigError(
+            f"Inputs {', '.join(readers)} all read text: say which `input` is meant, or write a "
+            "table with a column for each."
+        )
+    return _Reading(Lines(path=path).load(), readers, dict.fromkeys(readers, _TEXT))
+
+
 def _read_table(path: Path, inputs: Mapping[str, Input]) -> _Reading:
     names = column_names(path)
     columns: dict[str, str | list[str]] = {}
     for name, some in inputs.items():
         options = [[c] if isinstance(c, str) else list(c) for c in some.columns.values()]
+        options += [[_TEXT]] if isinstance(some, TextInput) else []
         whole = next((o for o in options if all(c in names for c in o)), None)
         partly = next((o for o in options if any(c in names for c in o)), None)
         if whole is None and partly is not None:

@@ -28,6 +28,11 @@ class Encoder(nn.Module, ABC):
         others are mirrored left to right."""
         return (raw,)
 
+    def regrouped(self, features: Features, raw: Features) -> Features:
+        """What the steps of a sequence become after the input's own network, where several of
+        them are one (pieces of a word); themselves."""
+        return features
+
     def fit_to(self, raw: Features) -> None:
         """Start from training examples, if this encoder has a part that does."""
 
@@ -67,6 +72,7 @@ class StackedEncoder(Encoder):
         features: Features = self.front(raw)
         if self.body is not None:
             features = self.body(features)
+        features = self.front.regrouped(features, raw)
         if self.pool is not None:
             features = Features(features.pooled(self.pool))
         if self.project is not None:

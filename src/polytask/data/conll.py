@@ -1,0 +1,255 @@
+"""Sentences of words with a label each: files of columns (CoNLL), and Universal Dependencies.
+
+A row is a sentence; a cell is a tuple of words or labels, None where a word has none.
+"""
+
+import gzip
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from polytask.data.places import content_key, file_key
+from polytask.data.sources import Source, Table
+from polytask.errors import ConfigError, DataError, nearest, require
+
+PathOrParts = Path | list[Path] | dict[str, Path]
+Cell = tuple[str | None, ...]
+# A sentence: the line that it begins on (from 1), and its cells by column.
+Sentence = tuple[int, dict[str, Cell]]
+
+
+class Columns(Source):
+    """Words in lines, their labels in columns, a blank line after each sentence (CoNLL).
+
+    Lines `-DOCSTART-` begin documents and are no sentences. A row's place is the line of its first
+    word.
+
+    Args:
+        path: The file, or files by part (`train`, `validation`, `test`), which the source's
+            `split: {fixed: true}` then keeps apart; also `.gz`, and in a zip as `a.zip/b.txt`.
+        columns: A name for every column, in order, one of them `words`; `_` leaves a column out.
+        separator: What stands between columns; white space if None.
+        spans: Columns whose labels mark spans (IOB1 or IOB2); IOB1 becomes IOB2.
+        comments: What lines of comments begin with; None if there are none.
+        missing: A label that says that there is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: PathOrParts,
+        columns: list[str],
+        separator: str | None = None,
+        spans: list[str] | None = None,
+        comments: str | None = None,
+        missing: str | None = None,
+    ) -> None:
+        named = [c for c in columns if c != "_"]
+        if "words" not in columns or len(set(named)) < len(named):
+            raise ConfigError(
+                "`columns` should name every column of the file once, one of them 'words'. Found "
+                f"{', '.join(columns)}."
+            )
+        wrong = next((c for c in spans or () if c not in columns), None)
+        if wrong is not None:
+            raise ConfigError(f"`spans` names column '{wrong}'. {nearest(wrong, named)}")
+        self.path, self.columns, self.separator = path, list(columns), separator
+        self.spans, self.comments, self.missing = list(spans or ()), comments, missing
+
+    def load(self) -> Table:
+        """Reads all sentences."""
+        return sentences_table(self.path, self._read, [*map(str, self.columns), *self.spans])
+
+    def _read(self, path: Path) -> Iterator[Sentence]:
+        for first, lines in blocks(path, self.comments):
+            records = [self._record(path, first + k, line) for k, line in lines]
+            if records[0][self.columns.index("words")] == "-DOCSTART-":
+                continue
+            cells: dict[str, Cell] = {}
+            for name, column in zip(self.columns, zip(*records, strict=True), strict=True):
+                if name == "_":
+                    continue
+                labels: Sequence[str] = column
+                if name in self.spans:
+                    labels = iob2(column, where=f"{path.name}, sentence of line {first}")
+                cells[name] = tuple(None if c == self.missing else c for c in labels)
+            yield first, cells
+
+    def _record(self, path: Path, line: int, text: str) -> list[str]:
+        found = text.split(self.separator)
+        if len(found) != len(self.columns):
+            raise DataError(
+                f"{path.name} line {line} should have {len(self.columns)} columns "
+                f"({', '.join(self.columns)}). Found {len(found)}: {text[:80]}"
+            )
+        return found
+
+
+class UniversalDependencies(Source):
+    """Sentences of a treebank (CoNLL-U).
+
+    Columns: `words`, `text` (the sentence as it was written, where the file says so), `lemma`,
+    `upos`, `xpos`, `deprel`, a column of each key under `features`, and those of `extra`. Words
+    that others contain (`1-2`) and words that are not there (`1.1`) are left out.
+
+    Args:
+        path: The file, or files by part (`train`, `validation`, `test`), which the source's
+            `split: {fixed: true}` then keeps apart; also `.gz`.
+        features: Keys of FEATS, such as `Number`; a word without one has no label.
+        metadata: Keys of the comments above a sentence, such as `genre`: a label of the sentence.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: PathOrParts,
+        features: list[str] | None = None,
+        metadata: list[str] | None = None,
+    ) -> None:
+        self.path = path
+        self.features, self.metadata = list(features or ()), list(metadata or ())
+
+    def load(self) -> Table:
+        """Reads all sentences."""
+        return sentences_table(self.path, self._read, ["conllu", *self.features, *self.metadata])
+
+    def _read(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+        library = require("conllu", "text")
+        for first, lines in blocks(path, None):
+            block = "\n".join(text for _, text in lines)
+            try:
+                tokens = library.parse(block + "\n\n")[0]
+            except (library.exceptions.ParseException, IndexError, ValueError) as error:
+                raise DataError(
+                    f"{path.name}, sentence of line {first}: expected CoNLL-U, ten columns divided "
+                    f"by tabs. {error}"
+                ) from error
+            words = [token for token in tokens if isinstance(token["id"], int)]
+            cells: dict[str, Any] = {"words": tuple(str(word["form"]) for word in words)}
+            cells["text"] = tokens.metadata.get("text")
+            for name in ("lemma", "upos", "xpos", "deprel"):
+                cells[name] = tuple(word.get(name) or None for word in words)
+            for name in self.features:
+                cells[name] = tuple((word["feats"] or {}).get(name) for word in words)
+            yield first, cells | {name: tokens.metadata.get(name) for name in self.metadata}
+
+
+def sentences_table(path: PathOrParts, read: Any, key: Sequence[str]) -> Table:
+    """A table of the sentences of one file or several.
+
+    Args:
+        path: The file, files, or files by part.
+        read: Gives the sentences of a file.
+        key: What else the rows depend on.
+
+    Raises:
+        DataError: If there are none.
+    """
+    pandas = require("pandas", "train")
+    rows: list[dict[str, Any]] = []
+    places: list[str] = []
+    parts: list[str] = []
+    files = by_part(path)
+    for part, file in files:
+        before = len(rows)
+        for line, cells in read(file):
+            rows.append(cells)
+            places.append(f"{file.name} line {line}")
+        if len(rows) == before:
+            raise DataError(f"{file} has no sentences.")
+        parts += [part] * (len(rows) - before)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    frame = pandas.DataFrame(
+        {n: pandas.Series([row.get(n) for row in rows], dtype=object) for n in names}
+    )
+    found = content_key(["sentences", *key, *(k for _, f in files for k in (_, stored_key(f)))])
+    split = pandas.Series(parts, dtype=object) if isinstance(path, dict) else None
+    return Table(files[0][1].name, frame, {}, found, lambda row: places[row], split)
+
+
+def by_part(path: PathOrParts) -> list[tuple[str, Path]]:
+    """Files with the part that each is for; a single file, or a list, is for no part.
+
+    Raises:
+        ConfigError: If a part has no known name.
+    """
+    if not isinstance(path, Mapping):
+        return [("", p) for p in (path if isinstance(path, list) else [path])]
+    wrong = next((p for p in path if p not in ("train", "validation", "test")), None)
+    if wrong is not None or not path:
+        raise ConfigError(
+            f"`path` should name a file, or files by part: train, validation, test. Found '{wrong}'"
+        )
+    return list(path.items())
+
+
+def blocks(path: Path, comments: str | None) -> Iterator[tuple[int, list[tuple[int, str]]]]:
+    """The sentences of a file: the first line of each, and its lines by distance from that one."""
+    first, lines = 0, []
+    for number, line in enumerate([*read_text(path).split("\n"), ""], start=1):
+        if line.strip():
+            if comments is None or not line.startswith(comments):
+                first = first or number
+                lines.append((number - first, line.rstrip("\r")))
+        elif lines:
+            yield first, lines
+            first, lines = 0, []
+
+
+def iob2(tags: Sequence[str], where: str = "") -> list[str]:
+    """Tags of spans with a `B-` at the beginning of each (Tjong Kim Sang and Veenstra 1999).
+
+    IOB1 begins a span with `I-` unless it follows one of the same kind. IOB2 stays as it is.
+
+    Raises:
+        DataError: If a tag is neither O nor a B- or I- with a kind.
+    """
+    found: list[str] = []
+    before = "O"
+    for tag in tags:
+        mark, _, kind = tag.partition("-")
+        if tag != "O" and (mark not in ("B", "I") or not kind):
+            raise DataError(
+                f"{where}: marks of spans should be O, B-KIND or I-KIND. Found '{tag}'."
+            )
+        continues = mark == "I" and before != "O" and before.partition("-")[2] == kind
+        found.append(tag if tag == "O" or continues else f"B-{kind}")
+        before = tag
+    return found
+
+
+def read_text(path: Path, encoding: str = "utf-8-sig") -> str:
+    """The text of a file, unpacked from `.gz`, or taken out of a zip (`a.zip/inner/b.txt`).
+
+    Raises:
+        DataError: If it is not there or cannot be read.
+    """
+    archive = next((p for p in path.parents if p.suffix.lower() == ".zip" and p.is_file()), None)
+    try:
+        if archive is not None:
+            with zipfile.ZipFile(archive) as opened:
+                raw = opened.read(path.relative_to(archive).as_posix())
+        elif path.suffix.lower() == ".gz":
+            raw = gzip.decompress(path.read_bytes())
+        else:
+            raw = path.read_bytes()
+    except KeyError:
+        inside = path.relative_to(archive or path)
+        raise DataError(f"{archive} holds no {inside}.") from None
+    except (OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path.absolute()} cannot be read: {error}") from error
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{path.name} line {line} should be text in {encoding}. Found the byte "
+            f"0x{raw[error.start]:02x}. Set `encoding` if it is in another, such as latin-1."
+        ) from error
+
+
+def stored_key(path: Path) -> str:
+    """A key of the content of a file, or of the zip that holds it."""
+    archive = next((p for p in path.parents if p.suffix.lower() == ".zip" and p.is_file()), None)
+    return content_key([path.name, file_key(archive or path)])
