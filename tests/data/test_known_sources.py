@@ -175,6 +175,8 @@ def test_timit_utterances_from_the_sample_zip(tmp_path: Path) -> None:
         "dialect": "dr2",
         "utterance": "mbcd1/sa1",
         "words": "she had",
+        "phones": "h# sh iy tcl t h#",
+        "phones39": "sil sh iy sil t sil",
     }
     assert table.fixed_split is None
 

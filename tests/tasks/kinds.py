@@ -16,6 +16,7 @@ from polytask.tasks import (
     Normals,
     Ordinal,
     Quantile,
+    Recognition,
     Regression,
     Segmentation,
     Tagging,
@@ -149,6 +150,12 @@ EXAMPLES: dict[str, tuple[type[Task], dict[str, Any], Cells]] = {
         cells([1, 200], [None, 150], [None, None], [-3, 175.5], [0.5, None], [2, 100]),
     ),
     "gaussian": (Gaussian, {"beta": 0.5}, cells(1.5, 2, None, "3.5", -4.0, 9.25)),
+    "ctc": (Recognition, {}, cells("one", "two", None, "eel", "", "one")),
+    "phones": (
+        Recognition,
+        {"unit": "words", "search": "beam", "beam": 3},
+        cells("ax b", ("b", "ax"), None, "ax", "sil b", "b ax"),
+    ),
     "segmentation": (
         Segmentation,
         {"classes": ("a", "b", "c")},
@@ -186,6 +193,9 @@ def features(task: Task, rows: int, width: int, *, seed: int = 0) -> Features:
         tokens = task.lengths(target).repeat(rows)[:rows]
         values = torch.randn(rows, int(tokens.max()), width, generator=generator)
         return Features(values, torch.arange(values.shape[1]) < tokens[:, None])
+    if isinstance(task, Recognition):
+        values = torch.randn(rows, 7, width, generator=generator)
+        return Features(values, torch.arange(7) < 4 + torch.arange(rows)[:, None] % 4)
     if isinstance(task, DenseTask):
         return Features(torch.randn(rows, width, *SIZE, generator=generator))
     return Features(torch.randn(rows, width, generator=generator))

@@ -102,6 +102,7 @@ from polytask.tasks import (
     Normals,
     Ordinal,
     Quantile,
+    Recognition,
     Regression,
     Segmentation,
     Tagging,
@@ -236,6 +237,7 @@ TASKS: dict[str, type[Task]] = {
     "ordinal": Ordinal,
     "quantile": Quantile,
     "gaussian": Gaussian,
+    "ctc": Recognition,
     "segmentation": Segmentation,
     "edges": Edges,
     "dense_regression": DenseRegression,
@@ -244,6 +246,7 @@ TASKS: dict[str, type[Task]] = {
 # What the features of a task must be, where not every kind will do.
 NEEDS: dict[str, str] = {
     "tagging": "sequence",
+    "ctc": "sequence",
     "segmentation": "map",
     "edges": "map",
     "dense_regression": "map",

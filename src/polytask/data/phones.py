@@ -1,4 +1,4 @@
-"""The 61 phone symbols of TIMIT and their 10 broad classes, by manner of articulation.
+"""The 61 phone symbols of TIMIT, their 10 broad classes by manner of articulation, and the 39.
 
 Manner is what a frame of 20 ms can show. The groups are those of Halberstadt and Glass (1997;
 Halberstadt's thesis, 1998), who divide phones into stops, weak fricatives, strong fricatives with
@@ -11,6 +11,8 @@ Variants go where Lee and Hon (1989) fold them: `hv` with `hh`, `el` with `l`, `
 with the nasals, `ix`, `ux`, `ax`, `ax-h`, `axr` with the vowels. The nasal flap `nx` is a flap. The
 glottal stop `q`, which they leave out, is a stop, so that every symbol has a class.
 """
+
+from collections.abc import Iterable
 
 BROAD_CLASSES: dict[str, tuple[str, ...]] = {
     "silence": ("h#", "pau", "epi"),
@@ -30,3 +32,22 @@ BROAD_CLASSES: dict[str, tuple[str, ...]] = {
 
 BROAD_CLASS_OF = {phone: name for name, phones in BROAD_CLASSES.items() for phone in phones}
 PHONES = tuple(sorted(BROAD_CLASS_OF))
+
+# What each phone is called among the 39 by which recognisers are compared (Lee & Hon 1989); the
+# glottal stop is left out, the others are called as they are.
+SILENCE = "sil"
+FOLDED: dict[str, str | None] = {
+    **dict.fromkeys(("h#", "pau", "epi", "bcl", "dcl", "gcl", "pcl", "tcl", "kcl"), SILENCE),
+    **{"ao": "aa", "ax": "ah", "ax-h": "ah", "axr": "er", "hv": "hh", "ix": "ih", "el": "l"},
+    **{"em": "m", "en": "n", "nx": "n", "eng": "ng", "zh": "sh", "ux": "uw", "q": None},
+}
+
+
+def folded(phones: Iterable[str]) -> list[str]:
+    """Phones as those of the 39; silences in a row, such as a closure at a pause, are one."""
+    found: list[str] = []
+    for phone in phones:
+        name = FOLDED.get(phone, phone)
+        if name is not None and not (name == SILENCE and found[-1:] == [SILENCE]):
+            found.append(name)
+    return found

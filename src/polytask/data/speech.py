@@ -16,12 +16,18 @@ _HELP = (
     "as `path`."
 )
 _TEST_BELOW = 5
+WORDS = {
+    "english": ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"],
+    "german": ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"],
+    "french": ["zéro", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf"],
+}
 
 
 class SpokenDigits(Source):
     """The Free Spoken Digit Dataset: digits spoken in English, 8 kHz.
 
-    Columns: `audio`, `digit` ('0' to '9'), `speaker`, `index`. Its publisher's split tests on the
+    Columns: `audio`, `digit` ('0' to '9'), its word in `english`, `german` and `french`, `speaker`,
+    `index`. Its publisher's split tests on the
     recordings 0 to 4 of every digit and speaker.
 
     Args:
@@ -47,6 +53,8 @@ class SpokenDigits(Source):
         pandas = require("pandas", "train")
         frame = pandas.DataFrame(found, columns=["digit", "speaker", "index"], dtype=object)
         frame["index"] = frame["index"].astype(int)
+        for language, words in WORDS.items():
+            frame[language] = [words[int(digit)] for digit in frame["digit"]]
         split = frame["index"].lt(_TEST_BELOW).map({True: "test", False: "train"})
         return Table("fsdd", frame, {"audio": media}, key, media.where, split)
 

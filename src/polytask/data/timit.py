@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.data.media import EncodedMedia, FileMedia, ZipMedia
-from polytask.data.phones import BROAD_CLASS_OF, PHONES
+from polytask.data.phones import BROAD_CLASS_OF, PHONES, folded
 from polytask.data.places import content_key, files_key, find
 from polytask.data.sources import Source, Table, Windows
 from polytask.errors import ConfigError, DataError, require
@@ -53,8 +53,9 @@ class Timit(Source):
     at the frame's centre), `broad` (one of 10 broad phonetic classes, listed in
     `polytask.data.phones`), `speaker`, `sex`, `dialect`, `utterance`, `start` (seconds). Frames
     after an utterance's last marked phone are left out. One row per utterance: `audio`, `speaker`,
-    `sex`, `dialect`, `utterance`, `words`. The LDC's TRAIN and TEST folders are the fixed split;
-    NLTK's sample has none.
+    `sex`, `dialect`, `utterance`, `words`, `phones` (the 61 symbols in order, with spaces between
+    them) and `phones39` (folded as in Lee & Hon 1989). The LDC's TRAIN and TEST folders are the
+    fixed split; NLTK's sample has none.
 
     Args:
         path: The LDC folder, NLTK's folder or its zip. Looked for in `$POLYTASK_DATA/timit` and in
@@ -113,6 +114,9 @@ class Timit(Source):
             else None
             for u in utterances
         ]
+        phones = [phones_of(files.text(u.name), u.name) for u in utterances]
+        frame["phones"] = [" ".join(names) for names in phones]
+        frame["phones39"] = [" ".join(folded(names)) for names in phones]
         split = _fixed_split(utterances, np.arange(len(utterances)))
         return Table("timit", frame, {"audio": media}, key, media.where, split)
 
@@ -170,6 +174,23 @@ def frame_phones(
     Raises:
         DataError: If a line cannot be read or has a symbol that TIMIT does not have.
     """
+    starts, end, codes = _marks(text, name)
+    centres = (np.arange(int(end / (frame_seconds * rate) + 1e-6)) + 0.5) * (frame_seconds * rate)
+    which = np.clip(np.searchsorted(np.array(starts), centres, side="right") - 1, 0, None)
+    return np.array(codes, dtype=np.int16)[which]
+
+
+def phones_of(text: str, name: str) -> list[str]:
+    """The phones of a `.phn` file in order.
+
+    Raises:
+        DataError: If a line cannot be read or has a symbol that TIMIT does not have.
+    """
+    return [PHONES[code] for code in _marks(text, name)[2]]
+
+
+def _marks(text: str, name: str) -> tuple[list[int], int, list[int]]:
+    """The first sample of each phone, the last sample of all, and numbers into `PHONES`."""
     index = {phone: k for k, phone in enumerate(PHONES)}
     starts, ends, codes = [], [], []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -188,11 +209,7 @@ def frame_phones(
         ends.append(last)
     if not ends:
         raise DataError(f"{name} has no phones.")
-    centres = (np.arange(int(ends[-1] / (frame_seconds * rate) + 1e-6)) + 0.5) * (
-        frame_seconds * rate
-    )
-    which = np.clip(np.searchsorted(np.array(starts), centres, side="right") - 1, 0, None)
-    return np.array(codes, dtype=np.int16)[which]
+    return starts, ends[-1], codes
 
 
 def _speaker_columns(utterances: Sequence[_Utterance]) -> dict[str, list[str]]:

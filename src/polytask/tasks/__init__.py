@@ -6,6 +6,7 @@ from polytask.tasks.classification import Multiclass
 from polytask.tasks.multilabel import Multilabel
 from polytask.tasks.ordinal import Ordinal
 from polytask.tasks.probabilistic import Gaussian, Quantile
+from polytask.tasks.recognition import Recognition
 from polytask.tasks.regression import Regression
 from polytask.tasks.segmentation import Edges, Segmentation
 from polytask.tasks.surfaces import DenseRegression, Normals
@@ -23,6 +24,7 @@ __all__ = [
     "Ordinal",
     "PooledTask",
     "Quantile",
+    "Recognition",
     "Regression",
     "Segmentation",
     "Tagging",
