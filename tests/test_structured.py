@@ -26,6 +26,7 @@ tasks:
   parts: {kind: segmentation, target: map, classes: [dark, bright]}
   borders: {kind: edges, target: map, of: regions}
   side: {kind: multiclass, target: side}
+  again: {kind: reconstruction, target: picture}
 trunk: {kind: split, shared_stages: 1, backbone: {kind: unet, widths: [4, 8]}}
 batches: {size: 8}
 optimizer: {kind: adam, lr: 0.01}
@@ -68,7 +69,7 @@ def test_pixels_are_learned_and_predicted_as_pictures(tmp_path: Path) -> None:
     run = trained(tmp_path, PIXELS)
     scores: dict[str, Any] = evaluate_run(run, "test")  # type: ignore[assignment]
     assert scores["parts"]["miou"] > 0.9 and scores["borders"]["f1"] > 0.7
-    assert scores["side"]["accuracy"] > 0.7
+    assert scores["side"]["accuracy"] > 0.7 and scores["again"]["psnr"] > 12
     lines = list(predict_run(run, tmp_path / "table.csv", pictures=tmp_path / "out"))
     assert len(lines) == 40 and lines[7].keys() >= {"parts.dark", "borders.share", "side"}
     with Image.open(lines[7]["parts"]) as picture:
@@ -79,5 +80,7 @@ def test_pixels_are_learned_and_predicted_as_pictures(tmp_path: Path) -> None:
     assert lines[7]["parts.bright"] == pytest.approx(float((found == 1).mean()))
     with Image.open(lines[7]["borders"]) as picture:
         assert picture.mode == "L"
-    assert len(list((tmp_path / "out").glob("*.png"))) == 80
+    with Image.open(lines[7]["again"]) as picture:
+        assert picture.mode == "RGB"
+    assert len(list((tmp_path / "out").glob("*.png"))) == 120
     assert "parts" not in next(iter(predict_run(run, tmp_path / "0.png")))

@@ -17,6 +17,7 @@ from polytask.tasks import (
     Ordinal,
     Quantile,
     Recognition,
+    Reconstruction,
     Regression,
     Segmentation,
     Tagging,
@@ -46,14 +47,17 @@ def maps(kind: type[DenseTask], **settings: Any) -> Cells:
     rng = np.random.default_rng(0)
     found: list[Any] = []
     for k in range(6):
-        if kind in (Segmentation, Edges):
+        if kind is Reconstruction:
+            array = rng.integers(0, 256, (2, *SIZE))
+        elif kind in (Segmentation, Edges):
             array = rng.integers(0, 3, SIZE).astype(np.uint8)
         elif kind is Normals:
             array = rng.normal(size=(3, *SIZE))
         else:
             array = rng.normal(3.0, 2.0, SIZE)
         if k == 1:
-            array[..., :1, :2] = 255 if array.dtype == np.uint8 else np.nan
+            blank = {np.uint8: 255, np.int64: -1}.get(array.dtype.type, np.nan)
+            array[..., :1, :2] = blank
         found.append(None if k == 2 else task.stored(array, SIZE))
     return cells(*found)
 
@@ -169,6 +173,7 @@ EXAMPLES: dict[str, tuple[type[Task], dict[str, Any], Cells]] = {
     "edges": (Edges, {}, maps(Edges)),
     "depth": (DenseRegression, {"criterion": "mse"}, maps(DenseRegression)),
     "normals": (Normals, {}, maps(Normals)),
+    "picture": (Reconstruction, {}, maps(Reconstruction)),
     "absolute": (Regression, {"criterion": "l1"}, cells(1.5, 2, None, 3.5, -4.0, 9.25)),
 }
 

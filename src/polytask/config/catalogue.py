@@ -103,6 +103,7 @@ from polytask.tasks import (
     Ordinal,
     Quantile,
     Recognition,
+    Reconstruction,
     Regression,
     Segmentation,
     Tagging,
@@ -242,6 +243,7 @@ TASKS: dict[str, type[Task]] = {
     "edges": Edges,
     "dense_regression": DenseRegression,
     "normals": Normals,
+    "reconstruction": Reconstruction,
 }
 # What the features of a task must be, where not every kind will do.
 NEEDS: dict[str, str] = {
@@ -251,9 +253,10 @@ NEEDS: dict[str, str] = {
     "edges": "map",
     "dense_regression": "map",
     "normals": "map",
+    "reconstruction": "map",
 }
 # Fields of a task that no file states: its key is its name, and training rows give the others.
-TASK_FACTS = ("name", "counts", "known", "thresholds", "mean", "std", "levels", "size")
+TASK_FACTS = ("name", "counts", "known", "thresholds", "mean", "std", "levels", "size", "shape")
 TRUNKS: dict[str, type[Trunk]] = {
     "hard": HardSharing,
     "independent": Independent,

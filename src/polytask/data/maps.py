@@ -68,12 +68,14 @@ class TargetMaps:
     @property
     def settings(self) -> dict[str, Any]:
         """What the decoded targets depend on, a part of the cache's key."""
-        how = {"size": list(self.size), "fit": self.pictures.how}
+        how = {"size": list(self.size), "fit": self.pictures.how, "shape": list(self.shape)}
         return {"kind": "target", **how, **self.task.settings}
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one target."""
+        if self.task.media == "image":
+            return (self.pictures.channels, *self.size)
         return (*self.task.channels, *self.size)
 
     def decode(self, media: Media, item: int) -> NDArray[Any]:
@@ -83,6 +85,8 @@ class TargetMaps:
             DataError: If it cannot be decoded.
         """
         try:
+            if self.task.media == "image":
+                return self.task.read(self.pictures.decode(media, item))
             array = media.array(item)
         except BlankCell:
             return np.full(self.shape, self.task.blank, self.task.dtype)

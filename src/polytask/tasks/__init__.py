@@ -7,6 +7,7 @@ from polytask.tasks.multilabel import Multilabel
 from polytask.tasks.ordinal import Ordinal
 from polytask.tasks.probabilistic import Gaussian, Quantile
 from polytask.tasks.recognition import Recognition
+from polytask.tasks.reconstruction import Reconstruction
 from polytask.tasks.regression import Regression
 from polytask.tasks.segmentation import Edges, Segmentation
 from polytask.tasks.surfaces import DenseRegression, Normals
@@ -25,6 +26,7 @@ __all__ = [
     "PooledTask",
     "Quantile",
     "Recognition",
+    "Reconstruction",
     "Regression",
     "Segmentation",
     "Tagging",

@@ -94,6 +94,11 @@ class DenseTask(Task):
         """Which pixels have a label: `[N, H, W]` bool of stored targets `[N, ...]`."""
 
     @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape of one target, once the task is fitted."""
+        return (*self.channels, *self.size)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What stored targets depend on, besides their size."""
         return {"task": type(self).__name__}
@@ -107,8 +112,7 @@ class DenseTask(Task):
         return replace(self, size=tuple(first.shape[-2:]))
 
     def encode(self, values: Cells, *, unknown: Unknown = "error") -> tuple[Tensor, Tensor]:
-        shape = (len(values), *self.channels, *self.size)
-        target = np.full(shape, self.blank, self.dtype)
+        target = np.full((len(values), *self.stored_shape), self.blank, self.dtype)
         for row, cell in enumerate(values[:, 0]):
             if isinstance(cell, np.ndarray):
                 target[row] = cell

@@ -3,6 +3,7 @@
 Shapes: B examples, H x W pixels.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -31,9 +32,9 @@ class _KnownPixels:
         """Add a batch: both `[B, H, W]`."""
         known = ~torch.isnan(target) if self.blank != self.blank else target != self.blank
         if known.any():
-            value = target[known]
-            whole = value if value.is_floating_point() else value.long()
-            super().update(predicted[known], whole)  # type: ignore[misc]
+            numbers = isinstance(self, (MeanAbsoluteError, MeanSquaredError, Explained))
+            value = target[known].float() if numbers else target[known].long()
+            super().update(predicted[known], value)  # type: ignore[misc]
 
 
 def of_pixels(kind: type[Metric], *, blank: float = float("nan"), **settings: Any) -> Metric:
@@ -87,6 +88,26 @@ def depth_metrics() -> MetricCollection:
             "mae": of_pixels(MeanAbsoluteError),
             "rmse": of_pixels(MeanSquaredError, squared=False),
             "r2": of_pixels(Explained),
+        },
+        compute_groups=False,
+    )
+
+
+class PeakRatio(MeanSquaredError):
+    """The ratio of the greatest signal, 255, to the error, in decibels."""
+
+    def compute(self) -> Tensor:
+        """`10 log10(255^2 / MSE)`, over all pixels together."""
+        return 20 * math.log10(255) - 10 * super().compute().log10()
+
+
+def picture_metrics(blank: float) -> MetricCollection:
+    """MAE, R2 and the peak signal-to-noise ratio over pixels and channels."""
+    return MetricCollection(
+        {
+            "mae": of_pixels(MeanAbsoluteError, blank=blank),
+            "psnr": of_pixels(PeakRatio, blank=blank),
+            "r2": of_pixels(Explained, blank=blank),
         },
         compute_groups=False,
     )
