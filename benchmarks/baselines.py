@@ -16,10 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from polytask.config.load import load_config
 from polytask.config.schema import Config
@@ -29,12 +25,21 @@ from polytask.tasks import Binary, Multiclass, Task
 from polytask.types import Features
 from polytask.workflow import make_stream, prepare_data
 
-MODELS = {
-    "logistic regression": lambda: make_pipeline(
-        StandardScaler(), LogisticRegression(max_iter=200, C=0.1)
-    ),
-    "gradient boosting": lambda: HistGradientBoostingClassifier(random_state=0),
-}
+MODELS = ("logistic regression", "gradient boosting")
+
+
+def classical(name: str) -> Any:
+    """A fresh model. scikit-learn is loaded late: beside it, torch may fail in its Fourier
+    transforms.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if name == "gradient boosting":
+        return HistGradientBoostingClassifier(random_state=0, max_iter=60)
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, C=0.1))
 
 
 def alone(config: Config, task: str, prepared: Prepared) -> dict[str, Any]:
@@ -98,7 +103,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--output", type=Path, default=Path("alone"))
     parser.add_argument("--limit", type=int, default=10_000, help="training rows at most")
-    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     given = parser.parse_args()
     config = load_config(given.recipe)
     prepared = prepare_data(config, None)
@@ -111,15 +116,19 @@ def main() -> None:
             path.write_text(write(alone(config, task, prepared)), encoding="utf-8")
             print(path)
         return
-    for task in prepared.tasks:
-        if not isinstance(task, (Multiclass, Binary)):
-            continue
-        x, y = labelled(prepared, task, "train", given.limit)
-        test_x, test_y = labelled(prepared, task, "test", 10**9)
+    data = {
+        task.name: (
+            *labelled(prepared, task, "train", given.limit),
+            *labelled(prepared, task, "test", 10**9),
+        )
+        for task in prepared.tasks
+        if isinstance(task, (Multiclass, Binary))
+    }
+    for task, (x, y, test_x, test_y) in data.items():
         for name in given.models:
-            right = (MODELS[name]().fit(x, y).predict(test_x) == test_y).mean()
+            right = (classical(name).fit(x, y).predict(test_x) == test_y).mean()
             print(
-                f"{task.name}: {name} {right:.4f} of {len(test_y):,} test rows "
+                f"{task}: {name} {right:.4f} of {len(test_y):,} test rows "
                 f"({len(y):,} training rows)",
                 flush=True,
             )
