@@ -16,6 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from polytask.config.load import load_config
 from polytask.config.schema import Config
@@ -29,14 +33,7 @@ MODELS = ("logistic regression", "gradient boosting")
 
 
 def classical(name: str) -> Any:
-    """A fresh model. scikit-learn is loaded late: beside it, torch may fail in its Fourier
-    transforms.
-    """
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
+    """A fresh model."""
     if name == "gradient boosting":
         return HistGradientBoostingClassifier(random_state=0, max_iter=60)
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, C=0.1))
@@ -90,6 +87,8 @@ def labelled(
         if task.name not in dataset.present:
             continue
         rows = rows[dataset.present[task.name][rows]]
+        if not len(rows):
+            continue
         rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:limit]]
         for some in rows.split(500):
             batch = dataset.gather(some)
