@@ -63,7 +63,7 @@ class Origin:
             if isinstance(some, TableInput):
                 here = next(iter(some.columns.values()))
                 there = [column["name"] for column in before.state["columns"]]
-                if here != there:
+                if here != there and not any("*" in name for name in here):
                     raise DataError(
                         f"inputs.{name} should have the columns of the run to start from: "
                         f"{', '.join(there)}. Found {', '.join(here)}. Or let it begin anew with "

@@ -249,6 +249,20 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         console.print(f"[yellow]left out {count} labels of {task} that training rows lack[/]")
 
 
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    console: Console | None = None,
+) -> None:
+    """A table of texts."""
+    console = console or Console(emoji=False, highlight=False)
+    table = Table(*map(escape, columns), title=escape(title), title_justify="left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
 def cleaning_lines(summary: Mapping[str, Any]) -> list[str]:
     """What the cleaning of tables did, a line per input and source."""
     lines = []

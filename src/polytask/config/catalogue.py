@@ -11,10 +11,12 @@ from polytask.backbones import (
 )
 from polytask.backbones.base import Backbone
 from polytask.balancing import BALANCERS
+from polytask.data.arff import ArffFile
 from polytask.data.arrays import ArrayFile
 from polytask.data.blending import Blending, CutMix, MixUp
 from polytask.data.camvid import CamVid
 from polytask.data.conll import Columns, UniversalDependencies
+from polytask.data.class_folders import ClassFolders
 from polytask.data.inputs import ImageInput, Input, SoundInput
 from polytask.data.mixing import Counts, Mixing, Proportional, Temperature, Uniform
 from polytask.data.overlaid import Overlaid
@@ -43,6 +45,7 @@ from polytask.data.table_cleaning import (
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
 from polytask.data.text import TextInput
+from polytask.data.tabular_sets import Adult, Landmine, School, Tox21
 from polytask.data.timit import Timit
 from polytask.data.transforms import (
     Brightness,
@@ -150,6 +153,12 @@ SOURCES: dict[str, type[Source]] = {
     "npz": ArrayFile,
     "overlaid": Overlaid,
     "quarter-turns": QuarterTurns,
+    "folders": ClassFolders,
+    "arff": ArffFile,
+    "tox21": Tox21,
+    "school": School,
+    "landmine": Landmine,
+    "adult": Adult,
 }
 INPUTS: dict[str, type[Input]] = {
     "image": ImageInput,

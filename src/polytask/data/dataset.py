@@ -225,6 +225,9 @@ def prepare(
                 "longer be told apart into training and test. Restore it, or train anew."
             )
         datasets[name] = Dataset(name, number, table)
+        for some in inputs.values():
+            if isinstance(some, TableInput) and name in some.columns:
+                some.find_columns(table)
         check_columns(table, inputs, tasks)
     _decode(datasets, inputs, tasks, keep_bad=on_bad == "skip", progress=progress)
     chosen = _given_parts(datasets, parts) if parts is not None else _split(datasets, splits, seed)

@@ -34,6 +34,11 @@ _SYNONYMS = {
 }
 
 
+def part_named(text: str) -> str | None:
+    """The part that a text names, by a common synonym too; None if it names none."""
+    return _SYNONYMS.get(text.strip().lower())
+
+
 class Split:
     """How the rows of a source are divided.
 
@@ -124,7 +129,7 @@ class Split:
         unique, inverse = np.unique(
             np.array(["" if n is None else str(n) for n in names], dtype=str), return_inverse=True
         )
-        known = [_SYNONYMS.get(u.strip().lower()) for u in unique.tolist()]
+        known = [part_named(u) for u in unique.tolist()]
         if None in known:
             bad = known.index(None)
             row = int(np.flatnonzero(inverse == bad)[0])

@@ -4,6 +4,7 @@ Letters: N rows, D entries of a vector.
 """
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ class TableInput(Input):
 
     Args:
         columns: Per source, the columns. With several sources the same number of columns each, in
-            matching order.
+            matching order. A `*` stands for any text: `[fp.*]`.
         categories: Columns that are categories though they hold numbers, such as codes.
         dates: Columns that are dates: their year, and sine and cosine of month, weekday, day of
             the year and, if they tell one, hour.
@@ -85,13 +86,36 @@ class TableInput(Input):
         first = next(iter(self.columns.values()), list[str]())
         listed = [name for names in self.said.values() for name in names]
         for name in listed:
-            if name not in first:
+            if not any(fnmatchcase(name, pattern) for pattern in first):
                 raise ConfigError(
                     f"`categories`, `dates` and `texts` name columns that `columns` has. Found "
                     f"'{name}'."
                 )
             if listed.count(name) > 1:
                 raise ConfigError(f"Column '{name}' should be of one kind. It is listed twice.")
+
+    def find_columns(self, table: Table) -> None:
+        """Write out what a `*` stands for in a source.
+
+        Raises:
+            DataError: If it stands for nothing.
+        """
+        found: dict[str, None] = {}
+        for pattern in self.columns[table.name]:
+            some = [c for c in table.columns if fnmatchcase(c, pattern)] if "*" in pattern else []
+            if "*" in pattern and not some:
+                raise DataError(f"No column of {table.name} is named like '{pattern}'.")
+            found.update(dict.fromkeys(some or [pattern]))
+        self.columns = {**self.columns, table.name: list(found)}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Takes over what an earlier `fit` learned, columns that a `*` stood for included."""
+        super().load_state(state)
+        names = [spec["name"] for spec in state["columns"]]
+        self.columns = {
+            source: names if any("*" in c for c in some) else some
+            for source, some in self.columns.items()
+        }
 
     @property
     def width(self) -> int:

@@ -1,0 +1,200 @@
+"""What the columns of a table probably are, with the reasons.
+
+Letters: N rows.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
+from polytask.data.splits import part_named
+from polytask.errors import DataError, require
+from polytask.tasks.base import label_text, truth_names
+
+Kind = Literal["number", "category", "date", "text", "image", "sound", "split", "left out"]
+
+FEW = 20  # different numbers up to which a whole-number target may be classes
+MANY = 100  # different words above which a target is no class
+_PART_NAMES = ("split", "part", "fold", "subset", "set")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A guess about a column that is read.
+
+    Attributes:
+        name: The column.
+        kind: What it probably is.
+        why: The reason.
+        missing: How many cells are blank.
+    """
+
+    name: str
+    kind: Kind
+    why: str
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A guess about a column that is predicted.
+
+    Attributes:
+        name: The column.
+        kind: The kind of task.
+        why: The reason.
+        settings: Further settings of the task.
+        missing: How many labels are missing.
+        even: Whether its classes can be spread evenly over parts.
+    """
+
+    name: str
+    kind: str
+    why: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    missing: int = 0
+    even: bool = False
+
+
+def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
+    """What a column of inputs is.
+
+    Args:
+        name: The column.
+        cells: Its cells, None where blank.
+        folder: Where paths in it start.
+    """
+    known = [c for c in cells if c is not None]
+    missing = len(cells) - len(known)
+
+    def is_(kind: Kind, why: str) -> Column:
+        return Column(name, kind, why, missing)
+
+    different = {label_text(c) for c in known}
+    if len(different) < 2:
+        return is_("left out", "it is blank" if not known else "it says the same in every row")
+    if name.lower() in _PART_NAMES and all(part_named(str(c)) for c in known):
+        return is_("split", f"it names parts: {', '.join(sorted(different))}")
+    media = _media_kind(known, folder)
+    if media is not None:
+        return is_(media, f"its cells are files, such as {known[0]}")
+    every = len(different) == len(known) > FEW
+    if every and re.search(r"(^|[_\W])(id|index|key|uuid|row)s?($|[_\W])", name.lower()):
+        return is_("left out", "every row has another one: it names the row")
+    if all(_number(c) for c in known):
+        return is_(
+            "number", f"numbers from {min(map(float, known)):g} to {max(map(float, known)):g}"
+        )
+    if _dates(known):
+        return is_("date", f"dates, such as {known[0]}")
+    words = float(np.mean([len(str(c).split()) for c in known]))
+    if words >= 3 and len(different) > 0.2 * len(known):
+        return is_("text", f"{words:.0f} words a cell, {len(different)} different texts")
+    if every:
+        return is_("left out", "every row has another one: it names the row")
+    return is_("category", f"{len(different)} different values")
+
+
+def guess_target(name: str, cells: Sequence[Any]) -> Target:
+    """What a column of labels is.
+
+    Raises:
+        DataError: If it cannot be a target.
+    """
+    known = [c for c in cells if c is not None]
+    missing = len(cells) - len(known)
+    counts = Counter(label_text(c) for c in known)
+    if len(counts) < 2:
+        raise DataError(
+            f"Column '{name}' can be no target: "
+            + (f"every label is '{next(iter(counts))}'." if counts else "it has no label.")
+        )
+    rarest = min(counts.values())
+    share = f"{min(counts, key=lambda k: counts[k])} {rarest / len(known):.1%}"
+    even = rarest >= 10 and missing == 0
+
+    def is_(kind: str, why: str, **settings: Any) -> Target:
+        return Target(name, kind, why, settings, missing, even and kind != "regression")
+
+    if len(counts) == 2:
+        rare = rarest < 0.2 * len(known)
+        why = f"two labels, {' and '.join(sorted(counts))}; the rarer is {share}"
+        if truth_names(list(counts)) is None:
+            common, other = (n for n, _ in counts.most_common())
+            return is_("binary", why, classes=[common, other], **_tuned(rare))
+        return is_("binary", why, **_tuned(rare))
+    if all(_number(c) for c in known):
+        whole = all(float(c).is_integer() for c in known)
+        if not whole or len(counts) > FEW:
+            return is_("regression", f"{len(counts)} different numbers")
+        span = max(map(float, known)) - min(map(float, known)) + 1
+        if span == len(counts):
+            return is_(
+                "ordinal", f"{len(counts)} whole numbers in a row; 'multiclass' if they are codes"
+            )
+        return is_("multiclass", f"{len(counts)} whole numbers with gaps; the rarest is {share}")
+    separator = _separator([str(c) for c in known])
+    if separator is not None:
+        labels = {p.strip() for c in known for p in str(c).split(separator) if p.strip()}
+        why = f"cells list {len(labels)} labels"
+        return is_("multilabel", why, separator=separator, threshold="tuned")
+    if len(counts) > max(FEW, min(MANY, len(known) // 5)):
+        raise DataError(
+            f"Column '{name}' has {len(counts)} different texts in {len(known)} rows, which are "
+            "too many for classes. Name another column under --targets."
+        )
+    uneven = rarest < 0.2 * len(known) / len(counts)
+    weights = {"class_weights": "effective"} if uneven else {}
+    return is_("multiclass", f"{len(counts)} labels; the rarest is {share}", **weights)
+
+
+def _tuned(rare: bool) -> dict[str, str]:
+    return {"threshold": "tuned"} if rare else {}
+
+
+def _number(cell: Any) -> bool:
+    if isinstance(cell, (bool, np.bool_)):
+        return False
+    try:
+        return bool(np.isfinite(float(cell)))
+    except (TypeError, ValueError):
+        return False
+
+
+def _media_kind(known: Sequence[Any], folder: Path) -> Literal["image", "sound"] | None:
+    """Whether cells are paths of pictures or sounds of which the first few are there."""
+    texts = [str(c).strip() for c in known]
+    suffixes = {Path(t).suffix.lower() for t in texts}
+    there = any((folder / t).is_file() for t in texts[:20])
+    if there and suffixes <= set(PICTURE_SUFFIXES):
+        return "image"
+    return "sound" if there and suffixes <= set(SOUND_SUFFIXES) else None
+
+
+def _dates(known: Sequence[Any]) -> bool:
+    """Whether cells are dates."""
+    some = known[:200]
+    if any(hasattr(c, "year") for c in some):
+        return True
+    if not all(isinstance(c, str) and re.search(r"\d{1,4}[-/.: ]\d{1,2}", c) for c in some):
+        return False
+    pandas = require("pandas", "train")
+    read = pandas.to_datetime(pandas.Series(known, dtype=object), errors="coerce", format="mixed")
+    return bool(read.notna().all())
+
+
+def _separator(texts: Sequence[str]) -> str | None:
+    """What stands between the labels that cells list, if single labels recur in many lists."""
+    for separator in ("|", ";", ","):
+        lists = [[p.strip() for p in t.split(separator) if p.strip()] for t in texts]
+        several = sum(len(parts) > 1 for parts in lists)
+        labels = {p for parts in lists for p in parts}
+        if several > 0.05 * len(texts) and len(labels) < 0.8 * len(set(texts)) + 2:
+            return separator
+    return None

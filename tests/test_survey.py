@@ -1,0 +1,191 @@
+"""`polytask init` and `polytask profile`: guesses with reasons that train, and numbers."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from polytask.cli import app
+from polytask.config import load_config
+from polytask.errors import DataError
+from polytask.survey.drafting import draft
+from polytask.survey.guesses import guess_column, guess_target
+from polytask.survey.profile import profile_prepared, profile_table
+from polytask.survey.showing import tables, verdict
+from polytask.workflow import Silent, prepare_data, train
+from tests.data.conftest import own_cache, png, riff, wave
+
+__all__ = ["own_cache"]
+
+
+def people(rows: int = 120) -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    age = random.integers(18, 90, rows).astype(float)
+    made = pd.DataFrame(
+        {
+            "id": np.arange(rows) + 1000,
+            "age": np.where(random.random(rows) < 0.2, np.nan, age),
+            "home town": random.choice(["Ulm", "Bonn", "Kiel: north"], rows),
+            "joined": pd.date_range("2020-01-01", periods=rows, freq="9D").strftime("%Y-%m-%d"),
+            "about": [
+                f"likes {a} and long walks on day {k}"
+                for k, a in enumerate(random.choice(["tea", "cats"], rows))
+            ],
+            "always": 1,
+            "yes": random.choice(["on", "off"], rows),
+            "sick?": (age > 60).astype(int),
+            "pay": random.normal(30, 5, rows).round(2),
+            "stars": random.integers(1, 6, rows),
+            "tags": random.choice(["a|b", "b", "a|c", "c"], rows),
+        }
+    )
+    made.loc[3, "pay"] = np.nan
+    return made
+
+
+def test_a_drafted_table_checks_trains_and_says_why(tmp_path: Path) -> None:
+    people().to_csv(tmp_path / "my data.csv", index=False)
+    file = tmp_path / "conf" / "people.yaml"
+    done = CliRunner().invoke(
+        app,
+        [
+            "init",
+            str(tmp_path / "my data.csv"),
+            "--targets",
+            "sick?,pay, stars,tags,yes",
+            "--output",
+            str(file),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    text = file.read_text()
+    assert "# id is left out: every row has another one" in text
+    assert "# always is left out: it says the same in every row" in text
+    assert '- "home town"  # category: 3 different values' in text
+    assert "; 1 labels missing" in text and "dates: [joined]" in text and "texts: [about]" in text
+    config = load_config(file, ["training.epochs=1", "training.threads=1"])
+    kinds = {name: task.chosen for name, task in config.tasks.items()}
+    assert kinds == {
+        "sick": "binary",
+        "pay": "regression",
+        "stars": "ordinal",
+        "tags": "multilabel",
+        "yes": "binary",
+    }
+    assert train(config, tmp_path / "runs", Silent(), [])
+
+
+def test_a_draft_overwrites_nothing_and_needs_known_targets(tmp_path: Path) -> None:
+    people(30).to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "t.yaml").write_text("mine")
+    told = CliRunner().invoke(
+        app,
+        ["init", str(tmp_path / "t.csv"), "--targets", "pay", "--output", str(tmp_path / "t.yaml")],
+    )
+    assert told.exit_code == 1 and (tmp_path / "t.yaml").read_text() == "mine"
+    with pytest.raises(DataError, match=r"no column 'payy' to predict. Did you mean 'pay'"):
+        draft(tmp_path / "t.csv", ["payy"], tmp_path / "x.yaml")
+    with pytest.raises(DataError, match="under --targets, of: id, age"):
+        draft(tmp_path / "t.csv", [], tmp_path / "x.yaml")
+    with pytest.raises(DataError, match="too many for classes"):
+        draft(tmp_path / "t.csv", ["about"], tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("parts", [(), ("train", "val", "test")])
+@pytest.mark.parametrize("kind", ["image", "sound"])
+def test_class_folders_are_drafted_and_train(
+    kind: str, parts: tuple[str, ...], tmp_path: Path
+) -> None:
+    for part in parts or ("",):
+        for k, label in enumerate(("cat", "big dog")):
+            for n in range(12):
+                path = (
+                    tmp_path / "pets" / part / label / f"{n}.{'png' if kind == 'image' else 'wav'}"
+                )
+                path.parent.mkdir(parents=True, exist_ok=True)
+                sound = riff(wave(0.1, pitch=200 + n + 300 * k))
+                content = png(20 * n, (30, 30)) if kind == "image" else sound
+                path.write_bytes(content)
+    text = draft(tmp_path / "pets", [], tmp_path / "pets.yaml")
+    (tmp_path / "pets.yaml").write_text(text)
+    small = "inputs.picture.body.widths=[4]" if kind == "image" else "inputs.sound.body.width=4"
+    config = load_config(tmp_path / "pets.yaml", ["training.epochs=1", "training.threads=1", small])
+    assert ("fixed: true" in text) == bool(parts)
+    assert train(config, tmp_path / "runs", Silent(), [])
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        ([1.5, 2, None, 3], "number"),
+        (["1", "2", "x"], "category"),
+        (["2020-01-01", "2021-05-06 10:00"], "date"),
+        ([True, False, True], "category"),
+        ([None, None], "left out"),
+        (["train", "val", "test"], "split"),
+        ([f"u{k}" for k in range(30)], "left out"),
+    ],
+)
+def test_columns_are_guessed(cells: list[object], kind: str, tmp_path: Path) -> None:
+    name = "split" if kind == "split" else "x"
+    assert guess_column(name, cells, tmp_path).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        ([0, 1, 1], "binary"),
+        (["low", "high", "high"], "binary"),
+        ([1, 2, 3, 2], "ordinal"),
+        ([10, 20, 40], "multiclass"),
+        ([0.5, 1.5, 2.0], "regression"),
+        (list(range(50)), "regression"),
+        (["a", "b", "c", "a"], "multiclass"),
+        (["a,b", "b", "a", "c,a", "b,c", "b"], "multilabel"),
+    ],
+)
+def test_targets_are_guessed(cells: list[object], kind: str) -> None:
+    assert guess_target("x", cells).kind == kind
+
+
+def test_a_profile_counts_labels_overlap_blanks_outliers_and_leaks(tmp_path: Path) -> None:
+    table = people(100)[["age", "pay"]]
+    table["part"] = ["train"] * 60 + ["val"] * 20 + ["test"] * 20
+    table["a"] = [*([1.0, 0.0] * 25), *([np.nan] * 10), *([1.0, 0.0] * 20)]
+    table["b"] = [*([np.nan] * 50), *([1.0, 2.5] * 25)]
+    table.loc[90, ["age", "pay"]] = table.loc[20, ["age", "pay"]] = [33.0, 12.5]
+    table.loc[5, "pay"] = 9e5
+    table.to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "t.yaml").write_text(
+        "sources: {t: {kind: table, path: t.csv, split: {column: part}}}\n"
+        "inputs: {x: {kind: table, columns: [age, pay]}}\n"
+        "tasks:\n  a: {kind: binary, target: a}\n  b: {kind: regression, target: b}\n"
+    )
+    facts = profile_prepared(prepare_data(load_config(tmp_path / "t.yaml"), None))
+    assert facts["overlap"]["x"] == {"tasks": ["a", "b"], "rows": [[50, 0], [0, 10]]}
+    assert facts["columns"]["x"]["pay"]["outliers"] == 1
+    blank = table["age"].isna()
+    assert facts["columns"]["x"]["age"]["missing"]["train"] == int(blank[:60].sum())
+    (leak,) = [facts["leaks"]["t"]["x"]["test"]]
+    assert leak["rows"] == 1 and leak["examples"] == ["t.csv row 92 is t.csv row 22"]
+    assert "1 held-out rows" in verdict(facts) and "1 pairs of tasks of x share no" in verdict(
+        facts
+    )
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, ["profile", str(tmp_path / "t.yaml"), "--output", str(out)])
+    assert done.exit_code == 0, done.output
+    assert json.loads((out / "profile.json").read_text()) == json.loads(json.dumps(facts))
+    assert (out / "profile" / "overlap-x.png").read_bytes().startswith(b"\x89PNG")
+    assert "Held-out rows" in (out / "profile.html").read_text()
+
+
+def test_a_table_alone_has_a_profile_of_its_columns(tmp_path: Path) -> None:
+    table = pd.concat([people(30), people(30)[:2]])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    facts = profile_table(tmp_path / "t.csv")
+    assert facts["rows"] == 32 and facts["repeated_rows"] == 2
+    assert facts["columns"]["age"]["missing"] == int(table["age"].isna().sum())
+    assert tables(facts)[0][0] == "Columns" and "2 of 32 rows repeat" in verdict(facts)
