@@ -15,8 +15,8 @@ from polytask.data.arff import ArffFile
 from polytask.data.arrays import ArrayFile
 from polytask.data.blending import Blending, CutMix, MixUp
 from polytask.data.camvid import CamVid
-from polytask.data.conll import Columns, UniversalDependencies
 from polytask.data.class_folders import ClassFolders
+from polytask.data.conll import Columns, UniversalDependencies
 from polytask.data.inputs import ImageInput, Input, SoundInput
 from polytask.data.mixing import Counts, Mixing, Proportional, Temperature, Uniform
 from polytask.data.overlaid import Overlaid
@@ -44,8 +44,8 @@ from polytask.data.table_cleaning import (
 )
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
-from polytask.data.text import TextInput
 from polytask.data.tabular_sets import Adult, Landmine, School, Tox21
+from polytask.data.text import TextInput
 from polytask.data.timit import Timit
 from polytask.data.transforms import (
     Brightness,
