@@ -316,6 +316,63 @@ def merge(
 
 
 @app.command()
+def group(
+    config: Annotated[Path, typer.Argument(help="A YAML file.")],
+    measure: Annotated[
+        str, typer.Option(help="lookahead, first-order, cosine or subsets.")
+    ] = "lookahead",
+    models: Annotated[
+        int | None, typer.Option(help="The most models; default: half as many as tasks.")
+    ] = None,
+    overlapping: Annotated[
+        bool, typer.Option(help="Let a task help in a model that does not predict it.")
+    ] = False,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of trainings that explore; default: the file's.")
+    ] = None,
+    notes: Annotated[int, typer.Option(help="How often gradients are looked at, at most.")] = 50,
+    size: Annotated[
+        int | None, typer.Option(help="For subsets: tasks of a set; default: half of them.")
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(help="For subsets: how often all tasks are dealt into sets.")
+    ] = 4,
+    verify: Annotated[
+        bool, typer.Option(help="Train the groups beside all together and each alone.")
+    ] = False,
+    study: Annotated[
+        Path | None, typer.Option(help="The study's folder; default: group-NAME.")
+    ] = None,
+    set_: Sets = None,
+) -> None:
+    """Find out which tasks belong together; writes group.json and group.html."""
+    with _mendable():
+        from polytask.config.load import load_config
+        from polytask.report.groups import print_groups, write_page
+        from polytask.study.grouping import Plan
+        from polytask.study.grouping import group as find
+        from polytask.terminal import Terminal
+
+        loaded = load_config(config, set_ or ())
+        root = study or Path(f"group-{loaded.name}")
+        plan = Plan(
+            measure=measure,  # type: ignore[arg-type]  # the plan refuses others
+            models=models,
+            overlapping=overlapping,
+            epochs=epochs,
+            notes=notes,
+            size=size,
+            rounds=rounds,
+            verify=verify,
+        )
+        with Terminal() as terminal:
+            found = find(loaded, root, plan, terminal)
+        print_groups(found, terminal.console)
+        page = write_page(found, root / "group.html")
+    typer.echo(f"{root / 'group.json'} and {page}")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of the YAML file, for editors."""
     from polytask.config.schema import json_schema

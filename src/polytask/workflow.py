@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from polytask.training.step import StepRecord
+    from polytask.training.trainer import Probe
 
 Part = Literal["train", "validation", "test"]
 
@@ -154,6 +155,7 @@ def train(
     watcher: Watcher,
     command: list[str],
     origin: Origin | None = None,
+    probe: "Probe | None" = None,
 ) -> bool:
     """Train from a configuration, or go on with a run that was stopped.
 
@@ -163,6 +165,7 @@ def train(
         watcher: Told everything, in the first of several processes.
         command: The command line, for the record.
         origin: The run whose weights a fresh training starts from.
+        probe: Looks at each step before it is taken.
 
     Returns:
         Whether training reached its end.
@@ -236,6 +239,7 @@ def train(
             reporter=HistoryKeeper(run, watcher) if fabric.is_global_zero else watcher,
             seed=config.seed,
             teaching=teaching,
+            probe=probe,
         )
         if resumed and trainer.checkpoint.exists():
             with fitting_weights(run):

@@ -22,6 +22,7 @@ from polytask.workflow import Silent, Watcher, train
 
 if TYPE_CHECKING:
     from polytask.training.step import StepRecord
+    from polytask.training.trainer import Probe
 
 RECORD = "outcome.json"
 
@@ -74,7 +75,9 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
-def work(job: Job, root: Path, watcher: Watcher | None = None) -> Outcome:
+def work(
+    job: Job, root: Path, watcher: Watcher | None = None, probe: "Probe | None" = None
+) -> Outcome:
     """Do a training, or what is left of it.
 
     Several processes may be given the same job: one does it, the others learn that they need not.
@@ -83,6 +86,7 @@ def work(job: Job, root: Path, watcher: Watcher | None = None) -> Outcome:
         job: The training.
         root: The folder in which the study's trainings are kept.
         watcher: Told everything; None for nobody.
+        probe: Looks at each step before it is taken.
 
     Returns:
         How it went. What went wrong inside of it is an outcome, too, so that the rest goes on.
@@ -99,7 +103,7 @@ def work(job: Job, root: Path, watcher: Watcher | None = None) -> Outcome:
         notes = Notes(watcher or Silent())
         run = Run.at(root / job.name, job.config)
         try:
-            finished = train(run, root, notes, sys.argv)
+            finished = train(run, root, notes, sys.argv, probe=probe)
         except DEATHS as error:
             kind = "" if isinstance(error, PolytaskError) else f"{type(error).__name__}: "
             outcome = Outcome("failed", f"{kind}{error}", warnings=tuple(notes.warnings))

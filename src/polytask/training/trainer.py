@@ -83,6 +83,9 @@ class Progress:
     filled: list[int] | None = None
 
 
+Probe = Callable[["Trainer", Batch], None]
+
+
 class Trainer:
     """Trains a model to the end, or until it is stopped.
 
@@ -101,6 +104,7 @@ class Trainer:
         reporter: Told about every step and epoch.
         teaching: Teachers, if there are any.
         seed: Fixes all randomness inside the network.
+        probe: Called with this trainer and the batch before each step; it must change nothing.
     """
 
     def __init__(
@@ -120,7 +124,9 @@ class Trainer:
         reporter: Reporter,
         seed: int,
         teaching: Teaching | None = None,
+        probe: Probe | None = None,
     ) -> None:
+        self.probe = probe
         self.fabric, self.tasks, self.settings = fabric, tuple(tasks), settings
         self.schedule, self.stream, self.validate = schedule, stream, validate
         self.keep, self.directory, self.reporter, self.seed = keep, directory, reporter, seed
@@ -198,13 +204,16 @@ class Trainer:
         factor = self.schedule.factor(step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
+        batch = self.stream.batch(step).to(self.fabric.device)
+        if self.probe is not None:
+            self.probe(self, batch)
         # Dropout and the like depend on the step alone, so resuming needs no generator's state.
         torch.manual_seed(step_seed(self.seed, step, self.fabric.global_rank))
         try:
             record = train_step(
                 self.fabric,
                 self.model,
-                self.stream.batch(step).to(self.fabric.device),
+                batch,
                 self.tasks,
                 balancer=self.balancer,
                 optimizer=self.optimizer,

@@ -1,0 +1,521 @@
+"""Whether measures of task affinity foretell which tasks gain from each other, and at what cost.
+
+python benchmarks/grouping.py --family                 # made up, 6 tasks: all partitions are tried
+python benchmarks/grouping.py --landmine FILE.mat      # 29 tasks, each with examples of its own
+python benchmarks/grouping.py --school FILE.mat        # 139 tasks, each with examples of its own
+
+Every group of tasks trains one perceptron (a hidden layer, a linear head per task) with Adam on all
+of its examples at once; the step with the best validation loss counts, per task. Groups are chosen
+by validation losses and gradients of training batches alone, and judged on test losses: the gain
+of a task is the share of the test loss of its own model that the group takes off, and of a
+grouping the mean over tasks. Cost is counted in steps times examples times tasks with a label
+there. A probe (a backward and, for the lookahead, a forward per task) is counted at what it takes.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+
+from polytask.affinity.grouping import (
+    Gains,
+    Grouping,
+    best_grouping,
+    gains_of_pairs,
+    pairwise_gains,
+)
+from polytask.affinity.measures import (
+    averaged,
+    first_order,
+    gradient_cosine,
+    label_correlation,
+    lookahead,
+    representation_similarity,
+)
+from polytask.affinity.surrogate import fit_surrogate, sample_subsets
+
+NOTES = 30
+Members = tuple[int, ...]
+
+
+@dataclass
+class Problem:
+    """Tasks with labels of the same examples, or each with examples of its own.
+
+    Attributes:
+        inputs: Per part `[N, D]`.
+        targets: Per part `[N, T]`, NaN where absent.
+        binary: Whether targets are 0 and 1.
+        hidden: Width of the network.
+        steps: Steps of a whole training.
+        rate: Of Adam.
+    """
+
+    inputs: dict[str, Tensor]
+    targets: dict[str, Tensor]
+    binary: bool
+    hidden: int
+    steps: int
+    rate: float
+    decay: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> int:
+        """T."""
+        return self.targets["train"].shape[1]
+
+
+class Network(nn.Module):
+    """A hidden layer that is shared, and a head per task."""
+
+    def __init__(self, width: int, hidden: int, tasks: int) -> None:
+        super().__init__()
+        self.shared = nn.Linear(width, hidden)
+        self.heads = nn.Linear(hidden, tasks)
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """`[N, hidden]`."""
+        return self.shared(inputs).relu()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`[N, T]`."""
+        return self.heads(self.features(inputs))
+
+
+def task_losses(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The mean loss `[T]` of each task over its labels; NaN for one without."""
+    there = ~targets.isnan()
+    wanted = targets.nan_to_num(nan=0.0)
+    if problem.binary:
+        each = nn.functional.binary_cross_entropy_with_logits(outputs, wanted, reduction="none")
+    else:
+        each = (outputs - wanted).square()
+    return (each * there).sum(0) / there.sum(0)
+
+
+class Bench:
+    """Trains groups, once each, and keeps what came out.
+
+    Args:
+        problem: The tasks.
+        seed: Of weights.
+    """
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self.problem, self.seed = problem, seed
+        self.known: dict[tuple[Members, int], dict[str, Tensor]] = {}
+        self.prices: dict[tuple[Members, int], float] = {}
+
+    def rows(self, part: str, members: Members) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of the examples that have a label of one of the tasks."""
+        targets = self.problem.targets[part][:, list(members)]
+        some = (~targets.isnan()).any(1)
+        return self.problem.inputs[part][some], targets[some]
+
+    def train(
+        self, members: Members, steps: int | None = None, probe: bool = False
+    ) -> dict[str, Tensor]:
+        """Validation and test losses `[members]` of a group's model, and with `probe` notes."""
+        steps = steps or self.problem.steps
+        if (members, steps) in self.known and not probe:
+            return self.known[members, steps]
+        torch.manual_seed(self.seed)
+        data = {part: self.rows(part, members) for part in ("train", "validation", "test")}
+        model = Network(data["train"][0].shape[1], self.problem.hidden, len(members))
+        # One layer's numbers for all groups, so that groups differ in their tasks only.
+        optimizer = torch.optim.Adam(
+            model.parameters(), self.problem.rate, weight_decay=self.problem.decay
+        )
+        best = torch.full((len(members),), torch.inf)
+        test = torch.full((len(members),), torch.nan)
+        notes: dict[str, list[Tensor]] = {"gramians": [], "losses": [], "after": []}
+        inputs, targets = data["train"]
+        for step in range(steps):
+            losses = task_losses(self.problem, model(inputs), targets)
+            if probe and step % max(1, steps // NOTES) == 0:
+                self.note(model, optimizer, losses, inputs, targets, notes)
+            optimizer.zero_grad()
+            losses.mean().backward()
+            optimizer.step()
+            if step % 5 == 4:
+                with torch.no_grad():
+                    now = task_losses(
+                        self.problem, model(data["validation"][0]), data["validation"][1]
+                    )
+                    then = task_losses(self.problem, model(data["test"][0]), data["test"][1])
+                test = torch.where(now < best, then, test)
+                best = torch.minimum(best, now)
+        found = {"validation": best, "test": test}
+        with torch.no_grad():
+            found["features"] = model.features(self.problem.inputs["validation"])
+        self.known[members, steps] = found
+        labels = float((~targets.isnan()).sum())
+        self.prices[members, steps] = steps * labels
+        if probe:
+            found = {**found, **{k: torch.stack(v) for k, v in notes.items()}}
+            found["notes_cost"] = torch.tensor(len(notes["losses"]) * labels)
+        return found
+
+    def note(
+        self,
+        model: Network,
+        optimizer: torch.optim.Optimizer,
+        losses: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        notes: dict[str, list[Tensor]],
+    ) -> None:
+        """The Gramian of the shared layer's gradients, and all losses after a step on each task."""
+        shared = list(model.shared.parameters())
+        grads = [torch.autograd.grad(loss, shared, retain_graph=True) for loss in losses]
+        rows = torch.stack([torch.cat([g.flatten() for g in some]) for some in grads]).double()
+        notes["gramians"].append(rows @ rows.T)
+        notes["losses"].append(losses.detach().double())
+        after = []
+        with torch.no_grad():
+            for some in grads:
+                before = [p.clone() for p in shared]
+                for p, g in zip(shared, some, strict=True):
+                    state = optimizer.state.get(p, {})
+                    if "exp_avg_sq" in state:
+                        seen = state["exp_avg_sq"] / (1 - 0.999 ** float(state["step"]))
+                        # The joint update is of the mean loss: its gradients are T times smaller.
+                        g = g / len(losses) / (seen.sqrt() + 1e-8)
+                    p.sub_(self.problem.rate * g)
+                after.append(task_losses(self.problem, model(inputs), targets).double())
+                for p, value in zip(shared, before, strict=True):
+                    p.copy_(value)
+        notes["after"].append(torch.stack(after))
+
+    def gains(self, masks: Tensor, part: str = "test", steps: int | None = None) -> Tensor:
+        """Realised gains `[K, T]` of groups, over each task's own model."""
+        found = torch.full(masks.shape, torch.nan, dtype=torch.float64)
+        for row, mask in enumerate(masks):
+            members = tuple(mask.nonzero().flatten().tolist())
+            loss = self.train(members, steps)[part]
+            for place, task in enumerate(members):
+                own = self.train((task,), steps)[part][0]
+                found[row, task] = 1 - float(loss[place]) / float(own)
+        return found
+
+    def cost(self, groups: Sequence[Members], steps: int | None = None) -> float:
+        """What training these groups costs, in labels that are gone through."""
+        return sum(self.prices[g, steps or self.problem.steps] for g in dict.fromkeys(groups))
+
+
+def measured(bench: Bench, share: float, rounds: int, size: int) -> dict[str, tuple[Gains, float]]:
+    """Predictions of any group's gains by each measure, and what each cost."""
+    everything = tuple(range(bench.problem.tasks))
+    singles = [(t,) for t in everything]
+    short = max(10, int(bench.problem.steps * share))
+    found: dict[str, tuple[Gains, float]] = {}
+    joint = bench.train(everything, probe=True)
+    base, note = bench.cost([everything]), float(joint["notes_cost"])
+    count = len(everything)
+    rates = torch.full((len(joint["losses"]),), bench.problem.rate).double()
+    found["cosine"] = (
+        pairwise_gains(averaged(gradient_cosine(joint["gramians"]))),
+        base + note * (1 + 2 * count) / 3,
+    )
+    found["first-order"] = (
+        pairwise_gains(averaged(first_order(joint["gramians"], joint["losses"], rates))),
+        base + note * (1 + 2 * count) / 3,
+    )
+    found["lookahead"] = (
+        pairwise_gains(averaged(lookahead(joint["losses"], joint["after"]))),
+        base + note * (1 + 3 * count) / 3,
+    )
+    features = [bench.train(s)["features"] for s in singles]
+    own = bench.cost(singles)
+    found["cka"] = (pairwise_gains(representation_similarity(features, "cka")), own)
+    present = ~bench.problem.targets["train"].isnan()
+    columns = [c[:, None] for c in bench.problem.targets["train"].unbind(1)]
+    related = label_correlation(columns, present)
+    if bool(related.fill_diagonal_(torch.nan).isfinite().any()):
+        found["label correlation"] = (pairwise_gains(related.abs()), 0.0)
+    generator = torch.Generator().manual_seed(bench.seed)
+    subsets = sample_subsets(count, size, rounds, generator)
+    gains = bench.gains(subsets, "validation", short)
+    groups = [tuple(m.nonzero().flatten().tolist()) for m in subsets]
+    found[f"subsets ({len(subsets)} of {size}, {short} steps)"] = (
+        fit_surrogate(subsets, gains),
+        bench.cost([*singles, *groups], short),
+    )
+    return found
+
+
+def masks_of(groups: Sequence[Sequence[int]], tasks: int) -> Tensor:
+    """Groups as a mask."""
+    mask = torch.zeros(len(groups), tasks, dtype=torch.bool)
+    for row, members in enumerate(groups):
+        mask[row, list(members)] = True
+    return mask
+
+
+def realised(bench: Bench, grouping: Grouping) -> float:
+    """The mean test gain of a grouping's tasks."""
+    masks = masks_of([g.trains for g in grouping.groups], bench.problem.tasks)
+    return float(bench.gains(masks).nan_to_num(nan=0.0).sum(0).mean())
+
+
+def partitions(tasks: list[int], most: int) -> list[list[list[int]]]:
+    """All ways to divide tasks into at most so many groups."""
+    if not tasks:
+        return [[]]
+    found = []
+    for rest in partitions(tasks[1:], most):
+        if len(rest) < most:
+            found.append([[tasks[0]], *rest])
+        for n, group in enumerate(rest):
+            found.append([*rest[:n], [tasks[0], *group], *rest[n + 1 :]])
+    return found
+
+
+def rank_correlation(bench: Bench, gains: Gains, masks: Tensor) -> float:
+    """Spearman's, of predicted and realised gains of tasks in groups; the mean over tasks.
+
+    Within a task, because how much tasks gain at all differs more than what a group decides.
+    """
+    predicted, true = gains(masks), bench.gains(masks)
+    found = []
+    for task in range(masks.shape[1]):
+        rows = masks[:, task] & (masks.sum(1) > 1)
+        a, b = predicted[rows, task].numpy(), true[rows, task].numpy()
+        if len(a) > 2:
+            found.append(spearmanr(a, b).statistic if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0)
+    return float(np.mean(found))
+
+
+def family(seed: int) -> Problem:
+    """Six regressions of 12 inputs in three clusters of two, few examples and much noise.
+
+    Tasks of one cluster share the directions that they look at; those of the first and second look
+    at the same directions and answer the opposite, with another bend, so they conflict.
+    """
+    random = torch.Generator().manual_seed(1000 + seed)
+    base = torch.randn(3, 12, 4, generator=random) / 12**0.5
+    base[1] = -base[0] + 0.3 * torch.randn(12, 4, generator=random) / 12**0.5
+    out = torch.randn(3, 4, generator=random)
+    inputs, targets = {}, {}
+    for part, count in (("train", 60), ("validation", 60), ("test", 4000)):
+        x = torch.randn(count, 12, generator=random)
+        y = []
+        for task in range(6):
+            c = task // 2
+            own = 0.35 * torch.sin(2 * x[:, task])
+            y.append((2 * x @ base[c]).tanh() @ out[c] + own)
+        clean = torch.stack(y, 1)
+        noise = 0.5 if part != "test" else 0.0
+        inputs[part] = x
+        targets[part] = clean + noise * torch.randn(clean.shape, generator=random)
+    return Problem(inputs, targets, False, 16, 300, 0.01)
+
+
+def separate(cells: Sequence[tuple[np.ndarray, np.ndarray]], seed: int, **given: object) -> Problem:
+    """Tasks with examples of their own: 40 % of each train, 20 % validate, 40 % test."""
+    random = np.random.default_rng(seed)
+    parts: dict[str, list[tuple[int, np.ndarray, np.ndarray]]] = {
+        "train": [],
+        "validation": [],
+        "test": [],
+    }
+    for task, (x, y) in enumerate(cells):
+        order = random.permutation(len(x))
+        ends = (int(0.4 * len(x)), int(0.6 * len(x)))
+        for part, rows in zip(parts, np.split(order, ends), strict=True):
+            parts[part].append((task, x[rows], y[rows]))
+    train = np.concatenate([x for _, x, _ in parts["train"]])
+    middle, spread = train.mean(0), train.std(0) + 1e-8
+    inputs, targets = {}, {}
+    for part, pieces in parts.items():
+        inputs[part] = torch.tensor(
+            (np.concatenate([x for _, x, _ in pieces]) - middle) / spread, dtype=torch.float32
+        )
+        table = np.full((len(inputs[part]), len(cells)), np.nan, dtype=np.float32)
+        start = 0
+        for task, _, y in pieces:
+            table[start : start + len(y), task] = y
+            start += len(y)
+        targets[part] = torch.from_numpy(table)
+    return Problem(inputs, targets, **given)  # type: ignore[arg-type]
+
+
+def landmine(path: Path, seed: int) -> Problem:
+    """29 fields, mines or not."""
+    from scipy.io import loadmat
+
+    found = loadmat(path)
+    cells = [
+        (x.astype(np.float64), y.ravel().astype(np.float64))
+        for x, y in zip(found["feature"].ravel(), found["label"].ravel(), strict=True)
+    ]
+    return separate(cells, seed, binary=True, hidden=16, steps=200, rate=0.01)
+
+
+def school(path: Path, seed: int) -> Problem:
+    """139 schools, exam scores; scores are divided by their overall standard deviation."""
+    from scipy.io import loadmat
+
+    found = loadmat(path)
+    cells = [
+        (x.astype(np.float64)[:, :-1], y.ravel().astype(np.float64))
+        for x, y in zip(found["X"].ravel(), found["Y"].ravel(), strict=True)
+    ]
+    every = np.concatenate([y for _, y in cells])
+    cells = [(x, (y - every.mean()) / every.std()) for x, y in cells]
+    return separate(cells, seed, binary=False, hidden=16, steps=200, rate=0.01)
+
+
+def report(rows: Sequence[Sequence[str]]) -> None:
+    """A table of Markdown."""
+    print("| " + " | ".join(rows[0]) + " |")
+    print("|" + "---|" * len(rows[0]))
+    for row in rows[1:]:
+        print("| " + " | ".join(row) + " |", flush=True)
+
+
+def small(seeds: int) -> None:
+    """The family: every subset is trained, so the best of all groupings is known."""
+    names: dict[str, list[list[float]]] = {}
+    for seed in range(seeds):
+        bench = Bench(family(seed), seed)
+        predictions = measured(bench, 0.25, 2, 3)
+        every = torch.tensor([[(n >> t) % 2 == 1 for t in range(6)] for n in range(1, 64)])
+        table = {
+            tuple(m.nonzero().flatten().tolist()): g
+            for m, g in zip(every, bench.gains(every).nan_to_num(nan=0.0), strict=True)
+        }
+        trying = bench.cost([tuple(m.nonzero().flatten().tolist()) for m in every])
+        values = [
+            float(sum(table[tuple(sorted(g))] for g in p).mean())
+            for p in partitions(list(range(6)), 3)
+        ]
+        best, all_apart = max(values), 0.0
+        together = float(table[tuple(range(6))].mean())
+        for name, (gains, cost) in predictions.items():
+            chosen = best_grouping(6, gains, budget=3)
+            names.setdefault(name, []).append(
+                [
+                    rank_correlation(bench, gains, every),
+                    realised(bench, chosen),
+                    cost / trying,
+                    best,
+                ]
+            )
+        for name, value in (
+            ("all together", together),
+            ("all apart", all_apart),
+            ("random grouping of 3 or fewer", float(np.mean(values))),
+            ("best of all groupings of 3 or fewer", best),
+        ):
+            names.setdefault(name, []).append([np.nan, value, np.nan, best])
+        by_validation = bench.gains(every, "validation").nan_to_num(nan=0.0)
+        lookup = {
+            tuple(m.nonzero().flatten().tolist()): g
+            for m, g in zip(every, by_validation, strict=True)
+        }
+        tried = max(
+            partitions(list(range(6)), 3),
+            key=lambda p: float(sum(lookup[tuple(sorted(g))] for g in p).mean()),
+        )
+        tried_gain = float(sum(table[tuple(sorted(g))] for g in tried).mean())
+        names.setdefault("all tried, chosen on validation", []).append(
+            [np.nan, tried_gain, 1.0, best]
+        )
+    rows = [
+        ["by", "rank correlation", "mean test gain", "loss above the best", "cost of trying all"]
+    ]
+    for name, found in names.items():
+        rank, gain_, cost, best = np.array(found).T
+        above = (1 - gain_) / (1 - best) - 1  # ratio of mean relative losses
+        rows.append(
+            [
+                name,
+                "" if np.isnan(rank).all() else f"{rank.mean():+.2f}",
+                f"{gain_.mean():+.3f}",
+                f"{above.mean():.1%}",
+                "" if np.isnan(cost).all() else f"{cost.mean():.1%}",
+            ]
+        )
+    report(rows)
+
+
+def large(
+    make: object, path: Path, seeds: int, models: Sequence[int], rounds: int, size: int
+) -> None:
+    """Many tasks: chosen groupings beside random ones of the same sizes."""
+    table: dict[str, list[list[float]]] = {}
+    for seed in range(seeds):
+        bench = Bench(make(path, seed), seed)  # type: ignore[operator]
+        count = bench.problem.tasks
+        predictions = measured(bench, 0.5, rounds, size)
+        random = torch.Generator().manual_seed(seed)
+        probes = sample_subsets(count, size, 2, random)
+        everything = tuple(range(count))
+        together = float(bench.gains(masks_of([everything], count)).mean())
+        apart = bench.cost([(t,) for t in everything])
+        table.setdefault("all together", []).append([np.nan, np.nan, *[together] * len(models)])
+        table.setdefault("all apart", []).append([np.nan, np.nan, *[0.0] * len(models)])
+        luck = []
+        for groups in models:
+            draws = []
+            for _ in range(2):
+                labels = torch.arange(count)[torch.randperm(count, generator=random)] % groups
+                mask = labels[None] == torch.arange(groups)[:, None]
+                draws.append(float(bench.gains(mask).nan_to_num(nan=0.0).sum(0).mean()))
+            luck.append(float(np.mean(draws)))
+        table.setdefault("random groups of equal size", []).append([np.nan, np.nan, *luck])
+        for name, (gains, cost) in predictions.items():
+            pairs = gains_of_pairs(count, gains)
+            chosen = [
+                realised(bench, best_grouping(count, gains, budget=groups, similarity=pairs))
+                for groups in models
+            ]
+            table.setdefault(name, []).append(
+                [rank_correlation(bench, gains, probes), cost / apart, *chosen]
+            )
+        print(f"<!-- seed {seed} -->", flush=True)
+    rows = [
+        ["by", "rank correlation", "cost (all apart = 1)", *(f"gain, {m} models" for m in models)]
+    ]
+    for name, found in table.items():
+        mean = np.array(found).mean(0)
+        rows.append(
+            [
+                name,
+                "" if np.isnan(mean[0]) else f"{mean[0]:+.2f}",
+                "" if np.isnan(mean[1]) else f"{mean[1]:.2f}",
+                *(f"{value:+.3f}" for value in mean[2:]),
+            ]
+        )
+    report(rows)
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--family", action="store_true")
+    parser.add_argument("--landmine", type=Path)
+    parser.add_argument("--school", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    start = time.process_time()
+    if given.family:
+        small(given.seeds)
+    if given.landmine:
+        large(landmine, given.landmine, given.seeds, (2, 4), 6, 8)
+    if given.school:
+        large(school, given.school, given.seeds, (2, 4), 6, 30)
+    print(f"\n{time.process_time() - start:.0f} s of CPU")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Groups of tasks for people: a table on the terminal, a heat map, a page.
+
+All of it is made from the plain values that `polytask.study.grouping.group` returns.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polytask.report.figures import INK, Drawing, drawn, styled
+from polytask.report.page import Page, Section, Table, number
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Found = Mapping[str, Any]
+
+# More tasks than this have no numbers in their squares, and more than MANY no names.
+FEW, MANY = 12, 45
+
+
+def print_groups(found: Found, console: "Console") -> None:
+    """Groups, predicted gains, doubts, and what was verified."""
+    from rich import table as rich_table
+    from rich.markup import escape
+
+    console.print(verdict(found), soft_wrap=True, markup=False)
+    shown = rich_table.Table("model", "trains", "predicts")
+    for place, group in enumerate(found["groups"], 1):
+        shown.add_row(str(place), *(escape(", ".join(group[k])) for k in ("trains", "serves")))
+    console.print(shown)
+    gains = gain_table(found)
+    tasks = rich_table.Table(*gains.columns, title=f"unit: {found['unit']}", title_justify="left")
+    for row in gains.rows:
+        tasks.add_row(*(escape(gains.shown(cell)) for cell in row))
+    console.print(tasks)
+    for warning in found["warnings"]:
+        console.print(f"[bold yellow]note:[/] {escape(warning)}", soft_wrap=True)
+    if "verified" in found:
+        console.print(proof(found), soft_wrap=True, markup=False)
+
+
+def verdict(found: Found) -> str:
+    """What to do, in a sentence or two."""
+    groups = found["groups"]
+    names = "; ".join(" + ".join(g["trains"]) for g in groups)
+    gains, cost = found["mean_gain"], found["cost"]
+    how = "the best there is under this prediction" if found["exact"] else "the best that was found"
+    models = "model" if len(groups) == 1 else "models"
+    return (
+        f"Train {len(groups)} {models}: {names}. Predicted mean gain {signed(gains['groups'])} "
+        f"({how}), all together {signed(gains['together'])}, each alone 0. Measured by "
+        f"{found['measure']}; trainings: {cost['trainings']} of {cost['epochs']} epochs, at the "
+        f"cost of {cost['examples']:,.0f} training examples."
+    )
+
+
+def proof(found: Found) -> str:
+    """What the verification says, in a sentence or two."""
+    said = found["verified"]
+    gains = said["mean_gain"]
+    order = sorted(gains, key=lambda how: -math.inf if gains[how] is None else -gains[how])
+    listed = ", ".join(
+        f"{how} {signed(gains[how])} ({said['examples'][how]:,} examples)" for how in order
+    )
+    return (
+        f"Verified on validation rows, mean gain over each alone: {listed}. One training each: "
+        "another seed may turn small differences around; `polytask compare` says how sure they are."
+    )
+
+
+def gain_table(found: Found) -> Table:
+    """A row per task: predicted gain with its interval, and scores where they were verified."""
+    columns = ["task", "gain", "5 %", "95 %"]
+    scores = found.get("verified", {}).get("scores")
+    if scores is not None:
+        columns += ["metric", "grouped", "together", "alone"]
+    rows = []
+    for task, said in found["predicted"].items():
+        row = [task, said["gain"], said["low"], said["high"]]
+        if scores is not None:
+            row += [scores[task][k] for k in ("metric", "groups", "together", "apart")]
+        rows.append(row)
+    return Table(columns=columns, rows=rows, caption=f"Gains: {found['unit']}.")
+
+
+def signed(value: float | None) -> str:
+    """A number with its sign."""
+    return "unknown" if value is None else f"{value:+.4g}"
+
+
+def heat_map(
+    names: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    order: Sequence[int],
+    *,
+    name: str,
+    title: str,
+    caption: str,
+) -> Drawing:
+    """A matrix of tasks as colours; what is not known stays empty.
+
+    Args:
+        names: The tasks.
+        values: `[T][T]`, from row to column.
+        order: The tasks' places, so that those of one group stand together.
+        name: The figure's file.
+        title: What it shows.
+        caption: How to read it.
+    """
+    import numpy as np
+
+    table = np.array([[math.nan if v is None else v for v in row] for row in values])
+    table = table[np.ix_(order, order)]
+    off = table[~np.eye(len(order), dtype=bool)]
+    limit = max(float(np.nanmax(np.abs(off))) if np.isfinite(off).any() else 0.0, 1e-12)
+    labels = [names[place] for place in order]
+    with styled():
+        from matplotlib.figure import Figure
+
+        side = min(max(3.6, 0.42 * len(labels) + 1.6), 9.0)
+        figure = Figure(figsize=(side + 1.2, side), layout="constrained")
+        axes = figure.subplots()
+        np.fill_diagonal(table, math.nan)
+        seen = axes.imshow(table, cmap="PuOr", vmin=-limit, vmax=limit)
+        figure.colorbar(seen, ax=axes, shrink=0.8)
+        if len(labels) <= MANY:
+            axes.set_xticks(range(len(labels)), labels, rotation=90)
+            axes.set_yticks(range(len(labels)), labels)
+        axes.set_xlabel("for this task")
+        axes.set_ylabel("what this task does")
+        axes.set_title(title)
+        if len(labels) <= FEW:
+            for (row, column), value in np.ndenumerate(table):
+                if math.isfinite(value):
+                    ink = "white" if abs(value) > 0.6 * limit else INK
+                    text = number(float(value), 2)
+                    axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
+        return drawn(
+            figure, name=name, alt=f"{title}: a matrix of {len(labels)} tasks.", caption=caption
+        )
+
+
+def write_page(found: Found, path: Path) -> Path:
+    """The page, and its heat maps as PNG beside it.
+
+    Raises:
+        MissingDependency: If matplotlib or jinja2 is not installed.
+        RunError: If it cannot be written.
+    """
+    names = found["tasks"]
+    members = [task for group in found["groups"] for task in group["serves"]]
+    order = [names.index(task) for task in members]
+    maps = [
+        heat_map(
+            names,
+            found["pairs"],
+            order,
+            name="affinity",
+            title="Affinities",
+            caption=f"What the task of a row does for the task of a column: {found['unit']}.",
+        ),
+        heat_map(
+            names,
+            found["overlap"],
+            order,
+            name="overlap",
+            title="Labels in common",
+            caption="Share of the column's labelled examples that the row's task labels, too.",
+        ),
+        heat_map(
+            names,
+            found["correlation"],
+            order,
+            name="correlation",
+            title="Labels that go together",
+            caption="Correlation of labels where both are there; without a sign for classes.",
+        ),
+    ]
+    layers = [
+        heat_map(
+            names,
+            values,
+            order,
+            name=f"cosine-{part}",
+            title=f"Cosines in {part}",
+            caption="Mean cosine of the gradients of two tasks at these parameters.",
+        )
+        for part, values in found["layers"].items()
+    ]
+    sections = [
+        Section(
+            heading="The groups",
+            tables=[
+                Table(
+                    columns=["model", "trains", "predicts"],
+                    rows=[
+                        [str(n), ", ".join(g["trains"]), ", ".join(g["serves"])]
+                        for n, g in enumerate(found["groups"], 1)
+                    ],
+                ),
+                gain_table(found),
+            ],
+        ),
+        Section(
+            heading="What speaks against it", text="\n\n".join(found["warnings"]) or "Nothing."
+        ),
+        Section(heading="How tasks get on", figures=maps),
+    ]
+    if layers:
+        sections.append(Section(heading="Where gradients agree", figures=layers))
+    lead = verdict(found) + (f"\n\n{proof(found)}" if "verified" in found else "")
+    return Page(title="Which tasks belong together", lead=lead, sections=sections).write(path)

@@ -1,0 +1,277 @@
+"""Which tasks to train together, what that is predicted to be worth, and whether it is true.
+
+T tasks.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polytask.affinity.grouping import EXACT, Grouping, best_grouping
+from polytask.config.schema import Config
+from polytask.config.variants import varied, with_tasks
+from polytask.data.dataset import Prepared
+from polytask.errors import ConfigError
+from polytask.run import written
+from polytask.study.affinities import (
+    LITTLE,
+    MEASURES,
+    Evidence,
+    Measure,
+    finished,
+    from_joint,
+    from_subsets,
+    gained,
+    labels_together,
+    set_of,
+)
+from polytask.study.runs import Job, Outcome
+from polytask.tasks.base import Task
+from polytask.workflow import Watcher, prepare_data
+
+RECORD = "group.json"
+# Ends of the interval that is given with a predicted gain.
+LOW, HIGH = 0.05, 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to find groups.
+
+    Attributes:
+        measure: What is measured: `lookahead`, `first-order` or `cosine`, in one joint training,
+            or `subsets`, in short trainings of random sets and of each task alone.
+        models: The most models; None for half as many as tasks, rounded up.
+        overlapping: Whether a task may help in a model that does not predict it.
+        epochs: Epochs of trainings that explore; None for those of the configuration.
+        notes: How often a joint training looks at gradients, at most.
+        size: Tasks of a random set; None for half of them, at least 2.
+        rounds: How often all tasks are dealt into random sets.
+        verify: Whether to train the groups, all together and each alone, and compare.
+    """
+
+    measure: Measure = "lookahead"
+    models: int | None = None
+    overlapping: bool = False
+    epochs: int | None = None
+    notes: int = 50
+    size: int | None = None
+    rounds: int = 4
+    verify: bool = False
+
+    def __post_init__(self) -> None:
+        if self.measure not in MEASURES:
+            raise ConfigError(
+                f"--measure: found '{self.measure}'. Use one of {', '.join(MEASURES)}."
+            )
+        for name in ("models", "epochs", "notes", "rounds"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"--{name} should be at least 1. Found {value}.")
+
+
+def group(config: Config, root: Path, plan: Plan, watcher: Watcher | None = None) -> dict[str, Any]:
+    """Find groups, and write `group.json` into the study's folder.
+
+    Args:
+        config: The training of all tasks.
+        root: The study's folder. What it holds already is not done again.
+        plan: How.
+        watcher: Told about every training.
+
+    Returns:
+        What is in `group.json`, as plain values.
+
+    Raises:
+        ConfigError: If there is nothing to group, or nothing to judge by.
+        RunError: If a training did not reach its end.
+    """
+    names = list(config.tasks)
+    if len(names) < 2:
+        raise ConfigError(f"There is one task, '{names[0]}': nothing to group.")
+    if plan.overlapping and len(names) > EXACT:
+        raise ConfigError(f"--overlapping is for up to {EXACT} tasks. Found {len(names)}.")
+    prepared = prepare_data(config, None if watcher is None else watcher.on_decoding)
+    if not prepared.parts.get("validation"):
+        raise ConfigError("No rows are held back for validation: set split.validation above 0.")
+    epochs = {} if plan.epochs is None else {"training.epochs": plan.epochs}
+    short = varied(config, epochs)
+    if plan.measure == "subsets":
+        size = plan.size or max(2, -(-len(names) // 2))
+        if not 2 <= size <= len(names):
+            raise ConfigError(f"--size should be from 2 to {len(names)} (tasks). Found {size}.")
+        evidence = from_subsets(
+            short, root / "explore", watcher, prepared.tasks, size=size, rounds=plan.rounds
+        )
+    else:
+        evidence = from_joint(short, root / "explore", watcher, plan.measure, plan.notes)
+    best = best_grouping(
+        len(names),
+        evidence.gains,
+        budget=plan.models or -(-len(names) // 2),
+        overlapping=plan.overlapping,
+    )
+    found = described(config, plan, prepared, evidence, best)
+    if plan.verify:
+        found["verified"] = verified(config, root / "verify", watcher, prepared.tasks, best)
+    with written(root / RECORD, "Choose another folder, or free some space."):
+        root.mkdir(parents=True, exist_ok=True)
+        (root / RECORD).write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
+    return found
+
+
+def described(
+    config: Config, plan: Plan, prepared: Prepared, evidence: Evidence, best: Grouping
+) -> dict[str, Any]:
+    """What was found, as plain values; None for what is not known."""
+    names = list(config.tasks)
+    overlap, correlation = labels_together(prepared)
+    together = evidence.gains(torch.ones(1, len(names), dtype=torch.bool))[0]
+    return {
+        "measure": plan.measure,
+        "unit": evidence.unit,
+        "tasks": names,
+        "groups": [
+            {"trains": [names[t] for t in g.trains], "serves": [names[t] for t in g.serves]}
+            for g in best.groups
+        ],
+        "exact": best.exact,
+        "predicted": predicted(names, evidence, best),
+        "mean_gain": {
+            "groups": plain(best.gains.mean()),
+            "together": plain(together.mean()),
+            "apart": 0.0,
+        },
+        "cost": {
+            "examples": evidence.cost,
+            "trainings": evidence.trainings,
+            "epochs": plan.epochs or config.training.model_dump()["epochs"],
+        },
+        "pairs": table(evidence.pairs),
+        "layers": {name: table(values) for name, values in evidence.layers.items()},
+        "overlap": table(overlap),
+        "correlation": table(correlation),
+        "warnings": doubts(names, plan.measure, evidence, overlap),
+    }
+
+
+def predicted(names: Sequence[str], evidence: Evidence, best: Grouping) -> dict[str, Any]:
+    """Each task's predicted gain in the group that serves it, with a 90 % interval.
+
+    The interval is about the measurement, drawn anew; not about the choice of the best of many
+    groupings, which makes predictions too good on average.
+    """
+    found: dict[str, Any] = {}
+    for served in best.groups:
+        mask = torch.zeros(1, len(names), dtype=torch.bool)
+        mask[0, list(served.trains)] = True
+        draws = torch.stack([gains(mask)[0] for gains in evidence.draws])  # [R, T]
+        for task in served.serves:
+            ends = draws[:, task].quantile(torch.tensor([LOW, HIGH], dtype=draws.dtype))
+            found[names[task]] = {
+                "gain": plain(best.gains[task]),
+                "low": plain(ends[0]),
+                "high": plain(ends[1]),
+            }
+    return {name: found[name] for name in names}
+
+
+def doubts(
+    names: Sequence[str], measure: Measure, evidence: Evidence, overlap: Tensor
+) -> list[str]:
+    """What speaks against believing the numbers."""
+    found = []
+    pairs = [(i, j) for i in range(len(names)) for j in range(i)]
+    apart = [p for p in pairs if max(float(overlap[p]), float(overlap[p[::-1]])) < LITTLE]
+    if measure != "subsets" and apart:
+        shown = ", ".join(f"{names[j]} and {names[i]}" for i, j in apart[:3])
+        found.append(
+            f"{len(apart)} of {len(pairs)} pairs of tasks have fewer than {LITTLE:.0%} of their "
+            f"labelled examples in common ({shown}{', ...' if len(apart) > 3 else ''}). One "
+            "preprint found gradient affinities to be noise there; that is a hypothesis, not "
+            "settled. --measure subsets does not rest on gradients, --verify tells."
+        )
+    unseen = sum(bool(evidence.pairs[i, j].isnan()) for i, j in pairs)
+    if unseen:
+        found.append(
+            f"{unseen} of {len(pairs)} pairs were never measured together; they count as 0."
+        )
+    if measure != "subsets":
+        found.append(
+            "The numbers order groups; they are not gains of scores, and a task alone counts as 0 "
+            "by definition. --verify trains the groups."
+        )
+    return found
+
+
+def verified(
+    config: Config,
+    root: Path,
+    watcher: Watcher | None,
+    tasks: Sequence[Task],
+    best: Grouping,
+) -> dict[str, Any]:
+    """Validation scores of the groups beside all together and each alone; one seed each."""
+    names = list(config.tasks)
+    alone = {
+        name: finished(Job(f"alone-{name}", with_tasks(config, [name])), root, watcher)
+        for name in names
+    }
+    together = finished(set_of(config, names), root, watcher)
+    served: dict[str, Outcome] = {}
+    trained: dict[tuple[str, ...], Outcome] = {}
+    for part in best.groups:
+        members = tuple(names[t] for t in part.trains)
+        if len(members) == 1:
+            trained[members] = alone[members[0]]
+        else:
+            trained[members] = finished(set_of(config, members), root, watcher)
+        served |= {names[t]: trained[members] for t in part.serves}
+    arrangements: dict[str, Mapping[str, Outcome]] = {
+        "groups": served,
+        "together": dict.fromkeys(names, together),
+        "apart": alone,
+    }
+    costs = {
+        "groups": sum(o.steps for o in trained.values()),
+        "together": together.steps,
+        "apart": sum(o.steps for o in alone.values()),
+    }
+    return {
+        "scores": {
+            task.name: {
+                "metric": task.score,
+                **{
+                    how: (outcomes[task.name].scores or {}).get(task.name, {}).get(task.score)
+                    for how, outcomes in arrangements.items()
+                },
+            }
+            for task in tasks
+        },
+        "mean_gain": {
+            how: plain(
+                torch.tensor(
+                    [gained(outcomes[t.name], alone[t.name], t) for t in tasks], dtype=torch.float64
+                ).nanmean()
+            )
+            for how, outcomes in arrangements.items()
+        },
+        "examples": {how: steps * config.batches.size for how, steps in costs.items()},
+    }
+
+
+def table(values: Tensor) -> list[list[float | None]]:
+    """A matrix as lists; None for NaN."""
+    return [[plain(value) for value in row] for row in values]
+
+
+def plain(value: Tensor) -> float | None:
+    """A number; None for NaN."""
+    number = float(value)
+    return None if math.isnan(number) else number

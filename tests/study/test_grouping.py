@@ -1,0 +1,94 @@
+"""Groups of tasks, from a file to a page."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from polytask.config import Config, load_config
+from polytask.config.variants import varied
+from polytask.errors import ConfigError, RunError
+from polytask.report.groups import verdict, write_page
+from polytask.study.affinities import labels_together
+from polytask.study.grouping import Plan, group
+from polytask.workflow import Silent, prepare_data
+from tests.study.conftest import TINY
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Config:
+    """Three tasks, half of whose labels are missing."""
+    text = TINY.replace("  shape: {", "  letter: {kind: multiclass, target: letter}\n  shape: {")
+    (tmp_path / "three.yaml").write_text(text.replace("missing: 0.0", "missing: 0.4"))
+    return load_config(tmp_path / "three.yaml")
+
+
+class Counting(Silent):
+    """Counts steps."""
+
+    steps = 0
+
+    def on_step(self, step: int, record: object, lr: float) -> None:
+        self.steps += 1
+
+
+def test_a_joint_training_tells_groups_and_verifies_them(three: Config, tmp_path: Path) -> None:
+    plan = Plan(models=2, notes=3, verify=True)
+    found = group(three, tmp_path / "study", plan)
+    assert json.loads((tmp_path / "study/group.json").read_text()) == found
+    assert sorted(t for g in found["groups"] for t in g["serves"]) == sorted(three.tasks)
+    assert len(found["groups"]) <= 2 and found["exact"]
+    for said in found["predicted"].values():
+        assert said["low"] <= said["high"]
+    scores = found["verified"]["scores"]
+    assert {how for how in scores["color"]} == {"metric", "groups", "together", "apart"}
+    alone = next((g["trains"][0] for g in found["groups"] if len(g["trains"]) == 1), None)
+    if alone is not None:
+        assert scores[alone]["groups"] == scores[alone]["apart"]
+    watcher = Counting()
+    assert group(three, tmp_path / "study", plan, watcher) == found
+    assert watcher.steps == 0  # all of it was there already
+    page = write_page(found, tmp_path / "study/group.html")
+    assert verdict(found).split(". Predicted")[0] in page.read_text()
+    assert (tmp_path / "study/group/affinity.png").stat().st_size > 1000
+
+
+def test_random_sets_tell_gains_of_scores(three: Config, tmp_path: Path) -> None:
+    quick = varied(three, {"training.epochs": 1})
+    plan = Plan(measure="subsets", size=2, rounds=2, overlapping=True)
+    found = group(quick, tmp_path / "study", plan)
+    assert found["cost"]["trainings"] == len(list((tmp_path / "study/explore").glob("[a-z]*/")))
+    assert "relative gain" in found["unit"] and not found["layers"]
+    assert all(set(g["serves"]) <= set(g["trains"]) for g in found["groups"])
+
+
+def test_notes_of_another_measure_are_refused(tiny: Config, tmp_path: Path) -> None:
+    group(tiny, tmp_path, Plan(measure="cosine", notes=2))
+    with pytest.raises(RunError, match="another measure"):
+        group(tiny, tmp_path, Plan(notes=2))
+
+
+def test_overlap_counts_labels_of_the_same_rows(three: Config) -> None:
+    prepared = prepare_data(three, None)
+    overlap, correlation = labels_together(prepared)
+    rows = prepared.parts["train"]["shapes"]
+    here = [prepared.datasets["shapes"].present[t][rows] for t in three.tasks]
+    both = (here[0] & here[1]).sum() / here[1].sum()
+    assert float(overlap[0, 1]) == pytest.approx(float(both)) and 0 < float(both) < 1
+    assert float(correlation[0, 0]) == pytest.approx(1) and float(correlation[0, 1]) < 0.7
+
+
+def test_what_cannot_be_grouped_is_said(tiny: Config, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cosine"):
+        Plan(measure="cosin")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="--models"):
+        Plan(models=0)
+    with pytest.raises(ConfigError, match="--size"):
+        group(tiny, tmp_path, Plan(measure="subsets", size=3))
+    split = {"sources.shapes.split": {"validation": 0.0, "test": 0.2}}
+    with pytest.raises(ConfigError, match="validation"):
+        group(varied(tiny, split), tmp_path, Plan())
+    with pytest.raises(ConfigError, match="nothing to group"):
+        tasks = {"color": tiny.resolved()["tasks"]["color"]}
+        group(varied(tiny, {"tasks": tasks}), tmp_path, replace(Plan()))
