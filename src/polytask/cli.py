@@ -373,6 +373,44 @@ def group(
 
 
 @app.command()
+def tune(
+    config: Annotated[Path, typer.Argument(help="A YAML file with a 'tune:' section.")],
+    trials: Annotated[int, typer.Option(help="Trials in the end, earlier ones included.")] = 20,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="A task.metric; several: their Pareto front. Default: the monitor's."),
+    ] = None,
+    pruner: Annotated[str, typer.Option(help="median, hyperband or none.")] = "median",
+    workers: Annotated[int, typer.Option(help="Processes side by side.")] = 1,
+    journal: Annotated[
+        bool, typer.Option(help="Keep trials in a journal file rather than in SQLite.")
+    ] = False,
+    study: Annotated[
+        Path | None, typer.Option(help="The study's folder; default: tune-NAME.")
+    ] = None,
+    set_: Sets = None,
+) -> None:
+    """Search for better settings; the same command goes on with a search that was stopped."""
+    with _mendable():
+        from polytask.config.load import load_config
+        from polytask.study.tuning import Search
+        from polytask.study.tuning import tune as find
+        from polytask.terminal import print_trials
+
+        loaded = load_config(config, set_ or ())
+        root = study or Path(f"tune-{loaded.name}")
+        search = Search(
+            trials=trials,
+            objectives=tuple(objective or ()),
+            pruner=pruner,  # type: ignore[arg-type]  # the search refuses others
+            workers=workers,
+            journal=journal,
+        )
+        found = find(loaded, root, search, typer.echo)
+        print_trials(found)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of the YAML file, for editors."""
     from polytask.config.schema import json_schema

@@ -208,6 +208,29 @@ def print_start(parts: Iterable[Sequence[str]], console: Console | None = None) 
     console.print(table)
 
 
+def print_trials(found: Mapping[str, Any], console: Console | None = None) -> None:
+    """The best trials of a search, how to use them, and which failed."""
+    console = console or Console(emoji=False, highlight=False)
+    objectives = found["objectives"] or ["score"]
+    table = Table("trial", *objectives, "values", "file", title="best", title_justify="left")
+    for trial in found["best"]:
+        values = ", ".join(f"{key}={value}" for key, value in trial["params"].items())
+        numbers = [f"{value:.4f}" for value in trial["values"]]
+        table.add_row(str(trial["number"]), *numbers, escape(values), escape(trial["file"]))
+    console.print(table)
+    states = [trial["state"] for trial in found["trials"]]
+    counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
+    console.print(f"trials: {counts}", soft_wrap=True)
+    for trial in found["trials"]:
+        if trial["reason"]:
+            line = f"trial {trial['number']} failed: {trial['reason']}"
+            console.print(escape(line), soft_wrap=True)
+    first = escape(found["best"][0]["file"])
+    console.print(
+        f"Scores are of validation rows. Train with: polytask train {first}", soft_wrap=True
+    )
+
+
 def print_scores(scores: Scores, title: str, console: Console | None = None) -> None:
     """Tables of scores, a row per task; tasks that are measured alike share a table."""
     console = console or Console(emoji=False, highlight=False)

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -168,11 +168,15 @@ def _model_at(
         elif step in model.model_fields:
             field = model.model_fields[str(step)]
             exactly = [m.model for m in field.metadata if hasattr(m, "model")]
-            if exactly:
-                model = exactly[0]
-            elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-                model = field.annotation
+            model = next(iter([*exactly, *_sections(field.annotation)]), model)
     return model
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The models within a field's type, such as those of an optional section."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for inner in get_args(annotation) for found in _sections(inner)]
 
 
 def _expected(error: ErrorDetails) -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from polytask.config import catalogue
 from polytask.config.derive import FieldOf, Text, descriptions, settings
@@ -221,6 +221,36 @@ class Batches(Section):
     )
 
 
+Choice = Annotated[Any, WithJsonSchema({"$comment": "any value"})]
+
+
+class Range(Section):
+    """Values of a key that `polytask tune` may try: from `low` to `high`, or one of `choices`."""
+
+    low: int | float | None = Field(
+        default=None, description="The least value. Whole numbers at both ends: whole numbers only."
+    )
+    high: int | float | None = Field(default=None, description="The greatest value.")
+    log: bool = Field(default=False, description="Whether ratios count rather than differences.")
+    choices: tuple[Choice, ...] | None = Field(default=None, description="Values to choose from.")
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> "Range":
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.log:
+                raise ValueError("'choices' stands alone: leave out low, high and log.")
+            if not self.choices:
+                raise ValueError("'choices' needs at least one value.")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("needs 'low' and 'high', or 'choices'.")
+        if not self.low <= self.high:
+            raise ValueError(f"'low' should be below 'high'. Found {self.low} and {self.high}.")
+        if self.log and self.low <= 0:
+            raise ValueError(f"'log' needs a 'low' above 0. Found {self.low}.")
+        return self
+
+
 class Config(Section):
     """One training run: the data, the tasks, the network and how it learns."""
 
@@ -260,10 +290,16 @@ class Config(Section):
     unknown_labels: Unknown = Field(
         default="error", description="What to do with labels that no training row has."
     )
+    tune: dict[str, Range] | None = Field(
+        default=None,
+        description="By dotted key, such as `optimizer.lr`: what `polytask tune` may try. Other "
+        "commands leave it alone.",
+    )
 
     def resolved(self) -> dict[str, Any]:
         """Everything that was set or left to its default, as plain values of YAML."""
-        return self.model_dump(mode="json")
+        values = self.model_dump(mode="json")
+        return {k: v for k, v in values.items() if k != "tune" or v is not None}
 
 
 def json_schema() -> dict[str, Any]:

@@ -1,0 +1,382 @@
+"""A search for better settings by Optuna: trials that are runs, taken up where they were left."""
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+from polytask.config.document import Document
+from polytask.config.load import dump_config, validated
+from polytask.config.schema import Config
+from polytask.config.variants import with_seed
+from polytask.errors import ConfigError, PolytaskError, RunError, nearest, require
+from polytask.run import written
+from polytask.study.runs import Job, Outcome, claimed, work
+from polytask.study.space import Space, suggested
+from polytask.training.history import ERRORS, EpochRecord
+from polytask.workflow import Silent
+
+RECORD = "tune.json"
+Pruner = Literal["median", "hyperband", "none"]
+PRUNERS: tuple[Pruner, ...] = ("median", "hyperband", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How to search.
+
+    Attributes:
+        trials: How many trials there are in the end, those of earlier calls included.
+        objectives: Validation scores, `task.metric`, of which each is wanted; empty for the score
+            by which trainings keep their weights (`training.monitor`).
+        pruner: What ends trials that fall behind after an epoch; with several objectives none.
+        workers: Processes side by side.
+        journal: Whether trials are kept in a journal file, not in SQLite.
+    """
+
+    trials: int = 20
+    objectives: tuple[str, ...] = ()
+    pruner: Pruner = "median"
+    workers: int = 1
+    journal: bool = False
+
+    def __post_init__(self) -> None:
+        if self.pruner not in PRUNERS:
+            raise ConfigError(f"--pruner: found '{self.pruner}'. Use one of {', '.join(PRUNERS)}.")
+        for name in ("trials", "workers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name} should be at least 1. Found {getattr(self, name)}.")
+
+
+def tune(
+    config: Config, root: Path, search: Search, tell: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Search, and write `tune.json` and the best configuration into the study's folder.
+
+    Several calls, also at the same time, share one folder's trials. Only validation scores are
+    looked at.
+
+    Args:
+        config: The configuration, with its `tune`.
+        root: The study's folder.
+        search: How.
+        tell: Told about each trial.
+
+    Returns:
+        What is in `tune.json`.
+
+    Raises:
+        ConfigError: If keys, ranges or objectives are wrong.
+        RunError: If no trial reached its end.
+    """
+    optuna = require("optuna", "study")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    config = with_seed(config, config.seed)  # A seed may be searched; rows stay where they are.
+    space = Space(config)
+    check_objectives(config, search.objectives)
+    with written(root, "Choose another folder with --study, or free some space."):
+        root.mkdir(parents=True, exist_ok=True)
+    require_same_search(root, config, search)
+    study = opened(root, config, search)
+    with claimed(root, "tune") as ours:
+        if ours:
+            take_up(study, root)
+    if search.workers == 1:
+        run_trials(space, root, search, tell)
+    else:
+        started = get_context("spawn")
+        raw = config.resolved()
+        with ProcessPoolExecutor(search.workers, mp_context=started) as pool:
+            works = [pool.submit(_worker, raw, root, search) for _ in range(search.workers)]
+            for some in works:
+                some.result()
+    return conclude(space, root, search, opened(root, config, search))
+
+
+def _worker(raw: dict[str, Any], root: Path, search: Search) -> None:
+    """One of several processes."""
+    config = validated(Document("the configuration", raw), Path())
+    run_trials(Space(config), root, search, lambda line: print(line, flush=True))
+
+
+def check_objectives(config: Config, objectives: Sequence[str]) -> None:
+    """Raise unless each objective is a `task.metric` of one of the tasks."""
+    from polytask.config.build import build_tasks
+
+    valid = [f"{t.name}.{m}" for t in build_tasks(config) for m in (t.score, "loss")]
+    tasks = set(config.tasks)
+    for objective in objectives:
+        task, _, metric = objective.partition(".")
+        if task not in tasks or not metric:
+            raise ConfigError(
+                f"--objective: found '{objective}', expected task.metric. "
+                + nearest(objective, valid)
+            )
+
+
+def require_same_search(root: Path, config: Config, search: Search) -> None:
+    """Raise if a folder holds trials of another configuration or for another objective."""
+    path = root / "search.json"
+    said = {"config": config.resolved(), "objectives": list(search.objectives)}
+    if path.exists():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        differing = [key for key in said if known.get(key) != said[key]]
+        if differing:
+            raise RunError(
+                f"'{root}' holds trials with another {' and '.join(differing)}. Choose another "
+                "folder with --study, or remove this one."
+            )
+        return
+    with written(path):
+        path.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+
+
+def opened(root: Path, config: Config, search: Search) -> Any:
+    """The Optuna study of a folder; made if there is none."""
+    optuna = require("optuna", "study")
+    storage: Any = f"sqlite:///{(root / 'tune.db').absolute()}"
+    if search.journal:
+        backend = optuna.storages.journal.JournalFileBackend(str(root / "tune.journal"))
+        storage = optuna.storages.JournalStorage(backend)
+    other = root / ("tune.db" if search.journal else "tune.journal")
+    if other.exists():
+        raise RunError(f"'{root}' keeps its trials in '{other.name}'. Go on as it was begun.")
+    directions = [
+        "minimize" if objective.rpartition(".")[2] in ERRORS else "maximize"
+        for objective in search.objectives or ("",)
+    ]
+    study = optuna.create_study(
+        storage=storage,
+        study_name="tune",
+        load_if_exists=True,
+        directions=directions,
+        pruner=_pruner(optuna, config, search),
+    )
+    # Seeded by what is there already: going on with one seed would draw the same values again.
+    seed = config.seed * 100_003 + len(study.get_trials(deepcopy=False))
+    with warnings.catch_warnings():
+        # Kinds bring keys of their own, which only groups of keys sample jointly.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.sampler = optuna.samplers.TPESampler(
+            seed=seed % 2**32, multivariate=True, group=True, constant_liar=search.workers > 1
+        )
+    return study
+
+
+def _pruner(optuna: Any, config: Config, search: Search) -> Any:
+    epochs = int(config.training.model_dump()["epochs"])
+    if search.pruner == "none" or len(search.objectives) > 1:
+        return optuna.pruners.NopPruner()
+    if search.pruner == "hyperband":
+        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=max(2, epochs))
+    return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(1, epochs // 5))
+
+
+def take_up(study: Any, root: Path) -> None:
+    """Queue what nobody works on any more again; it goes on from its checkpoint."""
+    optuna = require("optuna", "study")
+    states = optuna.trial.TrialState
+    for trial in study.get_trials(deepcopy=False):
+        stopped = trial.state == states.FAIL and trial.user_attrs.get("stopped")
+        if trial.state == states.RUNNING:
+            with claimed(root / "trials", folder_of(trial)) as free:
+                stopped = free
+            if stopped:
+                study.tell(trial.number, state=states.FAIL)
+        taken = trial.number in {
+            other.user_attrs.get("goes_on") for other in study.get_trials(deepcopy=False)
+        }
+        if stopped and not taken and trial.params:
+            attributes = {"goes_on": trial.number, "folder": folder_of(trial)}
+            study.enqueue_trial(trial.params, user_attrs=attributes)
+
+
+def folder_of(trial: Any) -> str:
+    """The name of a trial's run: its number's, or that of the trial which it goes on with."""
+    return str(trial.user_attrs.get("folder") or f"{trial.number:04d}")
+
+
+def over(study: Any) -> list[Any]:
+    """Trials that are over and were not stopped by a person or a crash, oldest first."""
+    optuna = require("optuna", "study")
+    trials = study.get_trials(deepcopy=False)
+    again = {trial.user_attrs.get("goes_on") for trial in trials}
+    return [
+        t
+        for t in trials
+        if t.state.is_finished()
+        and t.number not in again
+        and not (t.state == optuna.trial.TrialState.FAIL and t.user_attrs.get("stopped"))
+    ]
+
+
+def run_trials(space: Space, root: Path, search: Search, tell: Callable[[str], None]) -> None:
+    """Do trials in this process until there are as many as wanted."""
+    optuna = require("optuna", "study")
+    study = opened(root, space.config, search)
+
+    def after(study: Any, trial: Any) -> None:
+        tell(described(trial, study, search))
+        if len(over(study)) >= search.trials:
+            study.stop()
+
+    if len(over(study)) < search.trials:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        study.optimize(
+            lambda trial: values_of(trial, space, root, search),
+            callbacks=[after],
+            catch=(PolytaskError,),
+        )
+
+
+def values_of(trial: Any, space: Space, root: Path, search: Search) -> Any:
+    """The objectives of a trial: a training, or what is left of it.
+
+    Raises:
+        PolytaskError: If it failed, which is then the trial's reason.
+        KeyboardInterrupt: If a person stopped it.
+    """
+    try:
+        config = space.chosen(lambda key, range_: suggested(trial, key, range_))
+    except ConfigError as error:
+        trial.set_user_attr("reason", str(error))
+        raise
+    folder = folder_of(trial)
+    watcher = Pruning(trial) if len(search.objectives) <= 1 else Silent()
+    trial.set_user_attr("stopped", True)  # until it is over; a killed process leaves it so
+    try:
+        outcome = work(Job(folder, config), root / "trials", watcher)
+    except require("optuna", "study").TrialPruned:
+        trial.set_user_attr("stopped", False)
+        forget_checkpoint(root, folder)
+        raise
+    if outcome.status == "stopped":
+        raise KeyboardInterrupt
+    trial.set_user_attr("stopped", False)
+    forget_checkpoint(root, folder)
+    trial.set_user_attr("epoch", outcome.epoch)
+    trial.set_user_attr("seconds", outcome.seconds)
+    trial.set_user_attr("parameters", outcome.parameters)
+    reason = outcome.reason or ("another process is at it" if outcome.status == "elsewhere" else "")
+    values = measured(outcome, search.objectives)
+    if not reason and any(value is None or not math.isfinite(value) for value in values):
+        reason = "what is to be optimised was not measured on validation rows"
+    if reason:
+        trial.set_user_attr("reason", reason)
+        raise RunError(reason)
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+class Pruning(Silent):
+    """Reports each validation to Optuna, and ends trials that fall behind.
+
+    Args:
+        trial: Optuna's trial.
+    """
+
+    def __init__(self, trial: Any) -> None:
+        self.trial = trial
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Report, and end the trial if it is among the worse."""
+        if record.monitored is None:
+            return
+        self.trial.report(record.monitored, record.epoch)
+        if self.trial.should_prune():
+            raise require("optuna", "study").TrialPruned
+
+
+def measured(outcome: Outcome, objectives: Sequence[str]) -> list[float | None]:
+    """What is optimised; None where it was not measured."""
+    if not objectives:
+        return [outcome.monitored]
+    found: list[float | None] = []
+    for objective in objectives:
+        task, _, metric = objective.partition(".")
+        scores = (outcome.scores or {}).get(task, {})
+        if scores and metric not in scores:
+            raise ConfigError(
+                f"--objective: task '{task}' has no '{metric}'. {nearest(metric, scores)}"
+            )
+        found.append(scores.get(metric))
+    return found
+
+
+def forget_checkpoint(root: Path, folder: str) -> None:
+    """What a trial that is over does not need any more; its weights stay."""
+    (root / "trials" / folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def described(trial: Any, study: Any, search: Search) -> str:
+    """A line about a trial that is over."""
+    values = ", ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
+    state = trial.state.name.lower()
+    result = {
+        "complete": " ".join(f"{v:.4f}" for v in trial.values or ()),
+        "pruned": f"pruned after epoch {max(trial.intermediate_values, default=0)}",
+    }.get(state, f"failed: {trial.user_attrs.get('reason', 'stopped')}")
+    best = ""
+    if len(search.objectives) <= 1 and state == "complete":
+        best = f" (best {study.best_value:.4f})"
+    return f"trial {len(over(study))}/{search.trials}: {result}{best}  {values}"
+
+
+def shown(value: Any) -> str:
+    """A value, short."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def conclude(space: Space, root: Path, search: Search, study: Any) -> dict[str, Any]:
+    """Write down all trials and the best configurations."""
+    trials = [
+        {
+            "number": t.number,
+            "state": t.state.name.lower(),
+            "values": list(t.values) if t.values else None,
+            "params": t.params,
+            "reason": t.user_attrs.get("reason"),
+            "epochs": len(t.intermediate_values) or None,
+            "seconds": t.user_attrs.get("seconds"),
+            "parameters": t.user_attrs.get("parameters"),
+            "run": str(root / "trials" / folder_of(t)),
+        }
+        for t in over(study)
+    ]
+    best = sorted(study.best_trials, key=lambda t: t.values, reverse=True)
+    if len(search.objectives) <= 1:
+        best = best[:1]
+    files = []
+    for place, trial in enumerate(best, 1):
+        name = "best.yaml" if len(search.objectives) <= 1 else f"front-{place}.yaml"
+        dump_config(configured(space, trial.params), root / name)
+        files.append(
+            {
+                "number": trial.number,
+                "values": list(trial.values),
+                "params": trial.params,
+                "file": str(root / name),
+            }
+        )
+    said = {"objectives": list(search.objectives), "best": files, "trials": trials}
+    with written(root / RECORD):
+        (root / RECORD).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    if not best:
+        reasons = [f"trial {t['number']}: {t['reason']}" for t in trials if t["reason"]]
+        raise RunError("No trial reached its end.\n" + "\n".join(reasons[:5]))
+    return said
+
+
+def configured(space: Space, params: Mapping[str, Any]) -> Config:
+    """The configuration of a trial's values."""
+
+    def known(key: str, range_: Any) -> Any:
+        value = params[key]
+        plain = range_.choices is None or value in range_.choices
+        return value if plain else json.loads(value)
+
+    return space.chosen(known)

@@ -1,0 +1,115 @@
+"""A search: its trials, what they leave behind, and how it goes on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from polytask.config import Config, load_config
+from polytask.errors import ConfigError, RunError
+from polytask.run import Run
+from polytask.study.runs import outcome_of
+from polytask.study.tuning import Pruning, Search, folder_of, opened, tune
+from polytask.training.history import EpochRecord
+from tests.study.conftest import TINY
+
+TUNED = "tune: {optimizer.lr: {low: 0.0001, high: 1.0e+30, log: true}}\n"
+
+
+@pytest.fixture
+def searched(tmp_path: Path) -> Config:
+    """One epoch; rates so great that some trials must fail."""
+    (tmp_path / "s.yaml").write_text(TINY.replace("epochs: 2", "epochs: 1") + TUNED)
+    return load_config(tmp_path / "s.yaml")
+
+
+def quiet(_: str) -> None:
+    """Nothing."""
+
+
+def test_trials_fail_alone_and_the_best_can_be_trained(searched: Config, tmp_path: Path) -> None:
+    lines: list[str] = []
+    found = tune(searched, tmp_path / "t", Search(trials=5), lines.append)
+    states = [trial["state"] for trial in found["trials"]]
+    assert len(states) == 5 and "complete" in states and "fail" in states
+    assert all(
+        ("finite" in t["reason"]) == (t["state"] == "fail") for t in found["trials"] if t["reason"]
+    )
+    best = found["best"][0]
+    outcome = outcome_of(Path(found["trials"][best["number"]]["run"]))
+    assert outcome is not None and outcome.monitored == best["values"][0]
+    finished = [t["values"][0] for t in found["trials"] if t["state"] == "complete"]
+    assert best["values"][0] == max(finished)
+    config = load_config(Path(best["file"]))
+    assert config.optimizer.model_dump()["lr"] == best["params"]["optimizer.lr"]
+    assert config.tune is None and len(lines) == 5 and "5/5" in lines[-1]
+    assert not list((tmp_path / "t").glob("trials/*/scores.json"))  # the test part stays closed
+
+    again = tune(searched, tmp_path / "t", Search(trials=6), lines.append)
+    assert len(again["trials"]) == 6 and again["trials"][:5] == found["trials"]
+    with pytest.raises(RunError, match="another objectives"):
+        tune(searched, tmp_path / "t", Search(objectives=("color.loss",)), quiet)
+    with pytest.raises(RunError, match=r"keeps its trials in 'tune\.db'"):
+        tune(searched, tmp_path / "t", Search(journal=True), quiet)
+
+
+def test_what_was_killed_goes_on_with_its_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s.yaml").write_text(TINY + "tune: {optimizer.lr: {low: 0.001, high: 0.01}}\n")
+    config = load_config(tmp_path / "s.yaml")
+    search = Search(trials=1, journal=True)
+
+    def cut_off(self: Pruning, record: EpochRecord) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Pruning, "on_epoch", cut_off)
+        tune(config, tmp_path / "t", search, quiet)
+    found = tune(config, tmp_path / "t", search, quiet)
+    first, second = opened(tmp_path / "t", config, search).get_trials()
+    assert second.params == first.params and folder_of(second) == "0000"
+    assert [t["number"] for t in found["trials"]] == [1]
+    assert [path.name for path in (tmp_path / "t/trials").glob("0*")] == ["0000"]
+
+
+def test_a_front_of_two_scores(tmp_path: Path) -> None:
+    text = TINY.replace("epochs: 2", "epochs: 1")
+    (tmp_path / "s.yaml").write_text(text + "tune: {tasks.color.weight: {low: 0.01, high: 9.0}}\n")
+    search = Search(trials=3, objectives=("color.loss", "shape.loss"))
+    found = tune(load_config(tmp_path / "s.yaml"), tmp_path / "t", search, quiet)
+    points = [tuple(t["values"]) for t in found["trials"]]
+    front = {p for p in points if not any(q[0] < p[0] and q[1] < p[1] for q in points)}
+    assert {tuple(b["values"]) for b in found["best"]} <= front
+    assert all(Path(b["file"]).exists() for b in found["best"])
+
+
+def test_trials_that_fall_behind_are_pruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import optuna
+
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda self: self.number > 0)
+    (tmp_path / "s.yaml").write_text(TINY + "tune: {optimizer.lr: {low: 0.001, high: 0.01}}\n")
+    found = tune(load_config(tmp_path / "s.yaml"), tmp_path / "t", Search(trials=2), quiet)
+    assert [t["state"] for t in found["trials"]] == ["complete", "pruned"]
+    assert [t["epochs"] for t in found["trials"]] == [2, 1]
+    assert not (tmp_path / "t/trials/0001/checkpoint.pt").exists()
+    assert len(Run.open(tmp_path / "t/trials/0001").history()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"pruner": "medain"}, "--pruner"),
+        ({"trials": 0}, "--trials"),
+        ({"objectives": ("colour.loss",)}, "Did you mean 'color.loss'"),
+        ({"objectives": ("color",)}, r"task\.metric"),
+    ],
+)
+def test_what_cannot_be_searched_is_said(
+    searched: Config, tmp_path: Path, given: dict[str, object], told: str
+) -> None:
+    make: Callable[..., Search] = Search
+    with pytest.raises(ConfigError, match=told):
+        tune(searched, tmp_path / "t", make(**given), quiet)
