@@ -283,3 +283,18 @@ def test_a_monitor_that_no_task_measures_names_the_nearest(tmp_path: Path) -> No
     trainer(tmp_path, monitor="type.loss", watcher=watcher, epochs=1).fit()
     assert watcher.epochs[0].monitored == -watcher.epochs[0].scores["type"]["loss"]  # type: ignore[operator]
     assert Settings().monitor == "mean"
+
+
+def test_history_has_the_mean_weight_over_the_steps_in_which_a_task_had_labels(
+    tmp_path: Path,
+) -> None:
+    watcher = Watcher()
+    full(tmp_path, watcher, "uncertainty", False).fit()
+    epoch = watcher.epochs[0]
+    steps = [record for _, record, _ in watcher.steps[:4]]
+    assert epoch.weights is not None
+    for i, task in enumerate(TASKS):
+        weights = [
+            float(r.weights[i]) for r in steps if r.weights is not None and int(r.counts[i]) > 0
+        ]
+        assert epoch.weights[task.name] == pytest.approx(sum(weights) / len(weights))

@@ -24,6 +24,8 @@ class EpochRecord:
             none.
         filled: Labels that teachers gave in the epoch, per task that got any; None without
             teachers.
+        weights: The mean of the balancer's weights over the epoch's steps in which a task had
+            labels, per task; None for a balancer without weights.
     """
 
     epoch: int
@@ -35,6 +37,7 @@ class EpochRecord:
     best: bool
     penalty: float | None = None
     filled: Mapping[str, int] | None = None
+    weights: Mapping[str, float | None] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a line of JSON."""

@@ -71,6 +71,8 @@ class Progress:
         seconds: Time spent training, over all sittings.
         penalty: Sum of the trunk's penalties of the running epoch; None for a trunk without one.
         filled: Labels that teachers gave in the running epoch, per task; None without teachers.
+        weights: Sums of the balancer's weights of the running epoch, per task; None without any.
+        weighed: Of how many steps they are the sums, per task.
     """
 
     step: int
@@ -81,6 +83,8 @@ class Progress:
     seconds: float
     penalty: float | None = None
     filled: list[int] | None = None
+    weights: list[float] | None = None
+    weighed: list[int] | None = None
 
 
 Probe = Callable[["Trainer", Batch], None]
@@ -239,9 +243,20 @@ class Trainer:
             so_far = self.progress.filled or [0] * len(self.tasks)
             both = zip(so_far, record.filled.tolist(), strict=True)
             self.progress.filled = [known + new for known, new in both]
+        if record.weights is not None:
+            self._weigh(record.weights.tolist(), record.counts.tolist())
         if record.penalty is not None:
             self.progress.penalty = (self.progress.penalty or 0.0) + float(record.penalty)
         self.reporter.on_step(self.progress.step, record, self.optimizer.param_groups[0]["lr"])
+
+    def _weigh(self, weights: Sequence[float], counts: Sequence[int]) -> None:
+        """Add a step's weights to the epoch's, of the tasks that had labels."""
+        sums = self.progress.weights or [0.0] * len(self.tasks)
+        steps = self.progress.weighed or [0] * len(self.tasks)
+        for i, (weight, n) in enumerate(zip(weights, counts, strict=True)):
+            if n and math.isfinite(weight):
+                sums[i], steps[i] = sums[i] + weight, steps[i] + 1
+        self.progress.weights, self.progress.weighed = sums, steps
 
     def _second(self, step: int) -> Batch | None:
         """A batch independent of the step's, if the balancer compares two: from after the end."""
@@ -283,6 +298,11 @@ class Trainer:
         if progress.filled is not None:
             filled = {t.name: n for t, n in zip(self.tasks, progress.filled, strict=True) if n}
         progress.filled = None
+        weights = None
+        if progress.weights is not None and progress.weighed is not None:
+            sums = zip(self.tasks, progress.weights, progress.weighed, strict=True)
+            weights = {task.name: (total / n if n else None) for task, total, n in sums}
+        progress.weights = progress.weighed = None
         self.reporter.on_epoch(
             EpochRecord(
                 epoch,
@@ -294,6 +314,7 @@ class Trainer:
                 better,
                 penalty,
                 filled,
+                weights,
             )
         )
         patience = self.settings.patience
