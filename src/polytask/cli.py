@@ -410,6 +410,21 @@ def tune(
         print_trials(found)
 
 
+def report(run: RunPath = None, runs: Runs = Path("runs")) -> None:
+    """Write report.html into a run's folder: what it reached, how, and what it rests on."""
+    with _mendable():
+        from polytask.report.training import report_run
+        from polytask.run import Run
+        from polytask.terminal import Terminal
+
+        chosen = Run.open(run) if run is not None else Run.newest(runs)
+        with Terminal() as terminal:
+            page = report_run(chosen, terminal.on_decoding)
+        path = page.write(chosen.path / "report.html")
+    typer.echo(page.lead)
+    typer.echo(str(path))
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON schema of the YAML file, for editors."""

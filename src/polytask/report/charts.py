@@ -65,7 +65,8 @@ def lines(
     from matplotlib.ticker import MaxNLocator
 
     with styled():
-        figure, axes = _grid(len(panels), columns, height=2.6, sharey=share_y)
+        width = 3.1 if columns > 2 else 4.2
+        figure, axes = _grid(len(panels), columns, height=2.4, width=width, sharey=share_y)
         for axis, (title, several) in zip(axes, panels.items(), strict=True):
             axis.set_title(title)
             axis.grid(axis="y")
@@ -97,7 +98,7 @@ def intervals(
     x: str,
     marks: Sequence[Number] = (),
 ) -> Drawing:
-    """A point with its interval in each row, the number beside it.
+    """A point with its interval in each row, the number beside the row's label.
 
     Args:
         rows: Label, value, and the interval's ends.
@@ -113,23 +114,17 @@ def intervals(
         figure = Figure(figsize=(7.2, 0.9 + 0.36 * len(rows)), layout="constrained")
         axis = figure.subplots()
         axis.grid(axis="x")
-        for place, (label, value, low, high) in enumerate(rows):
+        for place, (_, value, low, high) in enumerate(rows):
             at = len(rows) - 1 - place
             if low is not None and high is not None:
                 axis.plot([low, high], [at, at], color=colour(0), linewidth=3, alpha=0.45)
             axis.plot([value], [at], "o", color=colour(0), markersize=7)
-            axis.annotate(
-                f"{value:.3f}",
-                (value if high is None else high, at),
-                (8, 0),
-                textcoords="offset points",
-                va="center",
-            )
-            if place < len(marks) and marks[place] is not None:
-                axis.plot([marks[place]], [at], "|", color=INK, markersize=14, markeredgewidth=2)
-        axis.set_yticks(range(len(rows)), [row[0] for row in reversed(rows)])
+            mark = marks[place] if place < len(marks) else None
+            if mark is not None:
+                axis.plot([float(mark)], [at], "|", color=INK, markersize=14, markeredgewidth=2)
+        axis.set_yticks(range(len(rows)), [f"{row[0]}   {row[1]:.3f}" for row in reversed(rows)])
         axis.set_ylim(-0.6, len(rows) - 0.4)
-        axis.margins(x=0.15)
+        axis.margins(x=0.05)
         axis.set_xlabel(x)
         return drawn(figure, name=name, alt=alt, caption=caption)
 
@@ -157,7 +152,8 @@ def bars(
     """
     with styled():
         most = max(len(panel) for panel in panels.values())
-        figure, axes = _grid(len(panels), columns, height=0.9 + 0.24 * most)
+        width = 3.1 if columns > 2 else 4.2
+        figure, axes = _grid(len(panels), columns, height=0.9 + 0.24 * most, width=width)
         for axis, (title, panel) in zip(axes, panels.items(), strict=True):
             at = list(range(len(panel)))[::-1]
             values = list(panel.values())

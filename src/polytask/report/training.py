@@ -1,0 +1,459 @@
+"""The page about one run: what it reached, how it got there, and what it rests on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from polytask.config.build import build_settings
+from polytask.data.dataset import Prepared
+from polytask.model import MultiTaskModel
+from polytask.report.charts import Heat, Line, bars, heats, intervals, lines, reliability, scatters
+from polytask.report.figures import Drawing
+from polytask.report.judged import (
+    Judged,
+    bins,
+    calibration_error,
+    confidences,
+    confusion,
+    interval,
+    judged,
+    most_confused,
+)
+from polytask.report.page import Cell, Page, Section, Table, number
+from polytask.run import Run
+from polytask.tasks import Regression, Task
+from polytask.workflow import Part, best_model, evaluation_batch, reopen_data
+
+Score = tuple[float, float | None, float | None]
+
+# Classes of a confusion matrix that is drawn; of larger ones the worst mistakes are listed.
+DRAWN = 30
+# A confidence that strays further than this from being right is worth a sentence.
+HONEST = 0.05
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a run's predictions.
+
+    Attributes:
+        part: The part that was predicted.
+        prepared: The data.
+        model: The run's best model.
+        tasks: Predictions per task.
+        scores: Per task its score, with the ends of its interval.
+    """
+
+    part: Part
+    prepared: Prepared
+    model: MultiTaskModel
+    tasks: Mapping[str, Judged]
+    scores: Mapping[str, Score]
+
+
+def report_run(run: Run, progress: Callable[[int, int, str], None] | None = None) -> Page:
+    """The page about a run.
+
+    Predicts the test part if `polytask evaluate` has scored it, else the validation part: a report
+    never opens the test part by itself.
+
+    Args:
+        run: The run; it has weights.
+        progress: Told about decoding.
+
+    Raises:
+        PolytaskError: If the run has no weights, or its data is no longer there.
+    """
+    seen = see(run, progress)
+    history = run.history()
+    sections = [
+        _scores(seen),
+        *([_learning(history, seen.prepared.tasks)] if history else []),
+        *_mistakes(seen),
+        *_calibration(seen),
+        _data(seen.prepared),
+        _cost(run, history, seen.model),
+        _settings(run),
+    ]
+    return Page(
+        title=f"Run {run.path.name}",
+        lead=verdict(run, history, seen),
+        sections=sections,
+        footer=f"Made by polytask report {run.path} from what lies in that folder and its data.",
+    )
+
+
+def see(run: Run, progress: Callable[[int, int, str], None] | None) -> Seen:
+    """Predict a part with a run's best weights."""
+    model, _, _ = best_model(run)
+    prepared = reopen_data(run, progress)
+    known = run.read_json("scores.json") if (run.path / "scores.json").exists() else {}
+    part: Part = "validation" if prepared.parts.get("validation") else "train"
+    if "test" in known:
+        part = "test"
+    found = judged(model, prepared, part, evaluation_batch(prepared.tasks), torch.device("cpu"))
+    history = run.history()
+    best = next((line for line in reversed(history) if line["best"]), None)
+    noted = known.get(part) or (best["scores"] if best and part == "validation" else {})
+    scores: dict[str, Score] = {}
+    for task in prepared.tasks:
+        value = (noted.get(task.name) or {}).get(task.score)
+        ends: tuple[float | None, float | None] = (None, None)
+        if task.name in found:
+            metric = task.metrics()[task.score]
+            metric.update(found[task.name].decoded, found[task.name].target)
+            value = float(metric.compute())
+            ends = interval(found[task.name]) or ends
+        if value is not None:
+            scores[task.name] = (value, *ends)
+    return Seen(part, prepared, model, found, scores)
+
+
+def verdict(run: Run, history: list[dict[str, Any]], seen: Seen) -> str:
+    """What the run reached, in a few sentences that claim no more than was measured."""
+    told = []
+    for task in seen.prepared.tasks:
+        if task.name in seen.scores:
+            value, low, high = seen.scores[task.name]
+            ends = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+            told.append((value, f"{task.name} {task.score} {value:.3f}{ends}"))
+    texts = [text for _, text in told]
+    if len(told) > 6:
+        ordered = sorted(told)
+        texts = [text for _, text in (*ordered[-2:][::-1], *ordered[:2])]
+        shown = f"{len(told)} tasks were scored; the best two and the last two: "
+    else:
+        shown = ""
+    first = (
+        f"On the {seen.part} part: {shown}{', '.join(texts)}."
+        if told
+        else (f"No task has a score on the {seen.part} part.")
+    )
+    second = {
+        "test": "The test part was not used to choose anything.",
+        "validation": "The weights were chosen on this part, so the scores flatter a little; the "
+        "test part has not been looked at (polytask evaluate does).",
+        "train": "There is no validation part: these rows were learned from, so the scores say "
+        "nothing about new ones.",
+    }[seen.part]
+    return f"{first}\n\n{second}\n\n{' '.join(_course(run, history, seen))}"
+
+
+def _course(run: Run, history: list[dict[str, Any]], seen: Seen) -> list[str]:
+    """How training went, and what to mind."""
+    found = []
+    if history:
+        planned = build_settings(run.config).epochs
+        best = max((line["epoch"] for line in history if line["best"]), default=0)
+        done = history[-1]["epoch"]
+        text = f"Trained for {done} of {planned} epochs; the weights are of epoch {best}."
+        if best == planned:
+            text += " The last epoch was the best: a longer training may reach more."
+        found.append(text)
+    rough = []
+    for task in seen.tasks.values():
+        pair = confidences(task)
+        if pair is not None and calibration_error(bins(*pair)) > HONEST:
+            rough.append(task.task.name)
+    if rough:
+        found.append(
+            f"Confidence strays from being right by more than 0.05 for {', '.join(rough)}."
+        )
+    weak = [
+        task.name for task in seen.prepared.tasks if _no_better(task, seen.tasks.get(task.name))
+    ]
+    if weak:
+        found.append(f"No better than always giving the commonest answer: {', '.join(weak)}.")
+    return found
+
+
+def _no_better(task: Task, of: Judged | None) -> bool:
+    """Whether a task has an accuracy that the commonest class alone would reach."""
+    if of is None:
+        return False
+    metrics = task.metrics()
+    if not {"accuracy", "majority"} <= set(metrics.keys()):
+        return False
+    metrics.update(of.decoded, of.target)
+    values = metrics.compute()
+    return float(values["accuracy"]) <= float(values["majority"])
+
+
+def _scores(seen: Seen) -> Section:
+    rows: list[list[Cell]] = []
+    by_score: dict[str, list[tuple[str, float, float | None, float | None]]] = {}
+    marks: dict[str, list[float | None]] = {}
+    for task in seen.prepared.tasks:
+        of = seen.tasks.get(task.name)
+        if task.name not in seen.scores:
+            rows.append([task.name, task.score, None, None, None, None, None])
+            continue
+        value, low, high = seen.scores[task.name]
+        common = None
+        if of is not None and "majority" in set(task.metrics().keys()):
+            metric = task.metrics()["majority"]
+            metric.update(of.decoded, of.target)
+            common = float(metric.compute())
+        count = None if of is None else len(of.target)
+        rows.append([task.name, task.score, value, low, high, common, count])
+        by_score.setdefault(task.score, []).append((task.name, value, low, high))
+        marks.setdefault(task.score, []).append(common)
+    figures = [
+        intervals(
+            some,
+            name=f"scores-{score}",
+            alt=f"{score} of {', '.join(row[0] for row in some)} with 95 % intervals",
+            caption=f"{score} on the {seen.part} part; the bar is a 95 % interval"
+            + (
+                ", the upright line what the commonest class alone would give."
+                if any(mark is not None for mark in marks[score])
+                else "."
+            ),
+            x=score,
+            marks=marks[score],
+        )
+        for score, some in by_score.items()
+    ]
+    text = (
+        f"Each task's own score on the {seen.part} part, over the examples that have its label. "
+        "The interval is over examples: drawn again with replacement 200 times. It knows nothing "
+        "of another seed's training."
+    )
+    columns = ["task", "score", "value", "from", "to", "commonest class", "labels"]
+    return Section(
+        heading="Scores", text=text, figures=figures, tables=[Table(columns=columns, rows=rows)]
+    )
+
+
+def _learning(history: list[dict[str, Any]], tasks: tuple[Task, ...]) -> Section:
+    names = [task.name for task in tasks]
+
+    def scored(task: str, metric: str) -> list[float | None]:
+        return [(line["scores"].get(task) or {}).get(metric) for line in history]
+
+    losses, curves = {}, {}
+    for place, task in enumerate(tasks):
+        own = [line["losses"].get(task.name) for line in history]
+        losses[task.name] = [Line("train", own, dashed=True, place=place)]
+        if any(value is not None for value in scored(task.name, "loss")):
+            losses[task.name].append(Line("validation", scored(task.name, "loss"), place=place))
+        if any(value is not None for value in scored(task.name, task.score)):
+            score = Line(task.score, scored(task.name, task.score), place=place)
+            curves[task.name] = [score]
+    figures = [
+        lines(
+            losses,
+            name="losses",
+            alt=f"Losses of {', '.join(names)} by epoch",
+            caption="Mean loss over labelled examples: of training (dashed, with augmentation and "
+            "dropout, while weights moved) and of validation after each epoch. Validation that "
+            "rises while training falls is learning by heart.",
+            x="epoch",
+            y="loss",
+            columns=3,
+        )
+    ]
+    if curves:
+        figures.append(
+            lines(
+                curves,
+                name="validation-scores",
+                alt=f"Validation scores of {', '.join(curves)} by epoch",
+                caption="Each task's own score on the validation part after each epoch.",
+                x="epoch",
+                y="score",
+                columns=3,
+            )
+        )
+    given = [v for line in history for v in (line.get("weights") or {}).values() if v is not None]
+    text = "The balancer gave no weights that the history could keep."
+    if given and max(given) - min(given) < 1e-6:
+        text = f"The balancer's weight was {given[0]:.3g} for every task in every epoch."
+    elif given:
+        text = ""
+        weights = [
+            Line(name, [(line.get("weights") or {}).get(name) for line in history])
+            for name in names
+        ]
+        figures.append(
+            lines(
+                {"task weights": weights},
+                name="weights",
+                alt="The balancer's weights by epoch",
+                caption="The balancer's weights, mean of each epoch; 1 is equal weighting.",
+                x="epoch",
+                y="weight",
+            )
+        )
+    return Section(heading="Learning", text=text, figures=figures)
+
+
+def _mistakes(seen: Seen) -> list[Section]:
+    matrices = {}
+    for name, of in seen.tasks.items():
+        found = confusion(of)
+        if found is not None:
+            matrices[name] = found
+    points = {
+        name: (of.target.flatten()[:2000].tolist(), of.decoded.flatten()[:2000].tolist())
+        for name, of in seen.tasks.items()
+        if isinstance(of.task, Regression) and of.target.numel() == of.decoded.numel()
+        if bool(of.target.flatten()[:2000].isfinite().all())
+    }
+    figures: list[Drawing] = []
+    for name, (counts, names) in matrices.items():
+        if len(names) > DRAWN:
+            continue
+        shares = [[n / max(sum(row), 1) for n in row] for row in counts]
+        figures.append(
+            heats(
+                {name: Heat(shares, names, names)},
+                name=f"confusion-{name}",
+                alt=f"Confusion matrix of {name}",
+                caption="A row is a true class and adds up to 1; a column is what was answered.",
+                low=0.0,
+                high=1.0,
+                x="answer",
+                y="truth",
+            )
+        )
+    if points:
+        figures.append(
+            scatters(
+                points,
+                name="predicted",
+                alt=f"Predictions against labels of {', '.join(points)}",
+                caption="Each point is an example (at most 2,000); on the line a prediction is "
+                "right.",
+                x="label",
+                y="prediction",
+            )
+        )
+    worst = most_confused(matrices)
+    tables = []
+    if worst:
+        columns = ["task", "truth", "answer", "examples", "share of the truth"]
+        tables = [Table(columns=columns, rows=worst, caption="The most frequent mistakes.")]
+    if not figures and not tables:
+        return []
+    return [Section(heading="Mistakes", figures=figures, tables=tables)]
+
+
+def _calibration(seen: Seen) -> list[Section]:
+    panels: dict[str, list[tuple[float, float, int]]] = {}
+    rows: list[list[Cell]] = []
+    for name, of in seen.tasks.items():
+        pair = confidences(of)
+        if pair is None:
+            continue
+        panels[name] = bins(*pair)
+        sure, right = pair
+        error = calibration_error(panels[name])
+        rows.append([name, float(sure.mean()), float(right.float().mean()), error, len(sure)])
+    if not panels:
+        return []
+    figure = reliability(
+        panels,
+        name="calibration",
+        alt=f"Reliability of the confidence of {', '.join(panels)}",
+        caption="On the dashed line confidence is honest; below it, too high. The larger a point, "
+        "the more decisions.",
+    )
+    columns = ["task", "mean confidence", "share right", "calibration error", "decisions"]
+    text = (
+        "The calibration error is how far confidence is from the share that is right, on average "
+        "(ECE, 15 bins of equal width)."
+    )
+    return [
+        Section(
+            heading="Confidence",
+            text=text,
+            figures=[figure],
+            tables=[Table(columns=columns, rows=rows)],
+        )
+    ]
+
+
+def _data(prepared: Prepared) -> Section:
+    summary = prepared.summary()
+    parts = list(summary["rows"])
+    sources = dict.fromkeys(s for by in summary["rows"].values() for s in by)
+    rows: list[list[Cell]] = [
+        [f"rows of {source}", *(summary["rows"][part].get(source, 0) for part in parts)]
+        for source in sources
+    ]
+    rows += [
+        [f"labels of {task}", *(labels.get(part, 0) for part in parts)]
+        for task, labels in summary["labels"].items()
+    ]
+    left = [
+        f"{n:,} rows of {s} cannot be decoded and are in no part."
+        for s, n in summary["skipped"].items()
+    ]
+    left += [
+        f"{n:,} labels of {t} count as absent: training rows do not have them."
+        for t, n in summary["unknown"].items()
+    ]
+    balance = {}
+    for task, by in summary["classes"].items():
+        counts = by.get("train", {})
+        if counts and len(counts) <= 40:
+            total = max(sum(counts.values()), 1)
+            balance[task] = {label: n / total for label, n in counts.items()}
+    figures = []
+    if balance:
+        figures.append(
+            bars(
+                balance,
+                name="classes",
+                alt=f"Shares of the classes of {', '.join(balance)} in training rows",
+                caption="The share of each class among the training rows that have the label.",
+                x="share",
+                columns=3,
+                form="{:.0%}",
+            )
+        )
+    return Section(
+        heading="Data",
+        text="\n\n".join(left),
+        figures=figures,
+        tables=[Table(columns=["", *parts], rows=rows)],
+    )
+
+
+def _cost(run: Run, history: list[dict[str, Any]], model: MultiTaskModel) -> Section:
+    shared = sum(p.numel() for p in model.shared_parameters())
+    total = sum(p.numel() for p in model.parameters())
+    rows: list[list[Cell]] = [
+        ["parameters", f"{total:,}"],
+        ["of them moved by several tasks", f"{shared:,}"],
+    ]
+    if history:
+        seconds, steps = history[-1]["seconds"], history[-1]["step"]
+        rows += [
+            ["steps", f"{steps:,}"],
+            ["examples per step", f"{run.config.batches.size:,}"],
+            ["seconds", number(seconds)],
+            ["milliseconds per step", number(1000 * seconds / max(steps, 1))],
+        ]
+    text = (
+        "Seconds include validation and saving between epochs, on the machine that is named below."
+    )
+    return Section(
+        heading="Cost", text=text, tables=[Table(columns=["what", "how much"], rows=rows)]
+    )
+
+
+def _settings(run: Run) -> Section:
+    facts = run.read_json("environment.json")
+    rows: list[list[Cell]] = [
+        [key, " ".join(map(str, value)) if isinstance(value, list) else str(value)]
+        for key, value in facts.items()
+    ]
+    return Section(
+        heading="Settings and versions",
+        tables=[Table(columns=["what", "value"], rows=rows)],
+        code=(run.path / "config.yaml").read_text(encoding="utf-8"),
+    )
