@@ -410,6 +410,7 @@ def tune(
         print_trials(found)
 
 
+@app.command()
 def report(run: RunPath = None, runs: Runs = Path("runs")) -> None:
     """Write report.html into a run's folder: what it reached, how, and what it rests on."""
     with _mendable():
