@@ -24,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from polytask.config.load import load_config
 from polytask.config.schema import Config
 from polytask.data.dataset import Prepared
+from polytask.data.text import TextInput
 from polytask.encoders import LogMelEncoder
 from polytask.tasks import Binary, Multiclass, Task
 from polytask.types import Features
@@ -122,6 +123,7 @@ def main() -> None:
         )
         for task in prepared.tasks
         if isinstance(task, (Multiclass, Binary))
+        and not isinstance(prepared.inputs[task.input], TextInput)
     }
     for task, (x, y, test_x, test_y) in data.items():
         for name in given.models:
