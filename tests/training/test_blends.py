@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from polytask.config.catalogue import TASKS
 from polytask.config.checks import mismatches
+from polytask.model import Boundary
 from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Task
 from polytask.training.step import label_sizes, task_losses
 from polytask.types import Batch, Blend, Features
@@ -66,7 +67,7 @@ def test_the_loss_is_the_weighted_mean_over_labels_that_are_there(
     outputs = torch.randn(6, task.outputs, generator=torch.Generator().manual_seed(1))  # type: ignore[attr-defined]
     model = Fixed(outputs)
     given = batch(task, target, other)
-    (loss,), counts = task_losses(fabric, model, given, [task], None)  # type: ignore[arg-type]
+    (loss,), counts = task_losses(fabric, model, given, [task], Boundary())  # type: ignore[arg-type]
     total, weights = 0.0, 0.0
     for k in range(6):
         for label, there, weight in (
@@ -90,8 +91,8 @@ def test_a_share_of_one_is_no_blend() -> None:
     model = Fixed(torch.randn(6, 3, generator=torch.Generator().manual_seed(1)))
     blended = batch(task, target, other, torch.ones(6))
     plain = Batch(blended.inputs, blended.targets, blended.present)
-    (one,), _ = task_losses(fabric, model, blended, [task], None)  # type: ignore[arg-type]
-    (two,), _ = task_losses(fabric, model, plain, [task], None)  # type: ignore[arg-type]
+    (one,), _ = task_losses(fabric, model, blended, [task], Boundary())  # type: ignore[arg-type]
+    (two,), _ = task_losses(fabric, model, plain, [task], Boundary())  # type: ignore[arg-type]
     assert one.item() == pytest.approx(two.item(), rel=1e-6)
 
 
