@@ -67,7 +67,8 @@ class EmbeddingEncoder(TextEncoder):
         dropout: Dropout on the vectors.
         word_dropout: While training, the share of units that are taken for unknown.
         vectors: A text file with a word and its D numbers on each line, as GloVe has them. Words
-            are looked up as they are, then in lower case. Read when training begins, not after.
+            are looked up as they are, then in lower case. Read when training begins or
+            goes on, not after.
     """
 
     def __init__(
