@@ -14,7 +14,7 @@ from polytask.encoders.base import Encoder
 from polytask.errors import ConfigError
 from polytask.sharing.base import Trunk
 from polytask.tasks.base import Task
-from polytask.types import ByName, Features
+from polytask.types import Batch, ByName, Features
 
 
 class Boundary:
@@ -42,6 +42,26 @@ class Boundary:
         self.penalty: Tensor | None = None
 
 
+def guidance(tasks: Sequence[Task], batch: Batch) -> dict[str, dict[str, Tensor]]:
+    """The targets of tasks whose heads read them, as an argument of the model; none: no argument.
+
+    Raises:
+        ConfigError: If examples are blends of two, of which a head could read one text only.
+    """
+    found = {
+        task.name: task.guide(batch.targets[task.name])
+        for task in tasks
+        if task.reads_target and task.name in batch.targets
+    }
+    for task in tasks:
+        if task.name in found and task.input in batch.blends:
+            raise ConfigError(
+                f"Task '{task.name}' writes symbol by symbol and can't learn from blends of two "
+                f"examples. Leave blending out of 'inputs.{task.input}'."
+            )
+    return {"guides": found} if found else {}
+
+
 class MultiTaskModel(nn.Module):
     """One network for all tasks.
 
@@ -64,6 +84,12 @@ class MultiTaskModel(nn.Module):
         self.trunk = trunk
         self.heads = ByName({t.name: t.head(trunk.out_features[t.name]) for t in tasks})
         drafting = tasks if trunk.draft_weight else ()
+        for task in drafting:
+            if task.reads_target:
+                raise ConfigError(
+                    f"Task '{task.name}' writes symbol by symbol, and this kind of trunk has tasks "
+                    "draft their predictions from features alone. Choose another kind of trunk."
+                )
         self.drafts = ByName({t.name: t.head(trunk.out_features[t.name]) for t in drafting})
         widths = {name: encoder.out_features for name, encoder in encoders.items()}
         if len(set(widths.values())) > 1:
@@ -78,6 +104,7 @@ class MultiTaskModel(nn.Module):
         inputs: Mapping[str, Features],
         tasks: Sequence[str],
         boundary: Boundary | None = None,
+        guides: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Outputs of the tasks whose input is there, one row per row of that input.
 
@@ -86,6 +113,7 @@ class MultiTaskModel(nn.Module):
             tasks: The tasks that are asked for.
             boundary: If given, collects the tasks' aliases of the trunk's output, the outputs on
                 drafts, and, where gradients are enabled, the trunk's penalty.
+            guides: Targets for heads that read them, by task; see `guidance`.
         """
         outputs: dict[str, Tensor] = {}
         for name, raw in inputs.items():
@@ -95,8 +123,8 @@ class MultiTaskModel(nn.Module):
             encoder = self.encoders[name]
             assert isinstance(encoder, Encoder)
             views = (raw,) if self.training else encoder.views(raw)
-            seen = [self._outputs(encoder, views[0], readers, boundary)]
-            seen += [self._outputs(encoder, view, readers, None) for view in views[1:]]
+            seen = [self._outputs(encoder, views[0], readers, boundary, guides or {})]
+            seen += [self._outputs(encoder, v, readers, None, guides or {}) for v in views[1:]]
             for task in readers:
                 several = [seen[0][task], *(self.unmirrored[task](o[task]) for o in seen[1:])]
                 outputs[task] = several[0] if len(seen) == 1 else torch.stack(several).mean(0)
@@ -112,12 +140,13 @@ class MultiTaskModel(nn.Module):
         raw: Features,
         readers: Sequence[str],
         boundary: Boundary | None,
+        guides: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
         """Outputs of the tasks that read one input."""
         encoded = encoder(raw)
         if boundary is None:
             features = self.trunk(encoded, readers)
-            return {task: self.heads[task](features[task]) for task in readers}
+            return {task: self._head(task, features[task], guides) for task in readers}
         features, drafts = self.trunk.with_drafts(encoded, readers)
         boundary.draft_weight = self.trunk.draft_weight
         outputs: dict[str, Tensor] = {}
@@ -130,8 +159,14 @@ class MultiTaskModel(nn.Module):
                 alias = values = values.view_as(values)
             boundary.aliases[task], boundary.features[task] = alias, values
             boundary.masks[task] = mask
-            outputs[task] = self.heads[task](Features(values, mask))
+            outputs[task] = self._head(task, Features(values, mask), guides)
         return outputs
+
+    def _head(self, task: str, features: Features, guides: Mapping[str, Tensor]) -> Tensor:
+        """A head's output; with the targets, where it reads them and there are any."""
+        guided = (guides[task],) if task in guides else ()
+        output: Tensor = self.heads[task](features, *guided)
+        return output
 
     def shared_parameters(self) -> Iterator[Parameter]:
         """The parameters that more than one task moves: the trunk's, and those of an encoder that

@@ -11,6 +11,7 @@ from polytask.tasks import (
     DenseRegression,
     Edges,
     Gaussian,
+    Generation,
     Multiclass,
     Multilabel,
     Normals,
@@ -160,6 +161,12 @@ EXAMPLES: dict[str, tuple[type[Task], dict[str, Any], Cells]] = {
         {"unit": "words", "search": "beam", "beam": 3},
         cells("ax b", ("b", "ax"), None, "ax", "sil b", "b ax"),
     ),
+    "generation": (Generation, {"width": 24}, cells("one", "two", None, "eel", "", "one")),
+    "written words": (
+        Generation,
+        {"unit": "words", "beam": 3, "width": 24},
+        cells("a b", ("b", "a"), None, "a", "c b a", "b a"),
+    ),
     "segmentation": (
         Segmentation,
         {"classes": ("a", "b", "c")},
@@ -213,6 +220,7 @@ def guess(task: Task, rows: int, seed: int = 0) -> Tensor:
         head = task.head(16)
         for parameter in head.parameters():
             torch.nn.init.normal_(parameter, std=0.25)
+    guides = (task.guide(ready(task.name)[1]),) if task.reads_target else ()
     with torch.no_grad():
-        output: Tensor = head(features(task, rows, 16, seed=seed))
+        output: Tensor = head.eval()(features(task, rows, 16, seed=seed), *guides)
     return output

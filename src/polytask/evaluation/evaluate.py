@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from polytask.model import guidance
 from polytask.tasks.base import Task
 from polytask.types import Batch, Scores
 
@@ -40,7 +41,8 @@ def evaluate(
                 for task in tasks
                 if task.input in batch.inputs and bool(batch.present[task.name].any())
             ]
-            outputs = model(batch.inputs, [task.name for task in here])
+            names = [task.name for task in here]
+            outputs = model(batch.inputs, names, **guidance(here, batch))
             for task in here:
                 present = batch.present[task.name]
                 output = outputs[task.name][present].float()

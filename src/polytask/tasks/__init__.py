@@ -3,6 +3,7 @@
 from polytask.tasks.base import LabelError, PooledTask, Task
 from polytask.tasks.binary import Binary
 from polytask.tasks.classification import Multiclass
+from polytask.tasks.generation import Generation
 from polytask.tasks.multilabel import Multilabel
 from polytask.tasks.ordinal import Ordinal
 from polytask.tasks.probabilistic import Gaussian, Quantile
@@ -18,6 +19,7 @@ __all__ = [
     "DenseRegression",
     "Edges",
     "Gaussian",
+    "Generation",
     "LabelError",
     "Multiclass",
     "Multilabel",

@@ -99,6 +99,8 @@ class Task(ABC):
 
     # What its target's column holds: plain values, or media that are decoded once into the cache.
     media: ClassVar[Literal["image", "map"] | None] = None
+    # Whether its head is given the targets, where there are any, beside the features.
+    reads_target: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -141,6 +143,10 @@ class Task(ABC):
     def alike(self, targets: Sequence[Tensor]) -> list[Tensor]:
         """Targets of several sources, so that rows of all of them can stand in one batch."""
         return list(targets)
+
+    def guide(self, target: Tensor) -> Tensor:
+        """Targets `[B, ...]` as its head reads them, if it does; rows without a label are any."""
+        return target
 
     def lengths(self, target: Tensor) -> Tensor | None:
         """How many tokens of its input each target is about, `[N]`; None if it is of the whole."""

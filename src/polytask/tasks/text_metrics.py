@@ -89,6 +89,56 @@ class ExactMatch(Metric):
         return self.counts[0] / self.counts[1]
 
 
+class CorpusScore(Metric):
+    """BLEU or chrF of all texts together, by `sacrebleu`, from 0 to 1.
+
+    Neither is a mean over texts, so the texts are kept until the end.
+
+    Args:
+        task: Knows the texts.
+        of: Which score.
+    """
+
+    full_state_update = False
+
+    def __init__(self, task: TextTask, of: Literal["bleu", "chrf"]) -> None:
+        super().__init__(**LOCAL)
+        self.task = task
+        sacrebleu = require("sacrebleu", "text")
+        self._score = sacrebleu.corpus_bleu if of == "bleu" else sacrebleu.corpus_chrf
+        self.texts: list[tuple[str, str]] = []
+
+    def update(self, predicted: Tensor, target: Tensor) -> None:
+        """Add a batch: `[B, L]` and `[B, M]` symbol numbers, negative past the end."""
+        found, true = self.task.texts(predicted), self.task.texts(target)
+        self.texts += zip(found, true, strict=True)
+
+    def compute(self) -> Tensor:
+        """The score; NaN without a text."""
+        if not self.texts:
+            return torch.tensor(float("nan"))
+        found, true = zip(*self.texts, strict=True)
+        return torch.tensor(self._score(list(found), [list(true)]).score / 100)
+
+    def reset(self) -> None:
+        """Forget all texts."""
+        super().reset()
+        self.texts = []
+
+
+def generation_metrics(task: TextTask) -> MetricCollection:
+    """BLEU, chrF, exact matches and the share of symbols that are right."""
+    return MetricCollection(
+        {
+            "bleu": CorpusScore(task, "bleu"),
+            "chrf": CorpusScore(task, "chrf"),
+            "exact": ExactMatch(task),
+            "accuracy": ErrorRate(task, "symbols", accuracy=True),
+        },
+        compute_groups=False,
+    )
+
+
 def recognition_metrics(task: TextTask) -> MetricCollection:
     """Error rates of symbols (and of words, where symbols are characters), and exact matches."""
     made: dict[str, Metric | MetricCollection] = {

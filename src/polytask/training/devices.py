@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from polytask.errors import ConfigError
+from polytask.model import guidance
 from polytask.tasks.base import Task
 from polytask.training.settings import Precision, Settings
 from polytask.types import Batch
@@ -119,7 +120,8 @@ def _pass_seconds(fabric: "Fabric", model: nn.Module, tasks: Sequence[Task], bat
     """Seconds of one forward and backward pass."""
     start = time.perf_counter()
     with fabric.autocast():
-        outputs = model(batch.inputs, [task.name for task in tasks])
+        names = [task.name for task in tasks]
+        outputs = model(batch.inputs, names, **guidance(tasks, batch))
     torch.stack([output.float().mean() for output in outputs.values()]).sum().backward()
     model.zero_grad()
     return time.perf_counter() - start

@@ -18,7 +18,7 @@ from polytask.balancing import Balancer, RecomputesLosses, backward
 from polytask.balancing.passes import identity
 from polytask.distillation import Lessons, Teaching
 from polytask.errors import TrainingError
-from polytask.model import Boundary
+from polytask.model import Boundary, guidance
 from polytask.tasks.base import Task
 from polytask.types import Batch
 
@@ -220,7 +220,8 @@ def task_losses(
     if lessons is not None:
         batch = lessons.lessons.batch
     here = [task for task in tasks if task.input in batch.inputs]
-    outputs = model(batch.inputs, [task.name for task in here], boundary)
+    names = [task.name for task in here]
+    outputs = model(batch.inputs, names, boundary, **guidance(here, batch))
     sums = {}
     for task in here:
         sums[task.name] = batch_loss(task, outputs[task.name], batch)
