@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from polytask.config import load_config
+from polytask.config.build import build_tasks
 from polytask.errors import ConfigError
 from polytask.run import Run
 from polytask.tuning import said
@@ -62,7 +63,7 @@ def test_thresholds_are_those_of_the_validation_part(run: Run) -> None:
         assert task.tunes and len(task.facts()["thresholds"]) == len(set(task.classes) - {"0"})
         again = task.tuned(task.decode(outputs[task.name]), batch.targets[task.name])
         assert again.facts()["thresholds"] == pytest.approx(task.facts()["thresholds"], abs=1e-5)
-    lines = said(run.read_json("facts.json"), tasks)
+    lines = said(run.read_json("facts.json"), build_tasks(run.config))
     assert [line.split(",")[0] for line in lines] == ["thresholds of one", "thresholds of tags"]
 
 

@@ -63,10 +63,11 @@ def said(facts: Mapping[str, Any], tasks: Sequence[Task]) -> list[str]:
     """
     lines = []
     for task in tasks:
-        cuts = facts["tasks"].get(task.name, {}).get("thresholds", [])
+        known = facts["tasks"].get(task.name, {})
+        cuts = known.get("thresholds", [])
         if not task.tunes or not cuts:
             continue
-        names: Sequence[str] = getattr(task, "classes", ())
+        names: Sequence[str] = known["classes"]
         of = names if len(names) == len(cuts) and len(cuts) > 1 else names[-1:]
         pairs = ", ".join(f"{n} {c:.3f}" for n, c in list(zip(of, cuts, strict=True))[:20])
         more = f", ... ({len(cuts)} in all)" if len(cuts) > 20 else ""

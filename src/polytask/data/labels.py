@@ -56,7 +56,8 @@ def encode_cells(
         columns = ", ".join(f"'{c}'" for c in columns_of(task))
         raise DataError(f"{describe(row)}, column {columns}: {error}") from error
     index = torch.from_numpy(inverse)
-    given = torch.tensor([any(c is not None for c in row) for row in cells], dtype=torch.bool)
+    one = [[cell is not None for cell in column] for column in cells.T.tolist()]
+    given = torch.tensor(one, dtype=torch.bool).reshape(cells.T.shape).any(0)
     present = present[index]
     return target[index], present, int((given & ~present).sum())
 

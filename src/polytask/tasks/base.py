@@ -244,7 +244,9 @@ class PooledTask(Task):
 
 def require_labels(task: Task, values: Cells) -> NDArray[np.bool_]:
     """Which rows have any label, `[N]`; a task without a single one is an error."""
-    labelled = np.array([not all(map(is_missing, cells)) for cells in values], dtype=np.bool_)
+    labelled = np.zeros(len(values), dtype=np.bool_)
+    for cells in values.T:
+        labelled |= np.array([not is_missing(cell) for cell in cells], dtype=np.bool_)
     if not labelled.any():
         raise DataError(
             f"Task '{task.name}' has no label in any training row (column "

@@ -6,6 +6,7 @@ Shapes: B examples, K outputs.
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,9 @@ from polytask.tasks.base import (
     masked,
     require_labels,
 )
+
+# Cells that become numbers all at once.
+_PLAIN = (int, float, type(None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,11 @@ class Numeric(PooledTask):
         return replace(self, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
 
     def encode(self, values: Cells, *, unknown: Unknown = "error") -> tuple[Tensor, Tensor]:
+        if values.size and all(isinstance(cell, _PLAIN) for cell in values.ravel().tolist()):
+            plain = values.astype(np.float64)  # None becomes NaN
+            if np.nanmax(np.abs(plain), initial=0.0) <= torch.finfo(torch.float32).max:
+                found = torch.from_numpy(plain).float()
+                return found, ~torch.isnan(found).all(1)
         target = torch.full(values.shape, float("nan"))
         for row, cells in enumerate(values):
             for column, cell in enumerate(cells):
