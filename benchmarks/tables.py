@@ -22,7 +22,7 @@ from polytask.tasks import Binary, Multiclass, Multilabel
 from polytask.tasks.base import Task
 from polytask.workflow import best_model, reopen_data
 
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+STRENGTHS = (0.01, 0.1)
 SEEN = dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
 
 
