@@ -170,6 +170,8 @@ def test_what_has_no_effect_warns(load: Load) -> None:
         load(two + "trunk: {kind: shared-private}\n")
     with pytest.warns(ConfigWarning, match=r"tasks\.r\.delta has no effect with criterion: mse"):
         load(RIGHT + "  r: {kind: regression, input: sound, target: digits.x, delta: 2.0}\n")
+    with pytest.warns(ConfigWarning, match=r"silence_below has no effect with silence: keep"):
+        load(RIGHT.replace("kind: sound,", "kind: sound, silence_below: 30.0,", 1))
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from polytask.backbones import ResidualBackbone
 from polytask.config.schema import Config, InputSpec
 from polytask.config.spec import Section, Spec
+from polytask.data.inputs import SoundInput
 from polytask.tasks import Regression
 
 
@@ -16,6 +17,7 @@ class ConfigWarning(UserWarning):
 _ONLY_IF: tuple[tuple[type, str, str, tuple[str, ...]], ...] = (
     (Regression, "delta", "criterion", ("huber",)),
     (ResidualBackbone, "stem_width", "stem", ("conv3", "conv7")),
+    (SoundInput, "silence_below", "silence", ("trim", "remove")),
 )
 
 
