@@ -89,6 +89,7 @@ def test_maps_are_targets_and_a_blank_cell_is_no_label(tmp_path: Path) -> None:
     assert batch.targets["normal"][0, :, 3, 3].tolist() == [1, 0, 0]
     seg = found.tasks[0]
     assert isinstance(seg, Segmentation) and seg.size == SIZE
+    assert found.summary()["labels"]["seg"] == {"train": 5, "validation": 0, "test": 0}
     # Five labelled rows with 23 and 24 labelled pixels in their halves.
     assert sum(seg.counts) == 5 * 47
 

@@ -172,7 +172,9 @@ class Prepared:
         if task not in dataset.present:
             return None
         picked = rows[dataset.present[task][rows]]
-        return dataset.targets[task][picked]
+        targets = dataset.targets[task]
+        # Only single numbers are looked at; maps would be read from their files to be counted.
+        return targets[picked] if targets.ndim == 1 else targets.new_zeros(len(picked), 0)
 
 
 def prepare(
