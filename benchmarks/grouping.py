@@ -15,7 +15,7 @@ there. A probe (a backward and, for the lookahead, a forward per task) is counte
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,8 @@ from polytask.affinity.measures import (
 from polytask.affinity.surrogate import fit_surrogate, sample_subsets
 
 NOTES = 30
+MANY = 50  # tasks, above which a third of the notes is taken
+RESTARTS = 3  # of the made-up family
 Members = tuple[int, ...]
 
 
@@ -55,6 +57,8 @@ class Problem:
         hidden: Width of the network.
         steps: Steps of a whole training.
         rate: Of Adam.
+        decay: Of weights.
+        linear: Whether the network has no bends.
     """
 
     inputs: dict[str, Tensor]
@@ -64,7 +68,7 @@ class Problem:
     steps: int
     rate: float
     decay: float = 0.0
-    spent: dict[str, float] = field(default_factory=dict)
+    linear: bool = False
 
     @property
     def tasks(self) -> int:
@@ -75,14 +79,15 @@ class Problem:
 class Network(nn.Module):
     """A hidden layer that is shared, and a head per task."""
 
-    def __init__(self, width: int, hidden: int, tasks: int) -> None:
+    def __init__(self, width: int, hidden: int, tasks: int, linear: bool = False) -> None:
         super().__init__()
+        self.linear = linear
         self.shared = nn.Linear(width, hidden)
         self.heads = nn.Linear(hidden, tasks)
 
     def features(self, inputs: Tensor) -> Tensor:
         """`[N, hidden]`."""
-        return self.shared(inputs).relu()
+        return self.shared(inputs) if self.linear else self.shared(inputs).relu()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[N, T]`."""
@@ -128,7 +133,9 @@ class Bench:
             return self.known[members, steps]
         torch.manual_seed(self.seed)
         data = {part: self.rows(part, members) for part in ("train", "validation", "test")}
-        model = Network(data["train"][0].shape[1], self.problem.hidden, len(members))
+        model = Network(
+            data["train"][0].shape[1], self.problem.hidden, len(members), self.problem.linear
+        )
         # One layer's numbers for all groups, so that groups differ in their tasks only.
         optimizer = torch.optim.Adam(
             model.parameters(), self.problem.rate, weight_decay=self.problem.decay
@@ -139,7 +146,8 @@ class Bench:
         inputs, targets = data["train"]
         for step in range(steps):
             losses = task_losses(self.problem, model(inputs), targets)
-            if probe and step % max(1, steps // NOTES) == 0:
+            notes_wanted = NOTES if len(members) <= MANY else NOTES // 3
+            if probe and step % max(1, steps // notes_wanted) == 0:
                 self.note(model, optimizer, losses, inputs, targets, notes)
             optimizer.zero_grad()
             losses.mean().backward()
@@ -155,13 +163,70 @@ class Bench:
         found = {"validation": best, "test": test}
         with torch.no_grad():
             found["features"] = model.features(self.problem.inputs["validation"])
-        self.known[members, steps] = found
+        self.known.setdefault((members, steps), found)
         labels = float((~targets.isnan()).sum())
         self.prices[members, steps] = steps * labels
         if probe:
             found = {**found, **{k: torch.stack(v) for k, v in notes.items()}}
             found["notes_cost"] = torch.tensor(len(notes["losses"]) * labels)
         return found
+
+    def train_all(self, masks: Tensor, steps: int | None = None) -> None:
+        """Train many groups at once, for tasks that have labels of the same examples.
+
+        Losses are means over `RESTARTS` first weights, since few units depend much on them.
+        """
+        steps = steps or self.problem.steps
+        runs = [self._all_once(masks, steps, 1000 * n + self.seed) for n in range(RESTARTS)]
+        best, test = (torch.stack([run[n] for run in runs]).mean(0) for n in range(2))
+        for row, mask in enumerate(masks):
+            members = tuple(mask.nonzero().flatten().tolist())
+            self.known[members, steps] = {
+                "validation": best[row, mask],
+                "test": test[row, mask],
+                "features": runs[0][2][row],
+            }
+            labels = len(self.problem.inputs["train"]) * len(members)
+            self.prices[members, steps] = RESTARTS * steps * labels
+
+    def _all_once(self, masks: Tensor, steps: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Validation and test losses `[M, T]`, and features of validation examples."""
+        count, tasks = masks.shape
+        data = {
+            part: (self.problem.inputs[part], self.problem.targets[part])
+            for part in ("train", "validation", "test")
+        }
+        torch.manual_seed(seed)
+        one = Network(data["train"][0].shape[1], self.problem.hidden, tasks, self.problem.linear)
+        weights = [
+            p.detach().expand(count, *p.shape).clone().requires_grad_() for p in one.parameters()
+        ]
+        optimizer = torch.optim.Adam(weights, self.problem.rate, weight_decay=self.problem.decay)
+        best = torch.full((count, tasks), torch.inf)
+        test = torch.full((count, tasks), torch.nan)
+
+        def hidden(part: str) -> Tensor:
+            inner = torch.baddbmm(
+                weights[1][:, None], data[part][0].expand(count, -1, -1), weights[0].mT
+            )
+            return inner if self.problem.linear else inner.relu()
+
+        def losses(part: str) -> Tensor:  # [M, T]
+            outputs = torch.baddbmm(weights[3][:, None], hidden(part), weights[2].mT)
+            return (outputs - data[part][1]).square().mean(1)
+
+        share = masks / masks.sum(1, keepdim=True)
+        for step in range(steps):
+            optimizer.zero_grad()
+            (losses("train") * share).sum().backward()
+            optimizer.step()
+            if step % 5 == 4:
+                with torch.no_grad():
+                    now, then = losses("validation"), losses("test")
+                test = torch.where(now < best, then, test)
+                best = torch.minimum(best, now)
+        with torch.no_grad():
+            return best, test, hidden("validation")
 
     def note(
         self,
@@ -210,11 +275,17 @@ class Bench:
         return sum(self.prices[g, steps or self.problem.steps] for g in dict.fromkeys(groups))
 
 
-def measured(bench: Bench, share: float, rounds: int, size: int) -> dict[str, tuple[Gains, float]]:
-    """Predictions of any group's gains by each measure, and what each cost."""
+def measured(
+    bench: Bench, plans: Sequence[tuple[float, int, int]]
+) -> dict[str, tuple[Gains, float]]:
+    """Predictions of any group's gains by each measure, and what each cost.
+
+    Args:
+        bench: Trains.
+        plans: For trainings of random subsets: share of the steps, rounds of dealing, and size.
+    """
     everything = tuple(range(bench.problem.tasks))
     singles = [(t,) for t in everything]
-    short = max(10, int(bench.problem.steps * share))
     found: dict[str, tuple[Gains, float]] = {}
     joint = bench.train(everything, probe=True)
     base, note = bench.cost([everything]), float(joint["notes_cost"])
@@ -222,6 +293,10 @@ def measured(bench: Bench, share: float, rounds: int, size: int) -> dict[str, tu
     rates = torch.full((len(joint["losses"]),), bench.problem.rate).double()
     found["cosine"] = (
         pairwise_gains(averaged(gradient_cosine(joint["gramians"]))),
+        base + note * (1 + 2 * count) / 3,
+    )
+    found["cosine, whatever its sign"] = (
+        pairwise_gains(averaged(gradient_cosine(joint["gramians"])).abs()),
         base + note * (1 + 2 * count) / 3,
     )
     found["first-order"] = (
@@ -240,14 +315,16 @@ def measured(bench: Bench, share: float, rounds: int, size: int) -> dict[str, tu
     related = label_correlation(columns, present)
     if bool(related.fill_diagonal_(torch.nan).isfinite().any()):
         found["label correlation"] = (pairwise_gains(related.abs()), 0.0)
-    generator = torch.Generator().manual_seed(bench.seed)
-    subsets = sample_subsets(count, size, rounds, generator)
-    gains = bench.gains(subsets, "validation", short)
-    groups = [tuple(m.nonzero().flatten().tolist()) for m in subsets]
-    found[f"subsets ({len(subsets)} of {size}, {short} steps)"] = (
-        fit_surrogate(subsets, gains),
-        bench.cost([*singles, *groups], short),
-    )
+    for share, rounds, size in plans:
+        short = max(10, int(bench.problem.steps * share))
+        generator = torch.Generator().manual_seed(bench.seed)
+        subsets = sample_subsets(count, size, rounds, generator)
+        gains = bench.gains(subsets, "validation", short)
+        groups = [tuple(m.nonzero().flatten().tolist()) for m in subsets]
+        found[f"{rounds * -(-count // size)} subsets of {size}, {short} steps"] = (
+            fit_surrogate(subsets, gains),
+            bench.cost([*singles, *groups], short),
+        )
     return found
 
 
@@ -294,28 +371,22 @@ def rank_correlation(bench: Bench, gains: Gains, masks: Tensor) -> float:
 
 
 def family(seed: int) -> Problem:
-    """Six regressions of 12 inputs in three clusters of two, few examples and much noise.
+    """Six linear regressions of 20 inputs in three clusters of two; room for one and a half.
 
-    Tasks of one cluster share the directions that they look at; those of the first and second look
-    at the same directions and answer the opposite, with another bend, so they conflict.
+    Tasks of a cluster look into one plane, so together they have twice the examples; the network
+    is linear with three hidden units, so clusters in one model compete.
     """
     random = torch.Generator().manual_seed(1000 + seed)
-    base = torch.randn(3, 12, 4, generator=random) / 12**0.5
-    base[1] = -base[0] + 0.3 * torch.randn(12, 4, generator=random) / 12**0.5
-    out = torch.randn(3, 4, generator=random)
+    planes = torch.linalg.qr(torch.randn(20, 6, generator=random)).Q.T.reshape(3, 2, 20)
+    mixed = torch.randn(3, 2, 2, generator=random)
+    directions = nn.functional.normalize((mixed @ planes).flatten(0, 1), dim=1)
     inputs, targets = {}, {}
-    for part, count in (("train", 60), ("validation", 60), ("test", 4000)):
-        x = torch.randn(count, 12, generator=random)
-        y = []
-        for task in range(6):
-            c = task // 2
-            own = 0.35 * torch.sin(2 * x[:, task])
-            y.append((2 * x @ base[c]).tanh() @ out[c] + own)
-        clean = torch.stack(y, 1)
-        noise = 0.5 if part != "test" else 0.0
-        inputs[part] = x
-        targets[part] = clean + noise * torch.randn(clean.shape, generator=random)
-    return Problem(inputs, targets, False, 16, 300, 0.01)
+    for part, count in (("train", 40), ("validation", 60), ("test", 2000)):
+        inputs[part] = torch.randn(count, 20, generator=random)
+        clean = inputs[part] @ directions.T
+        spread = 0.0 if part == "test" else 0.5
+        targets[part] = clean + spread * torch.randn(clean.shape, generator=random)
+    return Problem(inputs, targets, False, 3, 300, 0.03, linear=True)
 
 
 def separate(cells: Sequence[tuple[np.ndarray, np.ndarray]], seed: int, **given: object) -> Problem:
@@ -386,8 +457,10 @@ def small(seeds: int) -> None:
     names: dict[str, list[list[float]]] = {}
     for seed in range(seeds):
         bench = Bench(family(seed), seed)
-        predictions = measured(bench, 0.25, 2, 3)
         every = torch.tensor([[(n >> t) % 2 == 1 for t in range(6)] for n in range(1, 64)])
+        for steps in (bench.problem.steps, bench.problem.steps // 4):
+            bench.train_all(every, steps)
+        predictions = measured(bench, [(0.25, 3, 3), (1.0, 3, 3), (1.0, 6, 3), (1.0, 5, 2)])
         table = {
             tuple(m.nonzero().flatten().tolist()): g
             for m, g in zip(every, bench.gains(every).nan_to_num(nan=0.0), strict=True)
@@ -455,7 +528,7 @@ def large(
     for seed in range(seeds):
         bench = Bench(make(path, seed), seed)  # type: ignore[operator]
         count = bench.problem.tasks
-        predictions = measured(bench, 0.5, rounds, size)
+        predictions = measured(bench, [(0.5, rounds, size)])
         random = torch.Generator().manual_seed(seed)
         probes = sample_subsets(count, size, 2, random)
         everything = tuple(range(count))
