@@ -52,7 +52,7 @@ class Evidence:
         gains: Predicted gains of candidate groups.
         draws: The same from measurements drawn anew, for intervals.
         unit: What a gain of 1 means.
-        cost: Steps times tasks that it took, in examples of one task.
+        cost: What it took, in training examples; a look at gradients counts by its passes.
         trainings: How many trainings it took.
         layers: Mean cosines of gradients `[T, T]` by group of parameters, if they were noted.
     """
