@@ -427,6 +427,23 @@ def report(run: RunPath = None, runs: Runs = Path("runs")) -> None:
 
 
 @app.command()
+def inspect(run: RunPath = None, runs: Runs = Path("runs")) -> None:
+    """Look inside of a run: who shares what, who is like whom, who looks where."""
+    with _mendable():
+        from polytask.inspection.page import inspect_run
+        from polytask.run import Run
+        from polytask.terminal import Terminal
+
+        chosen = Run.open(run) if run is not None else Run.newest(runs)
+        with Terminal() as terminal:
+            page, numbers = inspect_run(chosen, terminal.on_decoding)
+        chosen.write_json("inspection.json", numbers)
+        path = page.write(chosen.path / "inspection.html")
+    typer.echo(page.lead)
+    typer.echo(str(path))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of the YAML file, for editors."""
     from polytask.config.schema import json_schema

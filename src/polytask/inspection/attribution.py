@@ -81,7 +81,8 @@ def attribute(
                 output = model({name: rows}, [task])[task]
         else:
             output = model({name: Features(values, mask)}, [task])[task]
-        return output.gather(-1, greatest[whose]).flatten(1).sum(1)
+        chosen: Tensor = output.gather(-1, greatest[whose]).flatten(1).sum(1)
+        return chosen
 
     whose = torch.arange(len(given.values))
     start = baseline.expand_as(given.values)

@@ -88,7 +88,8 @@ def streams(model: MultiTaskModel, batch: Batch, tasks: Sequence[str]) -> dict[s
     for task in tasks:
         if model.inputs[task] not in batch.inputs:
             continue
-        modules, seen = path(model.trunk, task), {}
+        modules = path(model.trunk, task)
+        seen: dict[int, Tensor] = {}
         handles = [
             module.register_forward_pre_hook(_keeper(seen, depth))
             for depth, module in enumerate(modules)
