@@ -316,6 +316,45 @@ def merge(
 
 
 @app.command()
+def compare(
+    config: Annotated[Path | None, typer.Argument(help="A YAML file.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="A study's folder, to go on with.")] = None,
+    study: Annotated[
+        Path | None, typer.Option(help="The study's folder; default: studies/NAME-TIME.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train side by side.")] = 1,
+    set_: Sets = None,
+) -> None:
+    """Does sharing help? Train every task alone and every way to share, and say whom it helps."""
+    with _mendable():
+        from polytask.config.load import load_config
+        from polytask.study.crew import run_study
+        from polytask.study.folder import Study, fresh_folder
+        from polytask.study.judge import Judge
+        from polytask.study_terminal import StudyTerminal, print_plan, print_verdicts
+
+        if (config is None) == (resume is None):
+            raise ConfigError("Give either a YAML file, or --resume with a study's folder.")
+        if resume is not None and (set_ or study):
+            raise ConfigError("A study keeps its settings: --set, --study go with a YAML file.")
+        if resume is not None:
+            found = Study.open(resume)
+        else:
+            loaded = load_config(config or Path(), set_ or ())
+            typer.echo("Looking at the data, and timing a few steps of each candidate ...")
+            found = Study.create(loaded, study or fresh_folder(loaded), sys.argv, workers)
+        print_plan(found, workers)
+        with StudyTerminal() as terminal:
+            now = run_study(found, workers, terminal.look)
+        if now.over:
+            print_verdicts(found, Judge(found).verdicts())
+            typer.echo(f"A page with figures: polytask report {found.path}")
+    if not now.over:
+        typer.echo(f"Stopped; nothing is lost. Go on with: polytask compare --resume {found.path}")
+        raise typer.Exit(130)
+
+
+@app.command()
 def group(
     config: Annotated[Path, typer.Argument(help="A YAML file.")],
     measure: Annotated[
@@ -412,16 +451,21 @@ def tune(
 
 @app.command()
 def report(run: RunPath = None, runs: Runs = Path("runs")) -> None:
-    """Write report.html into a run's folder: what it reached, how, and what it rests on."""
+    """Write report.html into a run's or a comparison's folder: the verdict, and what it rests on."""
     with _mendable():
+        from polytask.report.study import study_page
         from polytask.report.training import report_run
         from polytask.run import Run
+        from polytask.study.folder import Study
         from polytask.terminal import Terminal
 
-        chosen = Run.open(run) if run is not None else Run.newest(runs)
-        with Terminal() as terminal:
-            page = report_run(chosen, terminal.on_decoding)
-        path = page.write(chosen.path / "report.html")
+        if run is not None and (run / "study.json").exists():
+            page, folder = study_page(Study.open(run)), run
+        else:
+            chosen = Run.open(run) if run is not None else Run.newest(runs)
+            with Terminal() as terminal:
+                page, folder = report_run(chosen, terminal.on_decoding), chosen.path
+        path = page.write(folder / "report.html")
     typer.echo(page.lead)
     typer.echo(str(path))
 

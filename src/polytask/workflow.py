@@ -471,6 +471,20 @@ def evaluate_run(
     Raises:
         RunError: If the run has no weights, or a source has changed.
     """
+    model, prepared, device = for_judging(run, part, progress)
+    scores = score(model, prepared, part, device)
+    run.save_scores(part, scores)
+    return scores
+
+
+def for_judging(
+    run: Run, part: Part, progress: Callable[[int, int, str], None] | None = None
+) -> tuple[nn.Module, Prepared, torch.device]:
+    """A run's best model, its data and where it computes: as in training, in one process.
+
+    Raises:
+        RunError: If the run has no weights or no rows in the part, or a source has changed.
+    """
     model, _, _ = best_model(run)
     prepared = reopen_data(run, progress)
     if not prepared.parts.get(part):
@@ -481,9 +495,7 @@ def evaluate_run(
     settings = replace(settings, precision=precision, devices=1)
     fabric = make_fabric(settings)
     torch.set_num_threads(facts["threads"])
-    scores = score(fabric.setup_module(model), prepared, part, fabric.device)
-    run.save_scores(part, scores)
-    return scores
+    return fabric.setup_module(model), prepared, fabric.device
 
 
 def predict_run(

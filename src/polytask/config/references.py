@@ -4,6 +4,7 @@ Both work on the plain values of the file, before they are known to be right, so
 finds the mistakes of every sort.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -41,6 +42,18 @@ def expand(raw: Plain, places: dict[Steps, str]) -> Iterator[Mistake]:
             given["input"] = as_text(given["input"])
         if "target" in given:
             yield from _expand_target(name, given, raw, sources)
+    _expand_compare(raw)
+
+
+def _expand_compare(raw: Plain) -> None:
+    """Ways to share that name no backbone have the trunk's."""
+    backbone = section(raw, "trunk").get("backbone")
+    sharing = section(raw, "compare").get("sharing")
+    if backbone is None or not isinstance(sharing, list):
+        return
+    for way in sharing:
+        if isinstance(way, dict):
+            way.setdefault("backbone", copy.deepcopy(backbone))
 
 
 def section(raw: Mapping[str, Any], key: str) -> Plain:

@@ -251,6 +251,39 @@ class Range(Section):
         return self
 
 
+class Compare(Section):
+    """What `polytask compare` trains beside every task alone: ways to share and ways to balance."""
+
+    sharing: tuple[Annotated[TrunkSpec, TRUNKS], ...] = Field(
+        default=(),
+        description="Ways to share; one that names no backbone has the file's. Empty: the file's.",
+    )
+    balancing: tuple[Annotated[Spec, BALANCERS], ...] = Field(
+        default=(), description="Balancers; equal weights are always tried. Empty: the file's."
+    )
+    tasks: tuple[tuple[Name, ...], ...] = Field(
+        default=(), description="Sets of tasks that share a model; empty: all tasks in one."
+    )
+    seeds: tuple[int, ...] = Field(
+        default=(0, 1, 2), description="Seeds that everything is trained with, in pairs."
+    )
+    budget: Literal["examples", "steps", "time"] = Field(
+        default="examples",
+        description="What a model of fewer tasks gets as much of: `examples` of each of its tasks, "
+        "`steps` with whole batches of them, or training `time` (in whole epochs, by steps that "
+        "are timed before it begins).",
+    )
+    trials: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="For each way to share, how many sets of fixed weights are tried with the "
+        "first seed; null: as many as adaptive balancers get trainings there.",
+    )
+    frozen: bool = Field(
+        default=True,
+        description="Whether weights at which an adaptive balancer arrived are tried as constants.",
+    )
+
+
 class Config(Section):
     """One training run: the data, the tasks, the network and how it learns."""
 
@@ -295,11 +328,15 @@ class Config(Section):
         description="By dotted key, such as `optimizer.lr`: what `polytask tune` may try. Other "
         "commands leave it alone.",
     )
+    compare: Compare | None = Field(
+        default=None, description="What `polytask compare` compares; other commands leave it alone."
+    )
 
     def resolved(self) -> dict[str, Any]:
         """Everything that was set or left to its default, as plain values of YAML."""
         values = self.model_dump(mode="json")
-        return {k: v for k, v in values.items() if k != "tune" or v is not None}
+        optional = ("tune", "compare")
+        return {k: v for k, v in values.items() if k not in optional or v is not None}
 
 
 def json_schema() -> dict[str, Any]:

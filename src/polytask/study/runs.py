@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from polytask.training.trainer import Probe
 
 RECORD = "outcome.json"
+# How often a training was begun without coming to an end that could be told, and how often it may.
+BEGUN, ATTEMPTS = "begun.json", 5
 
 # What one training can die of without the others: settings that torch refuses, memory, a disk.
 DEATHS = (
@@ -102,6 +104,10 @@ def work(
             return Outcome("elsewhere")
         notes = Notes(watcher or Silent())
         run = Run.at(root / job.name, job.config)
+        if begun_too_often(run):
+            outcome = Outcome("failed", f"{ATTEMPTS} processes died of it. Out of memory?")
+            run.write_json(RECORD, asdict(outcome))
+            return outcome
         try:
             finished = train(run, root, notes, sys.argv, probe=probe)
         except DEATHS as error:
@@ -109,6 +115,7 @@ def work(
             outcome = Outcome("failed", f"{kind}{error}", warnings=tuple(notes.warnings))
         else:
             if not finished:
+                (run.path / BEGUN).unlink(missing_ok=True)
                 return Outcome("stopped")
             outcome = _finished(run, notes)
         run.write_json(RECORD, asdict(outcome))
@@ -133,6 +140,13 @@ def outcome_of(path: Path) -> Outcome | None:
             f"'{path / RECORD}' is not what a study writes ({error}). Remove it, and the training "
             "is taken up again."
         ) from error
+
+
+def begun_too_often(run: Run) -> bool:
+    """Count a beginning; whether there were so many that something kills the process."""
+    times = int(run.read_json(BEGUN)) if (run.path / BEGUN).exists() else 0
+    run.write_json(BEGUN, times + 1)
+    return times >= ATTEMPTS
 
 
 @contextmanager

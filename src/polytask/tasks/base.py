@@ -174,6 +174,10 @@ class Task(ABC):
         """Whether a greater `score` is better."""
         return True
 
+    def each(self, decoded: Tensor, target: Tensor) -> Tensor | None:
+        """What each example adds to `score`, `[B]`, if that is their mean; None if it is not."""
+        return None
+
     @abstractmethod
     def describe(self, decoded: Tensor) -> list[dict[str, Any]]:
         """Decoded outputs as named columns for people, one mapping per example."""

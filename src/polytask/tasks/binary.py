@@ -180,6 +180,9 @@ class Binary(PooledTask):
     def score(self) -> str:
         return "accuracy"
 
+    def each(self, decoded: Tensor, target: Tensor) -> Tensor:
+        return ((decoded > self.cut) == (target > 0.5)).float()
+
     def describe(self, decoded: Tensor) -> list[dict[str, Any]]:
         return [
             {self.name: self.classes[int(p > self.cut)], f"{self.name}.{self.classes[1]}": p}

@@ -174,6 +174,9 @@ class Multiclass(PooledTask):
     def score(self) -> str:
         return "accuracy"
 
+    def each(self, decoded: Tensor, target: Tensor) -> Tensor:
+        return (decoded.argmax(1) == target).float()
+
     def describe(self, decoded: Tensor) -> list[dict[str, Any]]:
         rows = []
         for probabilities in decoded.tolist():

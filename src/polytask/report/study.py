@@ -1,0 +1,244 @@
+"""The page of a comparison: the verdict first, then what it rests on."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from polytask.config.document import write
+from polytask.evaluation.intervals import verdicts
+from polytask.report.figures import Drawing
+from polytask.report.page import Cell, Page, Section, Table
+from polytask.report.study_figures import costs, curves, forest
+from polytask.report.words import (
+    balancing_sentence,
+    chosen_sentence,
+    duration,
+    headline,
+    helped,
+    more,
+    plural,
+    reasons,
+)
+from polytask.run import Run
+from polytask.study.folder import CHOICE, Study
+from polytask.study.judge import Judge, Row, Verdicts
+
+PAGE = "report.html"
+
+METHOD = """Every difference is of runs with the same seed, on the same rows. Its interval (95 %)
+holds two sources of variation: seeds (the spread of the paired differences over seeds, a t
+distribution with one degree of freedom less than there are seeds) and test examples (the spread
+over examples of what each adds to the difference; for scores that are no means over examples, over
+groups of them). What is said of the tasks of a candidate is corrected for saying it of several
+(Holm), so an interval may leave 0 out and the verdict still be "cannot tell".
+
+Gain is 2 (shared - alone) / (|shared| + |alone|), turned round for errors; the mean over tasks is
+the mean gain (delta-m). Its interval takes errors of all tasks to go together, which makes it wide
+rather than narrow.
+
+Epochs, searched weights and the candidate that is spoken of were chosen on validation rows; the
+test part was opened when all trainings were over. All candidates were scored on it, so the best of
+them on test rows is flattered; the chosen one is not."""
+
+
+def write_study_page(study: Study, path: Path | None = None) -> Path:
+    """Write a study's page.
+
+    Args:
+        study: Over, or under way: what is not known yet is left out.
+        path: The HTML file; None for `report.html` in the study's folder.
+    """
+    return study_page(study).write(path or study.path / PAGE)
+
+
+def study_page(study: Study) -> Page:
+    """The page of a study."""
+    found = Judge(study).verdicts()
+    lead = [headline(found), chosen_sentence(found), *reasons(found)]
+    sections = [
+        *_tasks(found),
+        *_candidates(study, found),
+        *_learning(study, found),
+        _ran(study, found),
+        Section(heading="How this was judged", text=METHOD),
+        Section(heading="Configuration", code=write(study.config.resolved())),
+    ]
+    return Page(
+        title=f"Does sharing help? {study.config.name}",
+        lead="\n\n".join(line for line in lead if line),
+        sections=sections,
+        footer=f"polytask {study.facts['polytask']}, study of {study.facts['created']}; "
+        f"{' '.join(study.facts['command'])}",
+    )
+
+
+def _tasks(found: Verdicts) -> Iterator[Section]:
+    """Each task in the chosen way to share against alone."""
+    chosen = found.chosen
+    results = [] if chosen is None else [r for r in chosen.tasks.values() if r.difference]
+    if chosen is None or not results:
+        return
+    drawing = forest(
+        [(r.task, r.difference, r.verdict) for r in results if r.difference],
+        name="tasks",
+        alt="Difference of each task's test score between the shared model and the task alone, "
+        "with 95 % intervals.",
+        caption=f"{chosen.candidate.name} against every task alone. A bar that crosses the line "
+        "leaves open whether sharing helps that task.",
+        x="test score, shared minus alone",
+    )
+    rows: list[list[Cell]] = []
+    for r in results:
+        d = r.difference
+        assert d is not None
+        wanted = more(r).strip() or None
+        rows.append(
+            [r.task, r.base, r.score, d.mean, d.low, d.high, d.probability, r.verdict, wanted]
+        )
+    columns = "task", "alone", "shared", "difference", "from", "to", "probability that it helps"
+    yield Section(
+        heading="Whom sharing helps",
+        figures=[drawing],
+        tables=[
+            Table(
+                columns=[*columns, "verdict", "what would settle it"],
+                rows=rows,
+                caption="Test scores, means over seeds.",
+            )
+        ],
+    )
+
+
+def _candidates(study: Study, found: Verdicts) -> Iterator[Section]:
+    """All that was tried: gains, costs, scores."""
+    names = list(study.config.tasks)
+    metrics = study.facts["scores"]
+    shared = [row for row in found.rows if row.candidate.role != "alone"]
+    shared.sort(key=lambda r: -(r.gain.mean if r.gain else -math.inf))
+    alone = [row for row in found.rows if row.candidate.role == "alone"]
+    table: list[list[Cell]] = []
+    for number, row in enumerate([*shared, *alone], 1):
+        scores = [row.tasks[n].score if n in row.tasks else None for n in names]
+        gain: list[Cell] = [None] * 3
+        if row.gain is not None:
+            gain = [row.gain.mean, row.gain.low, row.gain.high]
+        star = " (chosen)" if row is found.chosen else ""
+        said = helped(row) if row.candidate.role != "alone" else None
+        cells: list[Cell] = [row.validation, *gain, row.rank, *scores]
+        cost: list[Cell] = [row.parameters, 1000 * row.step_seconds, len(row.seeds), said]
+        table.append([number, row.candidate.name + star, *cells, *cost])
+    columns = ["#", "candidate", "validation gain", "test gain", "from", "to", "mean rank"]
+    columns += [f"{n} {metrics[n]}" for n in names]
+    columns += ["parameters", "ms per step", "seeds", "verdicts"]
+    yield Section(
+        heading="All candidates",
+        text=balancing_sentence(found),
+        figures=list(_figures(shared)),
+        tables=[
+            Table(
+                columns=columns,
+                rows=table,
+                caption="Means over seeds; the rank is the mean over tasks among candidates of all "
+                "tasks and the set of single models. A verdict is corrected for the tasks of its "
+                "candidate, not for the number of candidates.",
+            )
+        ],
+    )
+
+
+def _figures(shared: Sequence[Row]) -> Iterator[Drawing]:
+    measured = [(number, row) for number, row in enumerate(shared, 1) if row.gain is not None]
+    if not measured:
+        return
+    gains = [row.gain for _, row in measured if row.gain is not None]
+    yield forest(
+        [
+            (f"{row.candidate.name} ({number})", d, said)
+            for (number, row), d, said in zip(measured, gains, verdicts(gains), strict=True)
+        ],
+        name="candidates",
+        alt="Mean gain of each candidate over every task alone, with 95 % intervals.",
+        caption="Mean gain over the tasks, against every task alone. Numbers are those of the "
+        "table; the words are corrected for the number of candidates.",
+        x="mean gain on test rows",
+    )
+    yield costs(
+        [(n, 1000 * row.step_seconds, d.mean) for (n, row), d in zip(measured, gains, strict=True)],
+        name="cost",
+        alt="Milliseconds per training step against the mean gain of each candidate.",
+        caption="Up and to the left is better; the line joins candidates that no other one beats "
+        "in both. Numbers are those of the table.",
+        x="milliseconds per step of training, validation included",
+        y="mean gain",
+    )
+
+
+def _learning(study: Study, found: Verdicts) -> Iterator[Section]:
+    """Validation scores by epoch, the chosen way to share and every task alone."""
+    if found.chosen is None:
+        return
+    alone = {row.candidate.tasks[0]: row for row in found.rows if row.candidate.role == "alone"}
+    panels = {}
+    for task in found.chosen.candidate.tasks:
+        both = {"shared": found.chosen, "alone": alone[task]}
+        panels[f"{task}: {study.facts['scores'][task]}"] = {
+            label: ys for label, row in both.items() if (ys := _curve(study, row, task))
+        }
+    drawing = curves(
+        panels,
+        name="learning",
+        alt="Validation scores by epoch, shared and alone.",
+        caption=f"Validation scores, means over seeds: {found.chosen.candidate.name}, and every "
+        "task alone.",
+    )
+    yield Section(heading="Learning", figures=[drawing])
+
+
+def _curve(study: Study, row: Row, task: str) -> list[float | None]:
+    """The mean over seeds of a task's validation score, by epoch."""
+    metric = study.facts["scores"][task]
+    runs = [
+        [line["scores"][task][metric] for line in Run.open(folder).history()]
+        for seed in row.seeds
+        if (folder := study.runs / study.plan.folder(row.candidate, seed)).exists()
+    ]
+    length = min((len(run) for run in runs), default=0)
+    known = [[run[epoch] for run in runs if run[epoch] is not None] for epoch in range(length)]
+    return [float(np.mean(values)) if values else None for values in known]
+
+
+def _ran(study: Study, found: Verdicts) -> Section:
+    """What was trained, what failed, what was warned of."""
+    compare = study.compare
+    seconds = sum(o.seconds for row in found.rows for o in row.outcomes.values())
+    count = sum(o.status == "finished" for row in found.rows for o in row.outcomes.values())
+    budget = {
+        "examples": "models of fewer tasks saw as many examples of each of their tasks",
+        "steps": "models of fewer tasks took as many steps, with whole batches of their tasks",
+        "time": "all got the same time of training, in whole epochs (steps were timed beforehand)",
+    }[compare.budget]
+    trials = study.plan.trial_count
+    text = (
+        f"{plural(count, 'training')} of compared candidates finished, {duration(seconds)} in all "
+        f"(validation included); seeds {', '.join(map(str, compare.seeds))}. Budget: {budget}. "
+        f"For each way to share {plural(trials, 'set')} of fixed weights were tried with seed "
+        f"{compare.seeds[0]} and compared with equal weights; where none was better, equal weights "
+        "stand for tuned ones."
+    )
+    if (study.path / CHOICE).exists():
+        text += f" The test part was opened {study.choose()['opened']}."
+    rows: list[list[Cell]] = [
+        [row.candidate.name, seed, outcome.status, said]
+        for row in found.rows
+        for seed, outcome in row.outcomes.items()
+        for said in ([outcome.reason] if outcome.status == "failed" else outcome.warnings)
+    ]
+    columns = ["candidate", "seed", "how it went", "what was said"]
+    tables = [Table(columns=columns, rows=rows, caption="Failures and warnings.")] if rows else []
+    return Section(
+        heading="What ran, and what failed",
+        text=text if rows else f"{text} Nothing failed.",
+        tables=tables,
+    )

@@ -1,0 +1,93 @@
+"""The test part, opened when every training of a study is over.
+
+test.safetensors    per task what each test example (or group of them) adds to its score
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.evaluation.units import unit_scores
+from polytask.run import Run, readable, written
+from polytask.study.runs import claimed
+from polytask.training.checkpoint import write_whole
+
+RECORD = "test.safetensors"
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A run's test scores.
+
+    Attributes:
+        scores: The score of each task by which it is compared.
+        units: Per task `[N]`, what each example or group of them adds; may be empty.
+    """
+
+    scores: dict[str, float]
+    units: dict[str, NDArray[np.float64]]
+
+
+def test(path: Path) -> bool:
+    """Score a finished run on its test part, once.
+
+    Args:
+        path: The run's folder.
+
+    Returns:
+        Whether it is scored now; False if another process is at it.
+
+    Raises:
+        RunError: If the run or its data is not what it was.
+    """
+    if (path / RECORD).exists():
+        return True
+    with claimed(path.parent, f"{path.name}.test") as ours:
+        if ours and not (path / RECORD).exists():
+            _score(Run.open(path))
+        return ours
+
+
+def _score(run: Run) -> None:
+    from safetensors.torch import save
+
+    from polytask.data.mixing import evaluation_batches
+    from polytask.evaluation.evaluate import decoded_labels
+    from polytask.workflow import EVALUATION_BATCH, evaluate_run, for_judging
+
+    evaluate_run(run, "test")
+    model, prepared, device = for_judging(run, "test")
+    batches = evaluation_batches(prepared.datasets, prepared.parts["test"], EVALUATION_BATCH)
+    found = decoded_labels(model, batches, prepared.tasks, device)
+    units = {
+        task.name: unit_scores(task, *found[task.name])
+        for task in prepared.tasks
+        if task.name in found
+    }
+    content = save(units)
+    with written(run.path / RECORD):
+        write_whole(run.path / RECORD, lambda file: file.write(content))
+
+
+def tested(path: Path, scores: dict[str, str]) -> Tested | None:
+    """The test scores of a run; None if it has none yet.
+
+    Args:
+        path: The run's folder.
+        scores: For each task, the metric by which it is compared.
+    """
+    from safetensors.numpy import load_file
+
+    if not (path / RECORD).exists():
+        return None
+    with readable(path / RECORD):
+        units = load_file(path / RECORD)
+    known = Run.open(path).read_json("scores.json")["test"]
+    values = {
+        task: known[task][metric]
+        for task, metric in scores.items()
+        if task in known and known[task][metric] is not None
+    }
+    return Tested(values, {task: units.get(task, np.zeros(0)) for task in values})

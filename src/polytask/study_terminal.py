@@ -1,0 +1,154 @@
+"""What a person sees of a study: the plan, the bar, the table with its verdict."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from polytask.report.words import (
+    balancing_sentence,
+    chosen_sentence,
+    duration,
+    headline,
+    interval,
+    number,
+    plural,
+    reasons,
+)
+from polytask.study.crew import Standing, standing
+from polytask.study.folder import Study
+from polytask.study.judge import Row, Verdicts
+from polytask.terminal import Bars
+
+ROLES = {
+    "alone": "every task alone",
+    "shared": "ways to share x balancers",
+    "trial": "fixed weights, searched with the first seed",
+    "tuned": "the best of these, other seeds",
+    "frozen": "weights at which adaptive balancers arrive, as constants",
+}
+
+
+class StudyTerminal:
+    """Shows a study on the terminal. Where that is no terminal, only lines appear."""
+
+    def __init__(self) -> None:
+        self.console = Console(emoji=False, highlight=False)
+        self.bars = Bars(self.console)
+        self._bar = self.bars.add_task("trainings", total=None, figures="")
+        self._known: set[str] = set()
+        self._last = ""
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bars.stop()
+
+    def look(self, now: Standing) -> None:
+        """How far the study is."""
+        for name, reason in now.failed.items():
+            if name not in self._known:
+                self.console.print(
+                    f"[bold yellow]failed:[/] {escape(name)}: {escape(reason)}", soft_wrap=True
+                )
+        self._known |= set(now.failed)
+        done = now.finished + len(now.failed)
+        if done < now.planned:
+            line = f"{done} of {now.planned} trainings"
+            self.bars.update(self._bar, completed=done, total=now.planned)
+        else:
+            line = f"test part: {now.tested} of {now.to_test} runs"
+            self.bars.update(
+                self._bar, description="test part", completed=now.tested, total=now.to_test
+            )
+        if not self.console.is_terminal and line != self._last:
+            self.console.print(line)
+        self._last = line
+
+
+def print_plan(study: Study, workers: int, console: Console | None = None) -> None:
+    """What is going to be trained, and how long it should take."""
+    console = console or Console(emoji=False, highlight=False)
+    seconds = study.expected_seconds()
+    plan, seeds = study.plan, len(study.compare.seeds)
+    ways = len({(t.sharing, t.tasks) for t in plan.trials()})
+    counts = {
+        "alone": seeds * len(plan.alone()),
+        "shared": seeds * len(plan.shared()),
+        "trial": len(plan.trials()),
+        "tuned": ways * (seeds - 1),
+        "frozen": seeds * len(plan.adaptive()) if study.compare.frozen else 0,
+    }
+    table = Table("what", title="planned", title_justify="left")
+    table.add_column("trainings", justify="right")
+    table.add_column("about", justify="right")
+    for role, what in ROLES.items():
+        if counts[role]:
+            table.add_row(what, f"{counts[role]}", duration(seconds[role]))
+    total = sum(seconds.values())
+    table.add_row("all", f"{sum(counts.values())}", duration(total), style="bold")
+    console.print(table)
+    now = standing(study)
+    if now.finished + len(now.failed):
+        done = now.finished + len(now.failed)
+        console.print(f"{plural(done, 'training')} of {now.planned} done already; going on.")
+    crew = "1 process" if workers == 1 else f"{workers} processes"
+    seeds_named = ", ".join(map(str, study.compare.seeds))
+    console.print(
+        f"{plural(len(plan.shared()), 'candidate')}, seeds {seeds_named}, same "
+        f"{study.compare.budget}; {crew}: about {duration(total / workers)}, validation not "
+        f"counted.\n{study.facts['epoch']}\nstudy: {escape(str(study.path))}",
+        soft_wrap=True,
+    )
+
+
+def print_verdicts(study: Study, found: Verdicts, console: Console | None = None) -> None:
+    """The table of candidates, and what it says."""
+    console = console or Console(emoji=False, highlight=False)
+    names = list(study.config.tasks)
+    metrics = study.facts["scores"]
+    table = Table("candidate", title="test part, means over seeds", title_justify="left")
+    for heading in [*(f"{n} {metrics[n]}" for n in names), "mean gain", "parameters", "ms/step"]:
+        table.add_column(heading, justify="right")
+    for row in ordered(found.rows):
+        table.add_row(*_cells(row, names), style="bold" if row is found.chosen else None)
+    console.print(table)
+    console.print(f"[bold]{escape(headline(found))}[/]", soft_wrap=True)
+    for line in [chosen_sentence(found), *reasons(found), balancing_sentence(found)]:
+        if line:
+            console.print(escape(line), soft_wrap=True)
+    failed = {f"{r.candidate.name}, seed {s}": o for r in found.rows for s, o in r.outcomes.items()}
+    for name, outcome in failed.items():
+        if outcome.status == "failed":
+            console.print(
+                f"[yellow]failed:[/] {escape(name)}: {escape(outcome.reason)}", soft_wrap=True
+            )
+
+
+def ordered(rows: Sequence[Row]) -> list[Row]:
+    """Every task alone first, then the best gain first."""
+    alone = [row for row in rows if row.candidate.role == "alone"]
+    others = [row for row in rows if row.candidate.role != "alone"]
+    return alone + sorted(others, key=lambda r: -(r.gain.mean if r.gain else float("-inf")))
+
+
+def _cells(row: Row, names: Sequence[str]) -> list[str]:
+    scores = [number(row.tasks[n].score) if n in row.tasks else "" for n in names]
+    gain = "" if row.gain is None else interval(row.gain).replace("95 %: ", "")
+    return [
+        escape(row.candidate.name),
+        *scores,
+        gain,
+        f"{row.parameters:,}",
+        f"{1000 * row.step_seconds:.1f}",
+    ]

@@ -1,0 +1,137 @@
+"""A whole comparison: trained, judged, written down; stopped, killed, shared by processes."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from polytask.config import load_config
+from polytask.config.variants import varied
+from polytask.errors import RunError
+from polytask.report.study import write_study_page
+from polytask.report.words import headline
+from polytask.run import Run
+from polytask.study.crew import standing
+from polytask.study.folder import Study
+from polytask.study.judge import Judge
+from polytask.study.runs import RECORD, Outcome, work
+from polytask.study.testing import RECORD as TESTED
+from polytask.study.worker import labour
+from tests.study.conftest import TINY
+
+SECTION = """\
+compare:
+  balancing: [{kind: uw}, {kind: constant, weights: [1.0, 2.0]}]
+  seeds: [0, 1]
+  trials: 1
+"""
+
+
+def fail(study: Study) -> None:
+    """Let one candidate's trainings have failed."""
+    for candidate in study.plan.shared():
+        for seed in study.compare.seeds:
+            job = study.plan.job(candidate, seed)
+            if candidate.balancer == "constant":
+                run = Run.at(study.runs / job.name, job.config)
+                run.write_json(RECORD, asdict(Outcome("failed", "A loss is not finite.")))
+
+
+@pytest.fixture(scope="module")
+def over(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study that is over."""
+    folder = tmp_path_factory.mktemp("over")
+    (folder / "tiny.yaml").write_text(TINY + SECTION)
+    config = varied(load_config(folder / "tiny.yaml"), {"training.epochs": 1})
+    study = Study.create(config, folder / "study", ["polytask", "compare"], 1)
+    fail(study)
+    assert labour(study.path)
+    return study
+
+
+def test_a_failure_is_listed_and_the_rest_goes_on(over: Study) -> None:
+    now = standing(over)
+    assert now.over and now.finished == now.planned - 2
+    assert set(now.failed) == {"hard-constant-s0", "hard-constant-s1"}
+    assert all("finite" in reason for reason in now.failed.values())
+
+
+def test_what_is_over_is_not_done_again(over: Study) -> None:
+    files = {p: p.stat().st_mtime_ns for p in over.path.rglob("*") if p.is_file()}
+    files = {p: t for p, t in files.items() if ".locks" not in p.parts}
+    assert labour(over.path)
+    assert {p: p.stat().st_mtime_ns for p in files} == files
+
+
+def test_trials_that_were_not_taken_are_not_scored_on_the_test_part(over: Study) -> None:
+    tested = {p.parent.name for p in over.runs.glob(f"*/{TESTED}")}
+    known = {over.plan.folder(c, s) for c in over.candidates() for s in over.compare.seeds}
+    assert tested == known - {"hard-constant-s0", "hard-constant-s1"}
+
+
+def test_scores_are_those_of_the_runs_and_differences_are_paired(over: Study) -> None:
+    found = Judge(over).verdicts()
+    assert found.chosen is not None and found.chosen.candidate.role != "alone"
+    row = found.row("hard + uw")
+    runs = [Run.open(over.runs / f"hard-uw-s{s}").read_json("scores.json") for s in (0, 1)]
+    mean = sum(run["test"]["color"]["accuracy"] for run in runs) / 2
+    assert row.tasks["color"].score == pytest.approx(mean)
+    d = row.tasks["color"].difference
+    assert d is not None and d.spread.seed_count == 2 and d.spread.example_count == 27
+    assert d.mean == pytest.approx(row.tasks["color"].score - row.tasks["color"].base)
+    assert found.row("hard + constant").seeds == [] and found.row("hard + constant").gain is None
+    assert headline(found).startswith("Cannot tell")
+
+
+def test_the_page_has_everything_and_escapes_names(over: Study, tmp_path: Path) -> None:
+    text = write_study_page(over, tmp_path / "page.html").read_text()
+    for said in ("Cannot tell", "hard + uw", "hard-constant"[:4], "Holm", "widths", "finite"):
+        assert said in text
+    assert (tmp_path / "page/tasks.png").exists() and (tmp_path / "page/cost.png").exists()
+
+
+def test_a_study_that_has_not_begun_has_a_page_too(over: Study, tmp_path: Path) -> None:
+    study = Study.create(over.config, tmp_path / "s", [], 1)
+    text = write_study_page(study).read_text()
+    assert "Nothing can be said yet" in text
+    with pytest.raises(RunError, match="holds a study already"):
+        Study.create(over.config, tmp_path / "s", [], 1)
+
+
+def test_the_test_part_stays_closed_while_a_training_is_left(over: Study, tmp_path: Path) -> None:
+    study = Study.create(over.config, tmp_path / "s", [], 1)
+    first = study.trainings()[0]
+    assert work(study.plan.job(first.candidate, first.seed), study.runs).status == "finished"
+    assert not standing(study).over and not list(study.runs.glob(f"*/{TESTED}"))
+    assert not (study.path / "choice.json").exists()
+
+
+def test_processes_share_a_study_and_one_may_be_killed(over: Study, tmp_path: Path) -> None:
+    study = Study.create(over.config, tmp_path / "s", [], 2)
+    left = ("hard-uw-s1", "shape-alone-s0", "hard-equal-s0")
+    shutil.copytree(
+        over.runs,
+        study.runs,
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns(".locks", TESTED, *left),
+    )
+    before = standing(study).finished
+    command = [sys.executable, "-m", "polytask.study.worker", str(study.path)]
+    crew = [subprocess.Popen(command) for _ in range(2)]
+    for _ in range(600):
+        if standing(study).finished > before or (study.runs / left[0] / "facts.json").exists():
+            break
+        time.sleep(0.1)
+    crew[0].send_signal(signal.SIGKILL)
+    assert crew[1].wait(timeout=240) == 0
+    now = standing(study)
+    assert now.over and len(now.failed) == 2
+    for path in study.runs.glob("*/history.jsonl"):
+        assert [line["epoch"] for line in Run.open(path.parent).history()] == [1]
+    same = [Run.open(s.runs / "hard-uw-s1").fingerprint() for s in (study, over)]
+    assert same[0] == same[1]
