@@ -451,7 +451,7 @@ def tune(
 
 @app.command()
 def report(run: RunPath = None, runs: Runs = Path("runs")) -> None:
-    """Write report.html into a run's or a comparison's folder: the verdict, and what it rests on."""
+    """Write report.html into a run's or a comparison's folder: the verdict, what it rests on."""
     with _mendable():
         from polytask.report.study import study_page
         from polytask.report.training import report_run
