@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.conflict_report import cosines_of
-from polytask.model import MultiTaskModel
+from polytask.model import MultiTaskModel, guidance
 from polytask.tasks import Task
 from polytask.types import Batch
 
@@ -50,7 +50,7 @@ def gramians(model: MultiTaskModel, batches: Iterable[Batch], tasks: Sequence[Ta
     for batch in batches:
         rows = []
         here = [task for task in tasks if task.input in batch.inputs]
-        outputs = model(batch.inputs, [task.name for task in here])
+        outputs = model(batch.inputs, [task.name for task in here], **guidance(here, batch))
         for task in tasks:
             row = torch.zeros(sum(sizes), dtype=torch.float64)
             if task in here and bool(batch.present[task.name].any()):

@@ -31,7 +31,8 @@ def looking(
     figures: list[Drawing] = []
     numbers: dict[str, Any] = {}
     for name in prepared.inputs:
-        tasks = [task for task in prepared.tasks if task.input == name]
+        # What is written word by word has no one answer to attribute.
+        tasks = [t for t in prepared.tasks if t.input == name and not t.reads_target]
         batch = next((batch for batch in batches if name in batch.inputs), None)
         if batch is None or not tasks:
             continue

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from polytask.data.dataset import Prepared
 from polytask.data.mixing import evaluation_batches
+from polytask.model import guidance
 from polytask.tasks import Binary, Multiclass, Multilabel, Task
 
 RESAMPLES = 200
@@ -53,7 +54,7 @@ def judged(
     for given in evaluation_batches(prepared.datasets, prepared.parts[part], batch):
         examples = given.to(device)
         here = [task for task in prepared.tasks if task.input in examples.inputs]
-        outputs = model(examples.inputs, [task.name for task in here])
+        outputs = model(examples.inputs, [task.name for task in here], **guidance(here, examples))
         for task in here:
             present = examples.present[task.name]
             decoded = task.decode(outputs[task.name][present].float()).cpu()
