@@ -74,8 +74,6 @@ def tune(
         ConfigError: If keys, ranges or objectives are wrong.
         RunError: If no trial reached its end.
     """
-    optuna = require("optuna", "study")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     config = with_seed(config, config.seed)  # A seed may be searched; rows stay where they are.
     space = Space(config)
     check_objectives(config, search.objectives)
@@ -139,6 +137,7 @@ def require_same_search(root: Path, config: Config, search: Search) -> None:
 def opened(root: Path, config: Config, search: Search) -> Any:
     """The Optuna study of a folder; made if there is none."""
     optuna = require("optuna", "study")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # each trial has its line here
     storage: Any = f"sqlite:///{(root / 'tune.db').absolute()}"
     if search.journal:
         backend = optuna.storages.journal.JournalFileBackend(str(root / "tune.journal"))
@@ -217,7 +216,6 @@ def over(study: Any) -> list[Any]:
 
 def run_trials(space: Space, root: Path, search: Search, tell: Callable[[str], None]) -> None:
     """Do trials in this process until there are as many as wanted."""
-    optuna = require("optuna", "study")
     study = opened(root, space.config, search)
 
     def after(study: Any, trial: Any) -> None:
@@ -226,7 +224,6 @@ def run_trials(space: Space, root: Path, search: Search, tell: Callable[[str], N
             study.stop()
 
     if len(over(study)) < search.trials:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         study.optimize(
             lambda trial: values_of(trial, space, root, search),
             callbacks=[after],
