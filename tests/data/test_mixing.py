@@ -14,10 +14,12 @@ from polytask.data.collate import SOURCE_SHIFT, collate
 from polytask.data.dataset import Dataset
 from polytask.data.mixing import (
     BatchStream,
+    Capped,
     Counts,
     Mixing,
     Prefetcher,
     Proportional,
+    RoundRobin,
     Temperature,
     Uniform,
     evaluation_batches,
@@ -62,7 +64,9 @@ def same(one: Batch, two: Batch) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-MIXINGS = st.sampled_from([Proportional(), Uniform(), Temperature(), Temperature(temperature=5.0)])
+MIXINGS = st.sampled_from(
+    [Proportional(), Uniform(), Temperature(), Temperature(temperature=5.0), Capped(cap=9)]
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -224,3 +228,19 @@ def test_small_pictures_in_the_first_epochs_only() -> None:
     )
     sizes = [some.batch(step).inputs["in"].values.shape[-1] for step in range(6)]
     assert sizes == [4, 4, 4, 4, 8, 8]
+
+
+def test_a_cap_keeps_a_huge_source_from_drowning_the_others() -> None:
+    assert Capped(cap=30).shares({"a": 1000, "b": 10}, 8) == {"a": 6, "b": 2}
+    with pytest.raises(ConfigError, match="`cap`"):
+        Capped(cap=0)
+
+
+def test_sources_take_turns_step_by_step() -> None:
+    turns = stream({"a": 40, "b": 12, "c": 16}, RoundRobin(), batch=8)
+    sources = [set((turns.batch(step).rows["in"] // SOURCE_SHIFT).tolist()) for step in range(7)]
+    assert sources == [{0}, {1}, {2}, {0}, {1}, {2}, {0}]
+    assert all(len(turns.batch(step).rows["in"]) == 8 for step in range(7))
+    assert turns.steps_per_epoch == 15
+    rows = torch.cat([turns.batch(step).rows["in"] for step in range(15)])
+    assert len(set(rows[rows < SOURCE_SHIFT].tolist())) == 40  # an epoch sees every row

@@ -18,7 +18,15 @@ from polytask.data.camvid import CamVid
 from polytask.data.class_folders import ClassFolders
 from polytask.data.conll import Columns, UniversalDependencies
 from polytask.data.inputs import ImageInput, Input, SoundInput
-from polytask.data.mixing import Counts, Mixing, Proportional, Temperature, Uniform
+from polytask.data.mixing import (
+    Capped,
+    Counts,
+    Mixing,
+    Proportional,
+    RoundRobin,
+    Temperature,
+    Uniform,
+)
 from polytask.data.overlaid import Overlaid
 from polytask.data.random_augment import RandAugment
 from polytask.data.recoloring import Blur, Contrast, Grey, Hue, PixelNoise, Saturation
@@ -294,5 +302,7 @@ MIXINGS: dict[str, type[Mixing]] = {
     "proportional": Proportional,
     "uniform": Uniform,
     "temperature": Temperature,
+    "capped": Capped,
+    "round-robin": RoundRobin,
     "counts": Counts,
 }

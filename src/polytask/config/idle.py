@@ -45,7 +45,10 @@ def without_effect(config: Config) -> Iterator[str]:
     for name, feeds in config.inputs.items():
         if is_vector(feeds) and is_set(feeds, "pool"):
             yield f"inputs.{name}.pool has no effect: a table gives one vector per example already."
-    if len(config.sources) == 1 and config.batches.mixing.chosen in ("uniform", "temperature"):
+    if len(config.sources) == 1 and config.batches.mixing.chosen in (
+        *("uniform", "temperature"),
+        *("capped", "round-robin"),
+    ):
         yield "batches.mixing has no effect with a single source."
     used = {task.input for task in config.tasks.values()}
     adversary = config.trunk.chosen == "shared-private" and getattr(

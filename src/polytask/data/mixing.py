@@ -37,6 +37,16 @@ class Mixing(ABC):
             batch_size: Examples per step over all sources.
         """
 
+    def drawn(self, shares: Mapping[str, Fraction], source: str, steps: int) -> int:
+        """How many examples of a source the first steps draw; a whole number that never falls.
+
+        Args:
+            shares: Examples per step and source.
+            source: The source.
+            steps: Number of steps.
+        """
+        return int(shares[source] * steps)
+
 
 class Proportional(Mixing):
     """Each source as often as it has rows: all sources finish a pass together."""
@@ -72,6 +82,38 @@ class Temperature(Mixing):
         powers = {n: Fraction(size ** (1 / self.temperature)) for n, size in sizes.items()}
         total = sum(powers.values())
         return {n: (batch_size * p / total).limit_denominator(10**6) for n, p in powers.items()}
+
+
+class Capped(Mixing):
+    """As often as it has rows, up to a number: a huge source does not drown the others (T5).
+
+    Args:
+        cap: A source counts with at most so many rows.
+    """
+
+    def __init__(self, *, cap: int = 10_000) -> None:
+        if cap < 1:
+            raise ConfigError(f"`cap` should be at least 1. Found {cap}.")
+        self.cap = cap
+
+    def shares(self, sizes: Mapping[str, int], batch_size: int) -> dict[str, Fraction]:
+        """`batch_size * min(N, cap) / sum(min(N, cap))`."""
+        capped = {name: min(size, self.cap) for name, size in sizes.items()}
+        total = sum(capped.values())
+        return {name: Fraction(batch_size * size, total) for name, size in capped.items()}
+
+
+class RoundRobin(Mixing):
+    """Every step is of one source, and they take turns."""
+
+    def shares(self, sizes: Mapping[str, int], batch_size: int) -> dict[str, Fraction]:
+        """On average `batch_size / sources`."""
+        return {name: Fraction(batch_size, len(sizes)) for name in sizes}
+
+    def drawn(self, shares: Mapping[str, Fraction], source: str, steps: int) -> int:
+        """A whole step's examples for each turn that the source has had."""
+        turns = -(-(steps - list(shares).index(source)) // len(shares))
+        return max(0, turns) * int(sum(shares.values()))
 
 
 class Counts(Mixing):
@@ -138,6 +180,7 @@ class BatchStream:
         empty = [name for name, r in self.rows.items() if len(r) == 0]
         if empty or not self.rows:
             raise DataError(f"Source '{', '.join(empty)}' has no rows to draw from.")
+        self.mixing = mixing
         self.quota = mixing.shares({n: len(r) for n, r in self.rows.items()}, batch_size)
         self.augment = dict(augment or {})
         self.blend = dict(blend or {})
@@ -154,7 +197,7 @@ class BatchStream:
 
     def drawn(self, source: str, steps: int) -> int:
         """How many examples of a source the first steps have drawn."""
-        return int(self.quota[source] * steps)
+        return self.mixing.drawn(self.quota, source, steps)
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all epochs."""
