@@ -207,6 +207,15 @@ def drawn_config(drawn: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("mark", ["\x85", "\u2028", "\u2029"])
+def test_unusual_line_breaks_stay_in_names(load: Load, tmp_path: Path, mark: str) -> None:
+    plain = {"column": f"a{mark}b", "classes": [], "lr": 0.1, "milestones": [], "factors": {}}
+    config = load(
+        write(drawn_config({**plain, "stratify": None, "ema": None, "size": 8, "seed": 0}))
+    )
+    assert config.resolved()["tasks"]["t"]["target"] == {"s": [f"a{mark}b", "b"]}
+
+
 @settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

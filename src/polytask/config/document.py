@@ -65,9 +65,16 @@ def write(value: Any) -> str:
     yaml.default_flow_style = None  # a list of numbers stays on one line
     yaml.sort_base_mapping_type_on_output = False
     yaml.width = 100
+    yaml.representer.add_representer(str, _text)
     stream = io.StringIO()
     yaml.dump(value, stream)
     return stream.getvalue()
+
+
+def _text(representer: Any, value: str) -> Any:
+    """A text; with Unicode's own line breaks, which YAML reads as spaces, in escapes."""
+    style = '"' if any(mark in value for mark in "\x85\u2028\u2029") else None
+    return representer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 class _Reader:
