@@ -101,6 +101,7 @@ def test_every_backbone_is_found(kind: str) -> None:
         "film": 1,
         "joint": 1,
         "mtan": 1,
+        "pad-net": 1,
         "adapters": 1,
         "shared-private": 4,
         "cgc": 4,
