@@ -220,7 +220,10 @@ def guess(task: Task, rows: int, seed: int = 0) -> Tensor:
         head = task.head(16)
         for parameter in head.parameters():
             torch.nn.init.normal_(parameter, std=0.25)
-    guides = (task.guide(ready(task.name)[1]),) if task.reads_target else ()
+    guides = ()
+    if task.reads_target:
+        target = ready(task.name)[1]
+        guides = (task.guide(target[torch.arange(rows) % len(target)]),)
     with torch.no_grad():
         output: Tensor = head.eval()(features(task, rows, 16, seed=seed), *guides)
     return output
