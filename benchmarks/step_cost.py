@@ -138,6 +138,7 @@ OURS = [
     "equal", "uw", "famo", "pcgrad", "upgrad", "cagrad", "nash-mtl", "mgda",
     "mgda features", "upgrad features", "upgrad every=4", "upgrad losses only",
     "upgrad bf16", "upgrad last", "upgrad groups=4", "rlw", "online-mgda", "online-dualproj",
+    "online-cagrad", "online-upgrad",
 ]  # fmt: skip
 THEIRS = ["torchjd mtl", "torchjd mtl chunk=1", "torchjd backward chunk=1"]
 

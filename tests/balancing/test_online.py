@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from polytask.balancing import OnlineDualProj, OnlineMGDA, backward
+from polytask.balancing import (
+    OnlineCAGrad,
+    OnlineDualProj,
+    OnlineMGDA,
+    OnlineUPGrad,
+    backward,
+)
+from polytask.balancing.min_norm import conflict_averse
 from polytask.balancing.online import Online
 from polytask.balancing.solvers import in_dual_cone, min_norm
 from polytask.balancing.stochastic import sdmgrad_shares
@@ -60,6 +67,52 @@ def test_online_dual_projection(count: int, steps: int) -> None:
     worst = (gramian @ weights / gramian.diagonal().sqrt()).min() / least.sqrt()
     assert float(worst) > -0.05  # Nearly no conflict left; there was much before.
     assert float((gramian.sum(1) / gramian.diagonal().sqrt()).min() / least.sqrt()) < -0.2
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 40])
+@pytest.mark.parametrize("conflict", [0.0, 0.9])
+def test_online_cagrad(count: int, conflict: float) -> None:
+    jacobian = problem(count, conflict)
+    exact = conflict_averse(jacobian @ jacobian.T, 0.4) @ jacobian
+    weights = final_weights(OnlineCAGrad(count, scale="paper"), jacobian, 349) * 1.16
+    even = jacobian.mean(0)
+    error = float((weights @ jacobian - exact).norm() / exact.norm())
+    assert error < 0.05
+    assert error < 0.2 * float((even - exact).norm() / exact.norm())
+
+
+def test_a_probe_of_online_cagrad_is_equal_weighting() -> None:
+    jacobian = problem(3, 0.5)
+    for steps, alike in ((1, True), (2, False), (11, True), (12, False)):
+        weights = final_weights(OnlineCAGrad(3), jacobian, steps)
+        assert torch.allclose(weights, torch.ones(3).double()) == (alike or steps == 2)
+
+
+@pytest.mark.parametrize(("count", "steps"), [(2, 60), (3, 90), (10, 2500)])
+def test_online_upgrad(count: int, steps: int) -> None:
+    jacobian = problem(count, 0.9)
+    gramian = jacobian @ jacobian.T
+    balancer = OnlineUPGrad(count)
+    final_weights(balancer, jacobian, steps)
+    exact = in_dual_cone(gramian, torch.eye(count).double())
+    found = balancer.factors @ jacobian
+    error = (found.mean(0) - (exact @ jacobian).mean(0)).norm() / (exact @ jacobian).mean(0).norm()
+    assert float(error) < 0.05
+    assert bool((balancer.factors >= torch.eye(count).double()).all())
+
+
+def test_tasks_take_turns_among_those_that_are_there() -> None:
+    balancer = OnlineUPGrad(3, scale="paper")
+    theta = torch.nn.Parameter(torch.zeros(3).double())
+    active = torch.tensor([True, False, True])
+    for turn in (0, 2, 0, 2):
+        theta.grad = None
+        weights = backward([theta[k] + 1 for k in range(3)], balancer, [theta], active=active)
+        assert weights is not None
+        assert weights.nonzero().flatten().tolist() == [turn]
+        theta.data -= 0.1 * theta.grad  # type: ignore[operator]
+        balancer.update((theta + 1).detach(), active)
+    assert torch.equal(balancer.factors, torch.eye(3).double())
 
 
 def test_without_conflict_nothing_is_changed() -> None:

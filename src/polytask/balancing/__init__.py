@@ -29,7 +29,8 @@ from polytask.balancing.fixed import ConstantWeights, EqualWeighting, RandomWeig
 from polytask.balancing.loss_history import DynamicTaskPriority, DynamicWeightAverage
 from polytask.balancing.min_norm import EDM, MGDA, CAGrad
 from polytask.balancing.norms import GradNorm, MetaBalance
-from polytask.balancing.online import OnlineDualProj, OnlineMGDA
+from polytask.balancing.online import OnlineCAGrad, OnlineMGDA
+from polytask.balancing.online_cone import OnlineDualProj, OnlineUPGrad
 from polytask.balancing.preference import (
     COSMOS,
     BoundaryIntersection,
@@ -89,8 +90,10 @@ __all__ = [
     "MoDo",
     "MomentumConFIG",
     "NashMTL",
+    "OnlineCAGrad",
     "OnlineDualProj",
     "OnlineMGDA",
+    "OnlineUPGrad",
     "PCGrad",
     "RandomWeights",
     "RecomputesLosses",

@@ -10,7 +10,8 @@ from polytask.balancing.fixed import ConstantWeights, EqualWeighting, RandomWeig
 from polytask.balancing.loss_history import DynamicTaskPriority, DynamicWeightAverage
 from polytask.balancing.min_norm import EDM, MGDA, CAGrad
 from polytask.balancing.norms import GradNorm, MetaBalance
-from polytask.balancing.online import OnlineDualProj, OnlineMGDA
+from polytask.balancing.online import OnlineCAGrad, OnlineMGDA
+from polytask.balancing.online_cone import OnlineDualProj, OnlineUPGrad
 from polytask.balancing.preference import (
     COSMOS,
     BoundaryIntersection,
@@ -63,7 +64,9 @@ BALANCERS: dict[str, type[Balancer]] = {
     "gradnorm": GradNorm,
     "metabalance": MetaBalance,
     "online-mgda": OnlineMGDA,
+    "online-cagrad": OnlineCAGrad,
     "online-dualproj": OnlineDualProj,
+    "online-upgrad": OnlineUPGrad,
     "modo": MoDo,
     "sdmgrad": SDMGrad,
     "krum": Krum,

@@ -1,4 +1,4 @@
-"""Min-norm and non-conflicting weights at a price that does not grow with the number of tasks.
+"""Min-norm and conflict-averse weights at a price that the number of tasks does not raise.
 
 A product of the Gramian with the weights is all that gradient methods for such problems need, and
 `G w = J (J' w) = J d` is how fast each loss falls along the update d itself. So one backward with
@@ -120,27 +120,31 @@ class OnlineMGDA(Online):
         self.logits[tasks] -= change - change.mean()
 
 
-class OnlineDualProj(Online):
-    """DualProj without task gradients: a task that was set back gains weight until it is not.
+class OnlineCAGrad(Online):
+    """CAGrad without task gradients: drawn to what falls slowly, within a distance of the mean.
 
-    `v <- max(1, v - (lr / L) J d)` per active task, where d is the update, `J d` how much each loss
-    falls in the step that is really made, and L the largest curvature `|change of J d| / |change of
-    v|` of late. With SGD this is projected descent on `v' G v / 2` over `v >= 1`, whose minimum is
-    the projection of the sum of the gradients onto the dual cone (`dualproj`). Equal weighting as
-    long as no step hurts a task. Ours. For tens or hundreds of tasks, where one backward per task
-    is too much.
+    CAGrad's update is `d = g_0 + r g_w` with `r = c |g_0| / |g_w|`, and `J d`, how much each loss
+    falls in the step that is really made, is the gradient of its dual in w: one mirror descent
+    step of w each time, as in `online-mgda`. The two norms come from probes: each `probe` steps
+    one is made with equal weights. Its falls are `J g_0`, so `|g_0|^2` is their mean and
+    `g_0' g_w` their mean under w; what a usual step adds to that under w is `r |g_w|^2`. Ours.
 
-    Needs: the losses of the same batch after the step (`RecomputesLosses`). State: three numbers
-    per task.
-    Cost: one backward and one forward, for any number of tasks. The weights lag behind the exact
-    ones: on a fixed problem with 100 tasks they come within 2 % of the least norm in 200 steps. A
-    conflict that changes sign from batch to batch averages out.
+    Needs: the losses of the same batch after the step (`RecomputesLosses`). State: two numbers per
+    task, one for all.
+    Cost: one backward and one forward, for any number of tasks. On fixed problems in conflict,
+    where equal weights are off by half of the exact update, the error was 0.1 % with 2 tasks after
+    90 steps, 8 % with 40 and 14 % with 100, and 3 % with either after 340; with gradients that
+    drift by 5 % per step it was 1 to 13 % with up to 10 tasks. It supposes that a step
+    follows its gradient: with momentum a probe sees steps of before, too, and the radius is
+    less true.
 
     Args:
         num_tasks: T.
-        lr: The step of the weights, relative to the curvature; in (0, 2).
-        memory: How slowly the largest curvature is forgotten.
-        scale: `unit` (1 for a task without conflict) or `paper` (1 / A).
+        c: The radius of the search, in (0, 1).
+        lr: The step of the weights, relative to the largest fall or rise of late.
+        probe: Each so many steps one has equal weights.
+        memory: How slowly the largest change is forgotten.
+        scale: `unit` (1 for tasks that are alike) or `paper` (the mean, divided by `1 + c^2`).
         weight_heads: Whether heads are weighted too.
     """
 
@@ -150,33 +154,53 @@ class OnlineDualProj(Online):
         self,
         num_tasks: int,
         *,
-        lr: float = 0.5,
+        c: float = 0.4,
+        lr: float = 0.3,
+        probe: int = 10,
         memory: float = 0.99,
         scale: Scale = "unit",
         weight_heads: bool = False,
     ) -> None:
         super().__init__(num_tasks, lr=lr, memory=memory, scale=scale, weight_heads=weight_heads)
-        self.factors: Tensor
-        self.moved: Tensor  # How the factors, and then the falls, changed in the last step.
-        self.fallen: Tensor
-        self.curvature: Tensor
-        self.register_buffer("factors", torch.ones(num_tasks, dtype=torch.float64))
-        self.register_buffer("moved", torch.zeros(num_tasks, dtype=torch.float64))
-        self.register_buffer("fallen", torch.full((num_tasks,), math.nan, dtype=torch.float64))
-        self.register_buffer("curvature", torch.zeros((), dtype=torch.float64))
+        if not 0 < c < 1:
+            raise ValueError(f"`c` should be in (0, 1). Found {c}.")
+        if probe < 2:
+            raise ValueError(f"`probe` should be at least 2. Found {probe}.")
+        self.c, self.probe = c, probe
+        self.neutral = (1 + c**2) / (1 + c)
+        self.logits: Tensor
+        self.slopes: Tensor  # Falls of the last step with equal weights; NaN: not known.
+        self.pull: Tensor  # r
+        self.register_buffer("logits", torch.zeros(num_tasks, dtype=torch.float64))
+        self.register_buffer("slopes", torch.full((num_tasks,), math.nan, dtype=torch.float64))
+        self.register_buffer("pull", torch.tensor(c, dtype=torch.float64))
 
     def weights(self) -> Tensor:
-        """Weights `[A]`, no smaller than `1 / A`."""
-        return self.factors[self.tasks] / len(self.tasks)
+        """Weights `[A]` of the conflict-averse update, or of all `(1 + c) / (A + A c^2)`."""
+        even = torch.full_like(self.logits[self.tasks], 1 / len(self.tasks))
+        if self.steps % self.probe == 0:
+            return even * (1 + self.c) / (1 + self.c**2)
+        return (even + self.pull * self.logits[self.tasks].softmax(0)) / (1 + self.c**2)
 
     def move(self, tasks: Tensor, change: Tensor) -> None:
-        """A projected descent step, no longer than the curvature met of late allows."""
-        fallen = change * self.largest / self.lr
-        known = ~self.fallen[tasks].isnan()
-        bend = (fallen - self.fallen[tasks])[known].norm()
-        turn = self.moved[tasks][known].norm()
-        met = bend / turn if bool(turn > 0) else fallen.abs().max()
-        self.curvature = torch.maximum(self.memory * self.curvature, met)
-        before = self.factors[tasks]
-        after = (before - self.lr * fallen / self.curvature).clamp_min(1.0)
-        self.factors[tasks], self.moved[tasks], self.fallen[tasks] = after, after - before, fallen
+        """Note what a probe says, or make a mirror descent step."""
+        fallen = change * self.largest / self.lr * (1 + self.c**2)
+        if self.steps % self.probe == 0:
+            self.slopes[tasks] = fallen / (1 + self.c)
+        else:
+            shares = self.logits[tasks].softmax(0)
+            self._measure(self.slopes[tasks], shares, fallen)
+            self.logits[tasks] -= change - change.mean()
+        self.steps += 1
+
+    def _measure(self, slopes: Tensor, shares: Tensor, fallen: Tensor) -> None:
+        """Bring r towards `c |g_0| / |g_w|`; nothing where the last probe does not tell."""
+        mean, across = slopes.mean(), shares @ slopes
+        if not bool(mean > 0):  # Also where a task is new.
+            return
+        weighted = (shares @ fallen - across) / self.pull
+        weighted = torch.maximum(weighted, across**2 / mean)  # Cauchy and Schwarz.
+        if bool(weighted > 0):
+            wanted = self.c * (mean / weighted).sqrt()
+            turn = (0.3 * (wanted / self.pull).log()).clamp(-0.3, 0.3)
+            self.pull = (self.pull * turn.exp()).clamp_max(10 * self.c)
