@@ -466,7 +466,7 @@ def report(run: RunPath = None, runs: Runs = Path("runs")) -> None:
             with Terminal() as terminal:
                 page, folder = report_run(chosen, terminal.on_decoding), chosen.path
         path = page.write(folder / "report.html")
-    typer.echo(page.lead)
+    typer.echo(page.said)
     typer.echo(str(path))
 
 

@@ -13,8 +13,9 @@ from polytask.report.words import (
     chosen_sentence,
     duration,
     headline,
-    interval,
     number,
+    others_sentence,
+    percent,
     plural,
     reasons,
 )
@@ -124,7 +125,9 @@ def print_verdicts(study: Study, found: Verdicts, console: Console | None = None
         table.add_row(*_cells(row, names), style="bold" if row is found.chosen else None)
     console.print(table)
     console.print(f"[bold]{escape(headline(found))}[/]", soft_wrap=True)
-    for line in [chosen_sentence(found), *reasons(found), balancing_sentence(found)]:
+    said = [chosen_sentence(found), *reasons(found), others_sentence(found)]
+    said.append(balancing_sentence(found))
+    for line in said:
         if line:
             console.print(escape(line), soft_wrap=True)
     failed = {f"{r.candidate.name}, seed {s}": o for r in found.rows for s, o in r.outcomes.items()}
@@ -144,7 +147,7 @@ def ordered(rows: Sequence[Row]) -> list[Row]:
 
 def _cells(row: Row, names: Sequence[str]) -> list[str]:
     scores = [number(row.tasks[n].score) if n in row.tasks else "" for n in names]
-    gain = "" if row.gain is None else interval(row.gain).replace("95 %: ", "")
+    gain = "" if row.gain is None else percent(row.gain)
     return [
         escape(row.candidate.name),
         *scores,

@@ -1,9 +1,5 @@
 """Pages: complete in one file, safe against names, figures in their colours, seen by a browser."""
 
-import html
-import json
-import shutil
-import subprocess
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +9,7 @@ import pytest
 from polytask.report import Drawing, Page, Section, Table, drawn, styled
 from polytask.report.figures import DARK, INK, LIGHT, colour
 from polytask.report.page import number
+from tests.report.browser import needs_browser, opened
 
 EVIL = "<b>\"x\" & 'y'</b> $a$ <script>alert(1)</script>"
 VOID = {"meta", "link", "br", "img", "path", "use", "image", "rect", "circle"}
@@ -167,41 +164,35 @@ def test_numbers_are_short(value: float, shown: str) -> None:
     assert number(value) == shown
 
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+@needs_browser
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_browser_shows_it(tmp_path: Path, width: int) -> None:
+    """Nothing but boxes is wider than the screen, and every figure has its size."""
+    seen = opened(page().render(), tmp_path, width=width)
+    assert seen["wrong"] == [] and seen["wide"] <= seen["screen"]
+    assert len(seen["figures"]) == 2 and min(f["width"] for f in seen["figures"]) > 200
+    assert EVIL in seen["figures"][0]["label"] and EVIL in seen["verdict"]
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium on the PATH to open the page with")
-def test_a_browser_shows_it(tmp_path: Path) -> None:
-    """On a phone nothing but boxes is wider than the screen, and every figure has its size."""
-    assert BROWSER is not None
-    path = page().write(tmp_path / "report.html")
-    probe = (
-        "<script>document.title = JSON.stringify({"
-        "wide: document.documentElement.scrollWidth, screen: window.innerWidth,"
-        "figures: [...document.querySelectorAll('figure svg')].map(f => f.clientWidth),"
-        "label: document.querySelector('figure svg').getAttribute('aria-label')})</script>"
-    )
-    # The policy forbids scripts; a copy without it is looked at.
-    text = path.read_text(encoding="utf-8").replace("default-src 'none';", "")
-    path.write_text(text.replace("</body>", f"{probe}</body>"), encoding="utf-8")
-    found = subprocess.run(
-        [
-            BROWSER,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--window-size=500,900",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--dump-dom",
-            path.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    title = found.stdout.split("<title>")[1].split("</title>")[0]
-    seen = json.loads(html.unescape(title))
-    assert seen["wide"] <= seen["screen"]
-    assert len(seen["figures"]) == 2 and min(seen["figures"]) > 200
-    assert EVIL in seen["label"]
+@needs_browser
+def test_it_follows_the_readers_choice_of_dark(tmp_path: Path) -> None:
+    light, dark = (opened(page().render(), tmp_path, width=500, dark=d) for d in (False, True))
+    assert light["ground"] == "rgb(255, 255, 255)" and dark["ground"] == "rgb(20, 23, 27)"
+    assert light["ink"] != dark["ink"]
+
+
+@needs_browser
+def test_labels_that_cannot_be_read_are_found(tmp_path: Path) -> None:
+    """What other tests ask the browser for is what would be wrong."""
+    from matplotlib.figure import Figure
+
+    with styled():
+        picture = Figure(figsize=(3, 2))
+        picture.text(0.1, 0.5, "over")
+        picture.text(0.12, 0.5, "under")
+        picture.text(0.7, 0.2, "a label that does not fit")
+        bad = drawn(picture, name="bad", alt="", caption="")
+    text = Page(title="t", lead="l", sections=[Section(heading="h", figures=[bad])]).render()
+    found = opened(text, tmp_path, width=500)["figures"][0]
+    assert found["overlaps"] == [["over", "under"]]
+    assert found["cut"] == ["a label that does not fit"]

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from polytask.report.training import report_run
 from polytask.run import Run
 from polytask.tasks import Binary, Multiclass, Regression
 from polytask.workflow import evaluate_run
+from tests.report.browser import needs_browser, opened
 
 KIND = Multiclass(
     name="kind", input="x", target={"a": "k"}, classes=("p", "q", "r"), counts=(1, 1, 1)
@@ -111,3 +113,14 @@ def test_classes_with_strange_names_stay_apart() -> None:
     odd = replace(KIND, classes=("<b>", "$x$", "r"))
     found = confusion(Judged(odd, torch.eye(3), torch.arange(3)))
     assert found is not None and found[1] == ["<b>", "$x$", "r"]
+
+
+@needs_browser
+def test_a_browser_shows_the_page_of_a_run(run: Run, tmp_path: Path) -> None:
+    text = report_run(run).render()
+    for width in (1200, 390):
+        seen = opened(text, tmp_path, width=width)
+        assert seen["wrong"] == [] and seen["wide"] <= seen["screen"] and len(seen["figures"]) >= 7
+        for figure in seen["figures"]:
+            assert figure["overlaps"] == [] and figure["cut"] == [], figure["label"]
+            assert figure["width"] > 200 and figure["letters"] > 8, figure["label"]

@@ -13,7 +13,7 @@ import pytest
 from polytask.config import load_config
 from polytask.config.variants import varied
 from polytask.errors import RunError
-from polytask.report.study import write_study_page
+from polytask.report.study import study_page, write_study_page
 from polytask.report.words import headline
 from polytask.run import Run
 from polytask.study.crew import standing
@@ -22,6 +22,7 @@ from polytask.study.judge import Judge
 from polytask.study.runs import RECORD, Outcome, work
 from polytask.study.testing import RECORD as TESTED
 from polytask.study.worker import labour
+from tests.report.browser import needs_browser, opened
 from tests.study.conftest import TINY
 
 SECTION = """\
@@ -93,6 +94,21 @@ def test_the_page_has_everything_and_escapes_names(over: Study, tmp_path: Path) 
     for said in ("Cannot tell", "hard + uw", "hard-constant"[:4], "Holm", "widths", "finite"):
         assert said in text
     assert (tmp_path / "page/tasks.png").exists() and (tmp_path / "page/cost.png").exists()
+
+
+@needs_browser
+def test_a_newcomer_can_read_the_page(over: Study, tmp_path: Path) -> None:
+    """The verdict is on the first screen, and no label is cut, covered, or too small."""
+    text = study_page(over).render()
+    for width in (1200, 390):
+        seen = opened(text, tmp_path, width=width)
+        assert seen["wrong"] == [] and seen["wide"] <= seen["screen"]
+        assert seen["verdict"].startswith("Cannot tell whether sharing helps color or shape")
+        assert seen["at"] < 300 and seen["size"] > 250
+        assert len(seen["figures"]) == 4 and len(seen["tables"]) >= 5
+        for figure in seen["figures"]:
+            assert figure["overlaps"] == [] and figure["cut"] == [], figure["label"]
+            assert figure["width"] > 300 and figure["letters"] > 8, figure["label"]
 
 
 def test_a_study_that_has_not_begun_has_a_page_too(over: Study, tmp_path: Path) -> None:

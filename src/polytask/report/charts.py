@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Number = float | int | None
 
+# Inches of a chart that a phone shows whole, with letters that can be read.
+NARROW = 4.9
 # Cells of a table of colours that hold their numbers; with more there is no room.
 WRITTEN = 14
 
@@ -89,6 +91,25 @@ def lines(
         return drawn(figure, name=name, alt=alt, caption=caption)
 
 
+def label_rows(axis: "Axes", labels: Sequence[tuple[str, str]]) -> None:
+    """Write what each row of a chart is, and its number, above what is drawn in it.
+
+    Beside it there is no room on a phone. Row k of n is at the height n - 1 - k.
+
+    Args:
+        axis: The chart; its upright axis is taken away.
+        labels: For each row from top to bottom, the text on the left and the one on the right.
+    """
+    across = axis.get_yaxis_transform()
+    for place, (left, right) in enumerate(labels):
+        at = len(labels) - 1 - place + 0.24
+        axis.text(0, at, left, transform=across, fontweight="bold")
+        axis.text(1, at, right, transform=across, ha="right")
+    axis.set_yticks([])
+    axis.spines["left"].set_visible(False)
+    axis.set_ylim(-0.45, len(labels) - 0.3)
+
+
 def intervals(
     rows: Sequence[tuple[str, float, float | None, float | None]],
     *,
@@ -98,7 +119,7 @@ def intervals(
     x: str,
     marks: Sequence[Number] = (),
 ) -> Drawing:
-    """A point with its interval in each row, the number beside the row's label.
+    """A point with its interval in each row, the row's label and number above.
 
     Args:
         rows: Label, value, and the interval's ends.
@@ -111,7 +132,7 @@ def intervals(
     from matplotlib.figure import Figure
 
     with styled():
-        figure = Figure(figsize=(7.2, 0.9 + 0.36 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(NARROW, 0.7 + 0.5 * len(rows)), layout="constrained")
         axis = figure.subplots()
         axis.grid(axis="x")
         for place, (_, value, low, high) in enumerate(rows):
@@ -122,11 +143,16 @@ def intervals(
             mark = marks[place] if place < len(marks) else None
             if mark is not None:
                 axis.plot([float(mark)], [at], "|", color=INK, markersize=14, markeredgewidth=2)
-        axis.set_yticks(range(len(rows)), [f"{row[0]}   {row[1]:.3f}" for row in reversed(rows)])
-        axis.set_ylim(-0.6, len(rows) - 0.4)
+        label_rows(axis, [(row[0], _with_ends(*row[1:])) for row in rows])
         axis.margins(x=0.05)
         axis.set_xlabel(x)
         return drawn(figure, name=name, alt=alt, caption=caption)
+
+
+def _with_ends(value: float, low: float | None, high: float | None) -> str:
+    """A number, with its interval where there is one."""
+    ends = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+    return f"{value:.3f}{ends}"
 
 
 def bars(
@@ -150,6 +176,8 @@ def bars(
         columns: Panels in a row, at most.
         form: How a number is written.
     """
+    from matplotlib.ticker import MaxNLocator
+
     with styled():
         most = max(len(panel) for panel in panels.values())
         width = 3.1 if columns > 2 else 4.2
@@ -170,6 +198,7 @@ def bars(
                     fontsize=8.5,
                 )
             axis.set_yticks(at, list(panel))
+            axis.xaxis.set_major_locator(MaxNLocator(4))
             axis.set_title(title)
             axis.set_xlabel(x)
             axis.margins(x=0.18)

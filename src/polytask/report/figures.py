@@ -125,10 +125,13 @@ def safe(name: str) -> str:
 
 
 def _for_page(svg: str, alt: str) -> str:
-    """The `<svg>` element alone, in the page's colours, with its description."""
+    """The `<svg>` element alone, in the page's colours, with its description and, for the style
+    sheet, the width at which it was drawn."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = body.replace(INK, "currentColor")
     for place, hue in enumerate(LIGHT):
         body = body.replace(hue, f"var(--c{place})")
-    return body.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1).strip()
+    points = re.search(r'<svg [^>]*?\bwidth="([\d.]+)pt"', body, re.DOTALL)
+    width = "" if points is None else f'style="--w:{float(points[1]) * 4 / 3:.0f}px" '
+    return body.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" {width}', 1).strip()

@@ -89,15 +89,22 @@ class Page:
     Attributes:
         title: Its heading, and the browser's.
         lead: The verdict: what was found, in two or three sentences. Paragraphs may follow each
-            other with an empty line between them.
+            other with an empty line between them; the first one stands out.
         sections: What it rests on.
+        points: What the verdict says one by one, as a list below it.
         footer: Where the page comes from.
     """
 
     title: str
     lead: str
     sections: Sequence[Section]
+    points: Sequence[str] = ()
     footer: str = ""
+
+    @property
+    def said(self) -> str:
+        """The verdict and its points, for a terminal."""
+        return "\n".join([self.lead, *(f"- {point}" for point in self.points)])
 
     def render(self) -> str:
         """The page as HTML.

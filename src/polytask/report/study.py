@@ -1,23 +1,26 @@
 """The page of a comparison: the verdict first, then what it rests on."""
 
+import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from polytask.config.catalogue import BALANCERS, TRUNKS
 from polytask.config.document import write
 from polytask.evaluation.intervals import verdicts
+from polytask.report.charts import Line, lines
 from polytask.report.figures import Drawing
 from polytask.report.page import Cell, Page, Section, Table
-from polytask.report.study_figures import costs, curves, forest
+from polytask.report.study_figures import costs, forest
 from polytask.report.words import (
     balancing_sentence,
     chosen_sentence,
     duration,
     headline,
     helped,
-    more,
+    others_sentence,
     plural,
     reasons,
 )
@@ -26,6 +29,8 @@ from polytask.study.folder import CHOICE, Study
 from polytask.study.judge import Judge, Row, Verdicts
 
 PAGE = "report.html"
+# Rows of a forest that are drawn, and tasks that have a column or a panel of their own.
+DRAWN, WIDEST = 24, 12
 
 METHOD = """Every difference is of runs with the same seed, on the same rows. Its interval (95 %)
 holds two sources of variation: seeds (the spread of the paired differences over seeds, a t
@@ -56,7 +61,7 @@ def write_study_page(study: Study, path: Path | None = None) -> Path:
 def study_page(study: Study) -> Page:
     """The page of a study."""
     found = Judge(study).verdicts()
-    lead = [headline(found), chosen_sentence(found), *reasons(found)]
+    lead = [headline(found), chosen_sentence(found)]
     sections = [
         *_tasks(found),
         *_candidates(study, found),
@@ -68,6 +73,7 @@ def study_page(study: Study) -> Page:
     return Page(
         title=f"Does sharing help? {study.config.name}",
         lead="\n\n".join(line for line in lead if line),
+        points=[line for line in (*reasons(found), others_sentence(found)) if line],
         sections=sections,
         footer=f"polytask {study.facts['polytask']}, study of {study.facts['created']}; "
         f"{' '.join(study.facts['command'])}",
@@ -80,72 +86,134 @@ def _tasks(found: Verdicts) -> Iterator[Section]:
     results = [] if chosen is None else [r for r in chosen.tasks.values() if r.difference]
     if chosen is None or not results:
         return
+    clear = sorted(results, key=lambda r: r.verdict == "cannot tell")[:DRAWN]
+    some = "" if len(clear) == len(results) else f" Drawn: {DRAWN} of {len(results)} tasks."
     drawing = forest(
-        [(r.task, r.difference, r.verdict) for r in results if r.difference],
+        [(r.task, r.difference, r.verdict) for r in results if r.difference and r in clear],
         name="tasks",
         alt="Difference of each task's test score between the shared model and the task alone, "
         "with 95 % intervals.",
-        caption=f"{chosen.candidate.name} against every task alone. A bar that crosses the line "
-        "leaves open whether sharing helps that task.",
+        caption=f"{chosen.candidate.name} against every task alone: the difference and its 95 % "
+        "interval. A bar that crosses the line leaves open whether sharing helps that task. An "
+        f"arrow at the edge: the interval goes on.{some}",
         x="test score, shared minus alone",
     )
     rows: list[list[Cell]] = []
     for r in results:
         d = r.difference
         assert d is not None
-        wanted = more(r).strip() or None
         rows.append(
-            [r.task, r.base, r.score, d.mean, d.low, d.high, d.probability, r.verdict, wanted]
+            [r.task, r.verdict, r.metric, r.base, r.score, d.mean, d.low, d.high, d.probability]
         )
-    columns = "task", "alone", "shared", "difference", "from", "to", "probability that it helps"
+    columns = ["task", "verdict", "score", "alone", "shared", "difference", "from", "to"]
     yield Section(
         heading="Whom sharing helps",
         figures=[drawing],
         tables=[
             Table(
-                columns=[*columns, "verdict", "what would settle it"],
+                columns=[*columns, "chance that it helps"],
                 rows=rows,
-                caption="Test scores, means over seeds.",
+                caption="Test scores, means over seeds. A difference above 0 is for sharing, also "
+                "where less of a score is better.",
             )
         ],
     )
 
 
 def _candidates(study: Study, found: Verdicts) -> Iterator[Section]:
-    """All that was tried: gains, costs, scores."""
-    names = list(study.config.tasks)
-    metrics = study.facts["scores"]
+    """All that was tried: gains, scores, costs, and what the names mean."""
     shared = [row for row in found.rows if row.candidate.role != "alone"]
     shared.sort(key=lambda r: -(r.gain.mean if r.gain else -math.inf))
     alone = [row for row in found.rows if row.candidate.role == "alone"]
-    table: list[list[Cell]] = []
-    for number, row in enumerate([*shared, *alone], 1):
-        scores = [row.tasks[n].score if n in row.tasks else None for n in names]
-        gain: list[Cell] = [None] * 3
-        if row.gain is not None:
-            gain = [row.gain.mean, row.gain.low, row.gain.high]
-        star = " (chosen)" if row is found.chosen else ""
-        said = helped(row) if row.candidate.role != "alone" else None
-        cells: list[Cell] = [row.validation, *gain, row.rank, *scores]
-        cost: list[Cell] = [row.parameters, 1000 * row.step_seconds, len(row.seeds), said]
-        table.append([number, row.candidate.name + star, *cells, *cost])
-    columns = ["#", "candidate", "validation gain", "test gain", "from", "to", "mean rank"]
-    columns += [f"{n} {metrics[n]}" for n in names]
-    columns += ["parameters", "ms per step", "seeds", "verdicts"]
+    names = {
+        row.candidate.name: f"{row.candidate.name} ({number})"
+        + (" ← spoken of" if row is found.chosen else "")
+        for number, row in enumerate(shared, 1)
+    }
     yield Section(
-        heading="All candidates",
+        heading="All ways that were tried",
         text=balancing_sentence(found),
         figures=list(_figures(shared)),
         tables=[
-            Table(
-                columns=columns,
-                rows=table,
-                caption="Means over seeds; the rank is the mean over tasks among candidates of all "
-                "tasks and the set of single models. A verdict is corrected for the tasks of its "
-                "candidate, not for the number of candidates.",
-            )
+            _gains(shared, names),
+            *_scores(study, [*shared, *alone], names),
+            _costs([*shared, *alone], names),
+            _meanings(study),
         ],
     )
+
+
+def _gains(shared: Sequence[Row], names: Mapping[str, str]) -> Table:
+    rows: list[list[Cell]] = []
+    for row in shared:
+        gain: list[Cell] = [None] * 3
+        if row.gain is not None:
+            gain = [row.gain.mean, row.gain.low, row.gain.high]
+        rows.append([names[row.candidate.name], *gain, row.validation, helped(row)])
+    return Table(
+        columns=["way to share", "mean gain", "from", "to", "on validation rows", "verdicts"],
+        rows=rows,
+        caption="Mean gain over every task alone, means over seeds. A verdict is corrected for the "
+        "tasks of its way to share, not for the number of ways.",
+    )
+
+
+def _scores(study: Study, rows: Sequence[Row], names: Mapping[str, str]) -> Iterator[Table]:
+    """Test scores of each task, where they fit."""
+    tasks, metrics = list(study.config.tasks), study.facts["scores"]
+    if len(tasks) > WIDEST:
+        return
+    yield Table(
+        columns=["way to train", *(f"{n} {metrics[n]}" for n in tasks), "mean rank"],
+        rows=[
+            [
+                names.get(row.candidate.name, row.candidate.name),
+                *(row.tasks[n].score if n in row.tasks else None for n in tasks),
+                row.rank,
+            ]
+            for row in rows
+        ],
+        caption="Test scores, means over seeds. The rank is the mean over tasks, among ways to "
+        "share all tasks and the set of single models.",
+    )
+
+
+def _costs(rows: Sequence[Row], names: Mapping[str, str]) -> Table:
+    return Table(
+        columns=["way to train", "parameters", "ms per step", "seeds that finished"],
+        rows=[
+            [
+                names.get(row.candidate.name, row.candidate.name),
+                row.parameters,
+                1000 * row.step_seconds,
+                len(row.seeds),
+            ]
+            for row in rows
+        ],
+        caption="What each costs: one network's parameters, and milliseconds per step of training, "
+        "validation included.",
+    )
+
+
+def _meanings(study: Study) -> Table:
+    """What the names of ways to share and of balancers mean, from their own descriptions."""
+    own = study.config
+    kinds: dict[str, type] = {
+        spec.chosen: TRUNKS[spec.chosen] for spec in (study.compare.sharing or (own.trunk,))
+    }
+    kinds["equal"] = BALANCERS["equal"]
+    for spec in study.compare.balancing or (own.balancer,):
+        kinds[spec.chosen] = BALANCERS[spec.chosen]
+    rows: list[list[Cell]] = [[name, described(kind)] for name, kind in kinds.items()]
+    rows.append(["tuned weights", "Fixed weights of the tasks, the best that were drawn."])
+    if study.compare.frozen:
+        rows.append(["frozen ...", "The last weights of a balancer, fixed from the start."])
+    return Table(columns=["name", "what it is"], rows=rows, caption="What the names mean.")
+
+
+def described(kind: type) -> str:
+    """What a class is: the beginning of its description."""
+    return " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
 
 
 def _figures(shared: Sequence[Row]) -> Iterator[Drawing]:
@@ -153,24 +221,26 @@ def _figures(shared: Sequence[Row]) -> Iterator[Drawing]:
     if not measured:
         return
     gains = [row.gain for _, row in measured if row.gain is not None]
+    said = verdicts(gains)
+    some = f" Drawn: the best {DRAWN} of {len(gains)}." if len(gains) > DRAWN else ""
     yield forest(
         [
-            (f"{row.candidate.name} ({number})", d, said)
-            for (number, row), d, said in zip(measured, gains, verdicts(gains), strict=True)
+            (f"{row.candidate.name} ({number})", d, word)
+            for (number, row), d, word in list(zip(measured, gains, said, strict=True))[:DRAWN]
         ],
         name="candidates",
-        alt="Mean gain of each candidate over every task alone, with 95 % intervals.",
+        alt="Mean gain of each way to share over every task alone, with 95 % intervals.",
         caption="Mean gain over the tasks, against every task alone. Numbers are those of the "
-        "table; the words are corrected for the number of candidates.",
+        f"tables; the words are corrected for the number of ways.{some}",
         x="mean gain on test rows",
     )
     yield costs(
         [(n, 1000 * row.step_seconds, d.mean) for (n, row), d in zip(measured, gains, strict=True)],
         name="cost",
-        alt="Milliseconds per training step against the mean gain of each candidate.",
-        caption="Up and to the left is better; the line joins candidates that no other one beats "
-        "in both. Numbers are those of the table.",
-        x="milliseconds per step of training, validation included",
+        alt="Milliseconds per training step against the mean gain of each way to share.",
+        caption="Up and to the left is better; the line joins the ways (round, green) that no "
+        "other one beats in both. Numbers are those of the tables.",
+        x="milliseconds per step",
         y="mean gain",
     )
 
@@ -181,17 +251,22 @@ def _learning(study: Study, found: Verdicts) -> Iterator[Section]:
         return
     alone = {row.candidate.tasks[0]: row for row in found.rows if row.candidate.role == "alone"}
     panels = {}
-    for task in found.chosen.candidate.tasks:
+    for task in found.chosen.candidate.tasks[:WIDEST]:
         both = {"shared": found.chosen, "alone": alone[task]}
-        panels[f"{task}: {study.facts['scores'][task]}"] = {
-            label: ys for label, row in both.items() if (ys := _curve(study, row, task))
-        }
-    drawing = curves(
+        panels[f"{task}: {study.facts['scores'][task]}"] = [
+            Line(label, ys, dashed=label == "alone")
+            for label, row in both.items()
+            if (ys := _curve(study, row, task))
+        ]
+    drawing = lines(
         panels,
         name="learning",
         alt="Validation scores by epoch, shared and alone.",
         caption=f"Validation scores, means over seeds: {found.chosen.candidate.name}, and every "
-        "task alone.",
+        "task alone (dashed).",
+        x="epoch",
+        y="score",
+        columns=3,
     )
     yield Section(heading="Learning", figures=[drawing])
 

@@ -152,20 +152,30 @@ def _course(run: Run, history: list[dict[str, Any]], seen: Seen) -> list[str]:
         if best == planned:
             text += " The last epoch was the best: a longer training may reach more."
         found.append(text)
-    rough = []
-    for task in seen.tasks.values():
-        pair = confidences(task)
-        if pair is not None and calibration_error(bins(*pair)) > HONEST:
-            rough.append(task.task.name)
-    if rough:
-        found.append(
-            f"Confidence strays from being right by more than 0.05 for {', '.join(rough)}."
-        )
+    found += _confidence(seen)
     weak = [
         task.name for task in seen.prepared.tasks if _no_better(task, seen.tasks.get(task.name))
     ]
     if weak:
         found.append(f"No better than always giving the commonest answer: {', '.join(weak)}.")
+    return found
+
+
+def _confidence(seen: Seen) -> list[str]:
+    """Of which tasks confidence says too much or too little."""
+    high: list[str] = []
+    low: list[str] = []
+    for task in seen.tasks.values():
+        pair = confidences(task)
+        if pair is not None and calibration_error(bins(*pair)) > HONEST:
+            sure, right = pair
+            too_sure = float(sure.mean()) > float(right.float().mean())
+            (high if too_sure else low).append(task.task.name)
+    found = []
+    if high:
+        found.append(f"Too sure of themselves, on average: {', '.join(high)}.")
+    if low:
+        found.append(f"More often right than their confidence says: {', '.join(low)}.")
     return found
 
 
@@ -205,7 +215,7 @@ def _scores(seen: Seen) -> Section:
             some,
             name=f"scores-{score}",
             alt=f"{score} of {', '.join(row[0] for row in some)} with 95 % intervals",
-            caption=f"{score} on the {seen.part} part; the bar is a 95 % interval"
+            caption=f"The {score} on the {seen.part} part; the bar is a 95 % interval"
             + (
                 ", the upright line what the commonest class alone would give."
                 if any(mark is not None for mark in marks[score])

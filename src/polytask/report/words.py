@@ -6,30 +6,45 @@ from collections.abc import Sequence
 from polytask.evaluation.intervals import Difference
 from polytask.study.judge import Row, TaskResult, Verdicts
 
+# The space before a sign of percent, at which no line is broken.
+NARROW = "\u202f"
+
 
 def headline(found: Verdicts) -> str:
     """Whom sharing helps, whom it hurts, and of whom nothing can be told: one sentence."""
     if found.chosen is None:
         return "Nothing can be said yet: no way to share has finished."
     results = list(found.chosen.tasks.values())
-    helps = [r.task for r in results if r.verdict == "helps"]
-    hurts = [r.task for r in results if r.verdict == "hurts"]
-    unclear = [r for r in results if r.verdict == "cannot tell"]
+    helps, hurts, unclear = (
+        [r.task for r in results if r.verdict == verdict]
+        for verdict in ("helps", "hurts", "cannot tell")
+    )
     parts = []
     if helps:
         parts.append(f"share {listed(helps)}")
     if hurts:
         parts.append(f"keep {listed(hurts)} apart")
-    if unclear:
-        parts.append(f"cannot tell for {listed([r.task for r in unclear])}")
+    if unclear and parts:
+        parts.append(f"cannot tell for {listed(unclear)}")
+    elif unclear:
+        parts.append(f"cannot tell whether sharing helps {listed(unclear, 'or')}")
     return capital("; ".join(parts)) + "."
 
 
-def reasons(found: Verdicts) -> list[str]:
-    """A sentence for each task of the chosen way to share."""
+def reasons(found: Verdicts, most: int = 6) -> list[str]:
+    """A sentence for each task of the chosen way to share, first those of which something can be
+    said.
+
+    Args:
+        found: What was found.
+        most: Tasks of which there is a sentence; the others are counted.
+    """
     if found.chosen is None:
         return []
-    return [reason(result) for result in found.chosen.tasks.values()]
+    results = sorted(found.chosen.tasks.values(), key=lambda r: r.verdict == "cannot tell")
+    told = [reason(result) for result in results[:most]]
+    left = len(results) - most
+    return told if left <= 0 else [*told, f"And {plural(left, 'task')} more: see the table."]
 
 
 def reason(result: TaskResult) -> str:
@@ -41,9 +56,11 @@ def reason(result: TaskResult) -> str:
         "hurts": "sharing hurts",
         "cannot tell": "cannot tell",
     }[result.verdict]
+    turned = "" if result.higher_is_better else ", turned round because less is better,"
     return (
-        f"{result.task}: {word}. {number(result.score)} shared, {number(result.base)} alone; "
-        f"the difference is {interval(result.difference)}.{more(result)}"
+        f"{result.task}: {word}. Its {result.metric} is {number(result.score)} shared and "
+        f"{number(result.base)} alone; the difference{turned} is {interval(result.difference)}."
+        f"{more(result)}"
     )
 
 
@@ -67,15 +84,44 @@ def more(result: TaskResult) -> str:
 
 
 def chosen_sentence(found: Verdicts) -> str:
-    """Which way to share is spoken of."""
+    """Which way to share is spoken of, and what it is worth to all tasks."""
     if found.chosen is None:
         return ""
     row = found.chosen
-    gain = "" if row.gain is None else f" Mean gain over every task alone: {interval(row.gain)}."
+    ways = sum(r.validation is not None for r in found.rows)
+    best = "" if ways < 2 else f", of {ways} ways the best on validation rows"
+    gain = ""
+    if row.gain is not None:
+        gain = f" Its mean gain over training every task alone is {percent(row.gain)}."
     return (
-        f"Chosen on validation rows, before the test part was opened: {row.candidate.name} "
-        f"({plural(len(row.seeds), 'seed')}).{gain}"
+        f"This is about {row.candidate.name} ({plural(len(row.seeds), 'seed')}){best}; the test "
+        f"part was opened after that choice.{gain}"
     )
+
+
+def others_sentence(found: Verdicts, most: int = 3) -> str:
+    """Other ways to share that help or hurt a task, the strongest first."""
+    spoken = [
+        row
+        for row in found.rows
+        if row is not found.chosen
+        and row.candidate.role != "alone"
+        and any(r.verdict != "cannot tell" for r in row.tasks.values())
+    ]
+    if found.chosen is None or not spoken:
+        return ""
+    spoken.sort(key=lambda row: -abs(row.gain.mean if row.gain else 0.0))
+    told = []
+    for row in spoken[:most]:
+        said = [
+            f"{word} {listed(names)}"
+            for word in ("helps", "hurts")
+            if (names := [r.task for r in row.tasks.values() if r.verdict == word])
+        ]
+        told.append(f"{row.candidate.name} {' and '.join(said)}")
+    if len(spoken) > most:
+        told.append(f"{len(spoken) - most} more have a verdict in the table")
+    return f"Of the other ways to share, {'; '.join(told)}."
 
 
 def balancing_sentence(found: Verdicts) -> str:
@@ -99,7 +145,16 @@ def interval(d: Difference) -> str:
     """A difference with its interval."""
     if math.isinf(d.high):
         return f"{signed(d.mean)} (nothing is known of how it varies)"
-    return f"{signed(d.mean)} (95 %: {signed(d.low)} to {signed(d.high)})"
+    return f"{signed(d.mean)} (95{NARROW}%: {signed(d.low)} to {signed(d.high)})"
+
+
+def percent(d: Difference) -> str:
+    """A relative difference with its interval, in percent."""
+    if math.isinf(d.high):
+        return f"{100 * d.mean:+.1f}{NARROW}%".replace("-", "−") + " (one seed: no interval)"
+    low, high = f"{100 * d.low:+.1f}", f"{100 * d.high:+.1f}"
+    text = f"{100 * d.mean:+.1f}{NARROW}% (95{NARROW}%: {low} to {high}{NARROW}%)"
+    return text.replace("-", "−")
 
 
 def signed(value: float) -> str:
@@ -112,9 +167,17 @@ def number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.4f}"
 
 
-def listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def listed(names: Sequence[str], last: str = "and", most: int = 8) -> str:
+    """`a`, `a and b`, `a, b and c`, `a, b and 3 more`.
+
+    Args:
+        names: At least one.
+        last: The word before the last one.
+        most: Names that are written out where there are more.
+    """
+    if len(names) > most:
+        names = [*names[: most - 1], f"{len(names) - most + 1} more"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -28,6 +28,8 @@ class TaskResult:
 
     Attributes:
         task: The task.
+        metric: By what it is compared.
+        higher_is_better: Whether more of that is better.
         score: Mean over seeds.
         base: The mean over the same seeds of the task alone.
         difference: Their difference; greater is better, also for errors. None without two runs
@@ -37,6 +39,8 @@ class TaskResult:
     """
 
     task: str
+    metric: str
+    higher_is_better: bool
     score: float
     base: float
     difference: Difference | None
@@ -143,6 +147,8 @@ class Judge:
             {
                 task: TaskResult(
                     task,
+                    self.metrics[task],
+                    self.higher[task],
                     self._mean(candidate, task),
                     self._mean(self.alone[task], task),
                     d,
