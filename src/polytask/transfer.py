@@ -70,8 +70,10 @@ def start_from(
         fresh: Beginnings of names that are not taken though they would fit.
 
     Raises:
-        RunError: If a part has another shape than before, or nothing at all fits.
+        RunError: If a part has another shape than before, or knows tasks by their place and these
+            are in another order, or nothing at all fits.
     """
+    tasks, earlier = list(tasks), list(earlier)
     known = {task.name: task for task in earlier}
     kept = {t.name: t for t in tasks if t.name in known and type(t) is type(known[t.name])}
     heads = {model.heads.stored_as[task.name]: task.name for task in tasks}
@@ -104,6 +106,7 @@ def start_from(
             f"{'; '.join(unfit[:_SHOWN])}{more}. Give them the run's widths, or let them begin "
             f"anew with --fresh, such as --fresh {'.'.join(unfit[0].split('.')[:2])}."
         )
+    require_order(model, start.taken, tasks, earlier)
     if not start.taken and not start.grown:
         raise RunError(
             "No part of the run to start from fits this network. The run's parts: "
@@ -111,6 +114,25 @@ def start_from(
         )
     start.left = [name for name in weights if name not in start.taken + start.grown]
     return start
+
+
+def require_order(
+    model: MultiTaskModel, taken: Iterable[str], tasks: Sequence[Task], earlier: Sequence[Task]
+) -> None:
+    """Raise where a part that knows tasks by their place would be taken for another task.
+
+    Raises:
+        RunError: If tasks are in another order than before.
+    """
+    ours, theirs = ([task.name for task in some] for some in (tasks, earlier))
+    parts = [f"trunk.{name}" for name in model.trunk.by_order]
+    found = sorted({part for part in parts for name in taken if begins(name, [part])})
+    if found and any(name in theirs and theirs.index(name) != ours.index(name) for name in ours):
+        raise RunError(
+            f"{', '.join(found)} know tasks by their order, which was {', '.join(theirs)} in the "
+            f"run to start from and is {', '.join(ours)} here. Keep the run's order and put new "
+            f"tasks behind it, or let these parts begin anew with --fresh {' '.join(found)}."
+        )
 
 
 def continued(declared: Task, fitted: Task, earlier: Task) -> Task:

@@ -1,6 +1,7 @@
 """Shapes, identities and oracles of the backbones."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -224,3 +225,28 @@ def test_perceptron_layers_of_equal_width_are_residual() -> None:
 def test_own_modules_need_a_width_each() -> None:
     with pytest.raises(ValueError, match="one entry per stage"):
         SequentialBackbone([nn.ReLU()], (3, 4))
+
+
+class Whole(nn.Module):
+    """A network of one piece."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+
+def test_own_modules_that_cannot_be_stages_are_told_by_their_place() -> None:
+    whole: Any = Whole()
+    with pytest.raises(TypeError, match="Found Whole, whose forward pass nobody can take apart"):
+        SequentialBackbone(whole, (3,))
+    with pytest.raises(ValueError, match=r"there are 2 \(Linear, ReLU\)\. Found 1: \(3,\)"):
+        SequentialBackbone(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), (3,))
+    with pytest.raises(ValueError, match=r"there are 0 \(none\)"):
+        SequentialBackbone([], ())
+    backbone = SequentialBackbone([nn.Linear(3, 5), nn.ReLU()], (5, 3))
+    with pytest.raises(ValueError, match=r"`stages\[1\]` \(ReLU\) .* \[B, 3\].* Found \(2, 5\)"):
+        backbone(Features(torch.randn(2, 3)))
+    with pytest.raises(TypeError, match=r"`stages\[0\]` \(GRU\) should give a tensor. Found tuple"):
+        SequentialBackbone([nn.GRU(3, 4)], (4,))(Features(torch.randn(2, 5, 3)))
+    flat = SequentialBackbone([nn.Conv2d(3, 4, 1), nn.Flatten(0)], (4, 4))
+    with pytest.raises(ValueError, match=r"or maps \[B, 4, H, W\].*Found \(72,\)"):
+        flat(Features(torch.randn(2, 3, 3, 3)))

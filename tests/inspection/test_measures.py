@@ -1,7 +1,10 @@
 """Measures against direct formulas, and every topology over three kinds of backbones."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from itertools import permutations
+from typing import Any
 
 import pytest
 import torch
@@ -197,3 +200,58 @@ def test_numbers_of_tokens_are_attributed_at_their_embeddings() -> None:
     assert found.values.shape == (2, 5, 4)
     assert found.values[0].any() and not found.values[1, 2:].any()
     assert float(found.gap.max()) < 0.05
+
+
+@pytest.mark.parametrize("kind", ["mmoe", "dselect-k", "cgc", "ple"])
+@pytest.mark.parametrize("over", BACKBONES)
+def test_a_task_has_features_after_every_stage_of_its_experts(kind: str, over: str) -> None:
+    model, given, tasks = made(kind, over, 3)
+    backbone = next(model.trunk.backbones())
+    found = streams(model, given, [task.name for task in tasks])
+    assert {len(stream) for stream in found.values()} == {len(backbone.stages)}
+
+
+def gated(kind: str, settings: dict[str, int]) -> tuple[MultiTaskModel, Batch]:
+    """Experts over a perceptron of four stages, and examples."""
+    torch.manual_seed(0)
+    one = Multiclass(name="a", input="x", target={"a": "a"}, classes=("p", "q"), counts=(1, 1))
+    tasks = [one, replace(one, name="b")]
+    trunk = partial(TRUNKS[kind], **settings)(
+        lambda: PerceptronBackbone(4, widths=(5, 5, 4, 3)), ["a", "b"]
+    )
+    given = Batch({"x": Features(torch.randn(6, 4))}, {}, {}, {"x": torch.arange(6)})
+    return MultiTaskModel({"x": Plain()}, trunk, tasks).eval(), given
+
+
+def test_features_between_stages_are_the_experts_by_their_weights_and_mixed_at_a_levels_end() -> (
+    None
+):
+    model, given = gated("ple", {"levels": 2})
+    trunk: Any = model.trunk
+    assert trunk.bounds == (0, 2, 4)
+    found = streams(model, given, ["a", "b"])
+    x, own, shared = given.inputs["x"], trunk.private[1], trunk.shared[0]
+    weights = trunk.gates[0]["b"].gate(x.values)
+    first = [own.stages[0](x), shared.stages[0](x)]
+    expected = torch.cat([weights[:, [e]] * first[e].values for e in range(2)], 1)
+    torch.testing.assert_close(found["b"][0], expected)
+    ends = [own.stages[1](first[0]).values, shared.stages[1](first[1]).values]
+    level = weights[:, [0]] * ends[0] + weights[:, [1]] * ends[1]
+    torch.testing.assert_close(found["b"][1], level)
+    entered = trunk.gates[1]["b"].gate(level)[:, [0]] * own.stages[2](Features(level)).values
+    torch.testing.assert_close(found["b"][2][:, :4], entered)
+    assert found["b"][3].shape == (6, 3) and len(found["b"]) == 4
+
+
+def test_tasks_that_take_the_same_of_each_expert_are_alike_inside() -> None:
+    model, given = gated("mmoe", {"experts": 3})
+    mixers: Any = model.trunk.mixers
+    rows = dict.fromkeys("ab", torch.arange(6))
+    apart = similarities(streams(model, given, ["a", "b"]), rows, ["a", "b"])
+    mixers["b"].load_state_dict(mixers["a"].state_dict())
+    alike = similarities(streams(model, given, ["a", "b"]), rows, ["a", "b"])
+    assert list(alike) == ["after stage 1", "after stage 2", "after stage 3", HEAD]
+    for name, table in alike.items():
+        assert table[0][1] == pytest.approx(1.0)
+        value = apart[name][0][1]
+        assert value is not None and value < 0.9999

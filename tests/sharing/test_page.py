@@ -22,5 +22,8 @@ def test_the_example_runs() -> None:
     features = names["features"]
     assert isinstance(features, dict)
     assert {task: tuple(f.values.shape) for task, f in features.items()} == {
-        task: (8, 64) for task in ("age", "income", "health")
+        task: (8, 32) for task in ("age", "income", "health")
     }
+    outputs = names["outputs"]
+    assert isinstance(outputs, dict)
+    assert {tuple(found.shape) for found in outputs.values()} == {(8, 1)}

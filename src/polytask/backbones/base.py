@@ -1,9 +1,10 @@
 """The part of a network that tasks may share: a stack of stages over one kind of features."""
 
 from abc import ABC
+from collections.abc import Sequence
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from polytask.types import Features
 
@@ -49,6 +50,10 @@ class Backbone(nn.Module, ABC):
 class SequentialBackbone(Backbone):
     """Anybody's own modules as a backbone.
 
+    Topologies exchange features after every stage, so each module of the list is one: put layers
+    that belong together (a convolution, its normalisation, its activation) in an `nn.Sequential`
+    of their own.
+
     Args:
         stages: Modules from tensor to tensor (such as those of an `nn.Sequential`).
         widths: C or D after each of them.
@@ -64,11 +69,24 @@ class SequentialBackbone(Backbone):
         in_features: int | None = None,
     ) -> None:
         super().__init__()
-        if len(stages) != len(widths):
-            raise ValueError(
-                f"`widths` should have one entry per stage ({len(stages)}). Found {len(widths)}."
+        if not isinstance(stages, nn.Sequential | nn.ModuleList | Sequence):
+            raise TypeError(
+                "`stages` should be an nn.Sequential, or a list of modules that run one after the "
+                f"other. Found {type(stages).__name__}, whose forward pass nobody can take apart. "
+                "Pass the modules of which it is made, such as "
+                "[net.features, nn.Sequential(net.pool, nn.Flatten())]."
             )
-        self.stages = nn.ModuleList(OnValues(stage) for stage in stages)
+        if not len(stages) or len(stages) != len(widths):
+            names = ", ".join(type(stage).__name__ for stage in stages) or "none"
+            raise ValueError(
+                f"`widths` should have one entry per stage, of which there are {len(stages)} "
+                f"({names}). Found {len(widths)}: {tuple(widths)}. To have fewer stages, put "
+                "modules that belong together in an nn.Sequential of their own."
+            )
+        self.stages = nn.ModuleList(
+            OwnStage(stage, width, f"stages[{place}]")
+            for place, (stage, width) in enumerate(zip(stages, widths, strict=True))
+        )
         self.widths = tuple(widths)
         self.in_features = entering(stages[0]) if in_features is None else in_features
 
@@ -97,3 +115,39 @@ class OnValues(nn.Module):
     def forward(self, features: Features) -> Features:
         """Apply the module to the values."""
         return Features(self.module(features.values), features.mask)
+
+
+class OwnStage(nn.Module):
+    """Somebody's module as a stage: as `OnValues`, and what it gives is looked at.
+
+    Args:
+        module: From `[B, ...]` to `[B, ...]`.
+        width: C or D of what it should give.
+        place: Where it stands, for messages.
+    """
+
+    def __init__(self, module: nn.Module, width: int, place: str) -> None:
+        super().__init__()
+        self.module, self.width, self.place = module, width, place
+
+    def forward(self, features: Features) -> Features:
+        """Apply the module to the values.
+
+        Raises:
+            TypeError: If it gives something other than a tensor.
+            ValueError: If it gives features of another width, or of no known kind.
+        """
+        values = self.module(features.values)
+        called = f"`{self.place}` ({type(self.module).__name__})"
+        if not isinstance(values, Tensor):
+            raise TypeError(
+                f"{called} should give a tensor. Found {type(values).__name__}. Wrap it in a "
+                "module that returns the tensor alone, as recurrent layers need (their first one)."
+            )
+        at = 1 if values.ndim == 4 else -1
+        if values.ndim not in (2, 3, 4) or values.shape[at] != self.width:
+            raise ValueError(
+                f"{called} should give vectors [B, {self.width}], sequences [B, L, {self.width}] "
+                f"or maps [B, {self.width}, H, W], as `widths` says. Found {tuple(values.shape)}."
+            )
+        return Features(values, features.mask)

@@ -166,8 +166,8 @@ def _likeness(alike: Tables, tasks: Sequence[str]) -> list[Section]:
     )
     text = (
         "Linear CKA, with the unbiased estimator, of features averaged over pixels or frames. "
-        "Where tasks read one stream it is 1 by construction. Topologies with experts have no "
-        "stream of a task's own before the experts are mixed."
+        "Where tasks read one stream it is 1 by construction. Of experts, before they are mixed, a "
+        "task's features are all that it reads, each expert's times the weight of the task's gate."
     )
     return [Section(heading="How alike the tasks' features are", text=text, figures=[figure])]
 

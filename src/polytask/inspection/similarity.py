@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polytask.inspection.mixtures import MixtureKeeper
 from polytask.model import Boundary, MultiTaskModel
 from polytask.sharing import Trunk
 from polytask.types import Batch, Features
@@ -60,7 +61,7 @@ def path(trunk: Trunk, task: str) -> list[nn.Module]:
     """The modules that a task's own features enter after each stage but the last, in order.
 
     Read off how topologies name their parts: `attentions`, `columns`, `branches`, `leaves`, one
-    `backbone`. Experts have no stream of one task before their mixture: the list is empty.
+    `backbone`. Empty for experts, of which no single one is a task's own (see `MixtureKeeper`).
     """
     parts: Any = trunk
     if hasattr(trunk, "attentions"):
@@ -96,12 +97,13 @@ def streams(model: MultiTaskModel, batch: Batch, tasks: Sequence[str]) -> dict[s
         ]
         boundary = Boundary()
         try:
-            model(batch.inputs, [task], boundary)
+            with MixtureKeeper(model.trunk, task) as kept:
+                model(batch.inputs, [task], boundary)
         finally:
             for handle in handles:
                 handle.remove()
         last = Features(boundary.features[task], boundary.masks[task]).pooled()
-        found[task] = [*(seen[depth] for depth in sorted(seen)), last]
+        found[task] = [*(seen[depth] for depth in sorted(seen)), *kept.streams(), last]
     return found
 
 

@@ -1,18 +1,19 @@
 """One backbone, often trained and frozen, and parts of each task that tasks may join later."""
 
 from abc import ABC
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Self
 
 from torch import nn
 from torch.nn import Parameter
 
 from polytask.backbones.base import Backbone
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import MakeBackbone
+from polytask.sharing.growing import Growing
 from polytask.types import ByName
 
 
-class Adapted(Trunk, ABC):
+class Adapted(Growing, ABC):
     """One backbone for all tasks, and `own` parts per task.
 
     Args:
@@ -49,22 +50,9 @@ class Adapted(Trunk, ABC):
             self.backbone.eval()
         return self
 
-    def add_task(self, task: str) -> None:
-        """Give a further task a part of its own, without effect at first; others stay as they are.
-
-        An optimiser that exists already does not know the new parameters.
-
-        Raises:
-            ValueError: If the task is there already.
-        """
-        if task in self.tasks:
-            raise ValueError(f"The task '{task}' is there already. Tasks: {', '.join(self.tasks)}.")
-        device = next(self.backbone.parameters()).device
-        kept = {name: self.own[name] for name in self.tasks}
-        self.own = ByName(kept | {task: self.part(self.backbone).to(device)})
-        self.tasks = (*self.tasks, task)
-        self.out_features[task] = self.backbone.out_features
-        self.train(self.training)
+    def parts_for(self, task: str) -> Mapping[str, nn.Module]:
+        """A part without effect at first."""
+        return {"own": self.part(self.backbone)}
 
     def part_of(self, task: str) -> nn.ModuleList:
         """A task's own part."""

@@ -43,6 +43,8 @@ class SharedPrivate(Trunk):
             paper.
     """
 
+    by_order = ("discriminator",)
+
     def __init__(
         self,
         make: MakeBackbone,

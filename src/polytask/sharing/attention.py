@@ -3,14 +3,15 @@
 Shapes: T tasks, S stages, C channels after a stage.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import MakeBackbone
 from polytask.sharing.gates import KEPT
+from polytask.sharing.growing import Growing
 from polytask.sharing.places import at_every_place, fitted
 from polytask.types import ByName, Features
 
@@ -61,7 +62,7 @@ class Attention(nn.Module):
         self.mean.lerp_(weights.pooled().to(self.mean.dtype).mean(), rate)
 
 
-class MTAN(Trunk):
+class MTAN(Growing):
     """One shared backbone, and per task and stage a soft attention over its features (Liu 2019).
 
     Multi-task attention network, Liu, Johns and Davison, CVPR 2019. A task's attention at a stage
@@ -86,12 +87,14 @@ class MTAN(Trunk):
         super().__init__()
         self.tasks = tuple(tasks)
         self.backbone = make()
-        widths = self.backbone.widths
-        sizes = list(zip((0, *widths), widths, strict=False))
-        self.attentions = ByName(
-            {task: nn.ModuleList(Attention(*size) for size in sizes) for task in self.tasks}
-        )
+        self.attentions = ByName({task: self.parts_for(task)["attentions"] for task in self.tasks})
         self.out_features = dict.fromkeys(self.tasks, self.backbone.out_features)
+
+    def parts_for(self, task: str) -> Mapping[str, nn.Module]:
+        """An attention for every stage."""
+        widths = self.backbone.widths
+        sizes = zip((0, *widths), widths, strict=False)
+        return {"attentions": nn.ModuleList(Attention(*size) for size in sizes)}
 
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
         """The backbone once; each task's attention along it."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -20,11 +21,14 @@ class Trunk(nn.Module, ABC):
         out_features: Per task, the width of the features that its head gets.
         draft_weight: The factor of the losses of heads on drafts (see `with_drafts`); 0 for a
             topology that has none.
+        by_order: Beginnings of the names of parameters and buffers that know tasks by their place
+            in `tasks`, not by name: they mean something else where tasks are in another order.
     """
 
     tasks: tuple[str, ...]
     out_features: dict[str, int]
     draft_weight: float = 0.0
+    by_order: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:

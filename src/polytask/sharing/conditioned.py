@@ -3,7 +3,7 @@
 Shapes: C or D channels after a stage, T tasks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,8 @@ from torch.func import functional_call
 from torch.nn import Parameter
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import MakeBackbone
+from polytask.sharing.growing import Growing
 from polytask.types import ByName, Features
 
 
@@ -57,7 +58,7 @@ class Statistics(nn.Module):
         return given
 
 
-class FiLM(Trunk):
+class FiLM(Growing):
     """One backbone; each task scales and shifts every channel after each stage (Perez 2018).
 
     FiLM, Perez et al., AAAI 2018, with the task as the condition: a table of one scale and one
@@ -70,7 +71,7 @@ class FiLM(Trunk):
     elsewhere is normalised otherwise in evaluation than in training. `own_statistics` mends that:
     each task has running means and variances of its own, the weights stay shared. The first stage
     then runs once per task too, because tasks may read different inputs; the backbone's own
-    statistics are left as they were made.
+    statistics are left as they were made, and a task that is added later starts from them.
 
     Args:
         make: Makes the backbone; called once.
@@ -84,16 +85,20 @@ class FiLM(Trunk):
         super().__init__()
         self.tasks = tuple(tasks)
         self.backbone = make()
-        widths = self.backbone.widths
-        self.modulations = ByName(
-            {task: nn.ModuleList(Modulation(width) for width in widths) for task in self.tasks}
-        )
         self.own_statistics = own_statistics
-        own = self.tasks if own_statistics else ()
+        made = {task: self.parts_for(task) for task in self.tasks}
+        self.modulations = ByName({task: parts["modulations"] for task, parts in made.items()})
         self.statistics = ByName(
-            {task: nn.ModuleList(map(Statistics, self.backbone.stages)) for task in own}
+            {task: parts["statistics"] for task, parts in made.items() if own_statistics}
         )
         self.out_features = dict.fromkeys(self.tasks, self.backbone.out_features)
+
+    def parts_for(self, task: str) -> Mapping[str, nn.Module]:
+        """Scales and shifts without effect at first, and statistics where tasks have their own."""
+        made = {"modulations": nn.ModuleList(map(Modulation, self.backbone.widths))}
+        if self.own_statistics:
+            made["statistics"] = nn.ModuleList(map(Statistics, self.backbone.stages))
+        return made
 
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
         """The first stage once, unless statistics are the tasks' own; then each task's pass."""

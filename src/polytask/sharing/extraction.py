@@ -31,6 +31,8 @@ class Extraction(Trunk, ABC):
         levels: The number of levels.
     """
 
+    by_order = ("private", "common")
+
     def __init__(
         self, made: Sequence[Backbone], tasks: Sequence[str], shared: int, levels: int
     ) -> None:

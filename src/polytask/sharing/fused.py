@@ -69,6 +69,8 @@ class NDDR(Trunk):
             example's features do not depend on the others in its batch.
     """
 
+    by_order = ("fusions",)
+
     def __init__(
         self,
         make: MakeBackbone,

@@ -34,6 +34,8 @@ class Joined(Trunk):
             vectors.
     """
 
+    by_order = ("join",)
+
     def __init__(
         self,
         make: MakeBackbone,

@@ -37,11 +37,14 @@ class JointMany(Trunk):
         make: Makes the backbone.
         tasks: The names of the tasks.
         leaves: After how many stages a task leaves, by its name. The others are spread over the
-            stages in their order, the first at the bottom and the last at the end.
+            stages in their order, the first at the bottom and the last at the end; state them where
+            a training starts from one with fewer tasks, or tasks will have moved.
         width: P; null for the width of the task's stage.
         activation: The nonlinearity of the tasks' layers.
         detach: Whether higher tasks leave the layers of lower ones alone. Stages they still move.
     """
+
+    by_order = ("feeds",)
 
     def __init__(
         self,

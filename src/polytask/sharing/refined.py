@@ -61,6 +61,8 @@ class PADNet(Trunk):
         activation: The nonlinearity of the drafting layers.
     """
 
+    by_order = ("refinements",)
+
     def __init__(
         self,
         make: MakeBackbone,

@@ -64,6 +64,8 @@ class Sluice(Trunk):
         orthogonal: Weight of the penalty.
     """
 
+    by_order = ("alphas",)
+
     def __init__(
         self,
         make: MakeBackbone,

@@ -34,6 +34,8 @@ class CrossStitch(Trunk):
         per_channel: Whether each channel has a mixture of its own.
     """
 
+    by_order = ("stitches",)
+
     def __init__(
         self,
         make: MakeBackbone,
