@@ -69,6 +69,21 @@ def test_scores_of_unlike_tasks_are_not_cut() -> None:
     assert "runs/[bold]x :x:" in text(shown)
 
 
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_scores_that_do_not_fit_go_on_below_and_none_is_cut(width: int) -> None:
+    metrics = ("accuracy", "auroc", "average_precision", "f1", "majority", "recall", "loss")
+    by = {metric: 0.1234 + index for index, metric in enumerate(metrics)} | {"count": 1234567.0}
+    console = Console(file=io.StringIO(), width=width)
+    print_scores({"a task whose name is longer than most": by, "b": by}, "test", console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in text
+    for metric in metrics:
+        assert text.count(f" {metric} ") == 1
+        assert text.count(f" {by[metric]:.4f} ") == 2
+    assert text.count("1,234,567") == 2
+    assert max(map(len, text.splitlines())) <= width
+
+
 def test_warnings_are_shown_as_they_are() -> None:
     shown = terminal(80, is_terminal=False)
     shown.warn(f"Could not save '{Path('/data/[a]/run')}'")

@@ -239,13 +239,39 @@ def print_scores(scores: Scores, title: str, console: Console | None = None) -> 
     for name, by in scores.items():
         kinds.setdefault(tuple(m for m in by if m not in HIDDEN), []).append(name)
     for metrics, names in kinds.items():
-        table = Table("task")
-        for metric in [*metrics, "labels"]:
-            table.add_column(metric, justify="right")
-        for name in names:
-            cells = [_number(scores[name][metric]) for metric in metrics]
-            table.add_row(name, *cells, f"{scores[name].get('count') or 0:,.0f}")
-        console.print(table)
+        columns = {m: [_number(scores[name][m]) for name in names] for m in metrics}
+        columns["labels"] = [f"{scores[name].get('count') or 0:,.0f}" for name in names]
+        for shown in fitting(names, columns, console.width):
+            table = Table("task")
+            for metric in shown:
+                table.add_column(metric, justify="right", no_wrap=True)
+            for row, name in enumerate(names):
+                table.add_row(escape(name), *(columns[metric][row] for metric in shown))
+            console.print(table)
+
+
+def fitting(
+    names: Sequence[str], columns: Mapping[str, Sequence[str]], width: int
+) -> list[list[str]]:
+    """The columns in as many tables, one below the other, as keep numbers whole in a width.
+
+    Args:
+        names: The first column, which every table has and may be broken into lines.
+        columns: The cells of each.
+        width: Of the terminal.
+    """
+    border = 3
+    first = border + 1 + min(max(map(len, ["task", *names])), width // 3)
+    tables: list[list[str]] = []
+    left = 0
+    for title, cells in columns.items():
+        wide = border + max(map(len, [title, *cells]))
+        if not tables or wide > left:
+            tables.append([])
+            left = width - first
+        tables[-1].append(title)
+        left -= wide
+    return tables
 
 
 def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
