@@ -218,7 +218,9 @@ def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Se
 
 @app.command()
 def init(
-    data: Annotated[Path, typer.Argument(help="A table, or a folder of class folders.")],
+    data: Annotated[
+        Path, typer.Argument(help="A table, a treebank (.conllu), or a folder of class folders.")
+    ],
     targets: Annotated[
         str, typer.Option(help="The columns to predict, with commas between them.")
     ] = "",
@@ -229,12 +231,17 @@ def init(
         from polytask.config.load import load_config
         from polytask.run import written
         from polytask.survey.drafting import draft
+        from polytask.survey.treebanks import draft_treebank, treebank_files
 
         file = output or Path(f"{data.name.split('.')[0]}.yaml")
         if file.exists():
             raise ConfigError(f"'{file}' is there already. Name another file with --output.")
         wanted = [name.strip() for name in targets.split(",") if name.strip()]
-        text = draft(data, wanted, file)
+        treebank = treebank_files(data)
+        if treebank:
+            text = draft_treebank(treebank, wanted, file.parent)
+        else:
+            text = draft(data, wanted, file)
         with written(file, "Name another file with --output."):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")

@@ -1,0 +1,88 @@
+"""`polytask init` on treebanks."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from polytask.cli import app
+from polytask.config.load import load_config
+from polytask.errors import DataError
+from polytask.survey.treebanks import draft_treebank, treebank_files
+
+pytest.importorskip("conllu")
+
+SENTENCE = """\
+# text = Die Katze schläft.
+1\tDie\tder\tDET\tART\tCase=Nom|Number=Sing\t2\tdet\t_\t_
+2\tKatze\tKatze\tNOUN\tNN\tCase=Nom|Number=Sing\t3\tnsubj\t_\t_
+3\tschläft\tschlafen\tVERB\tVVFIN\tNumber=Sing\t0\troot\t_\tSpaceAfter=No
+4\t.\t.\tPUNCT\t$.\t_\t3\tpunct\t_\t_
+
+# text = Hunde bellen
+1\tHunde\tHund\tNOUN\tNN\tCase=Nom|Number=Plur\t2\tnsubj\t_\t_
+2\tbellen\tbellen\tVERB\tVVFIN\tNumber=Plur\t0\troot\t_\t_
+
+"""
+
+
+def treebank(folder: Path, *names: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_text(SENTENCE * 6, encoding="utf-8")
+
+
+def test_a_file_brings_its_parts_and_a_folder_all_of_them(tmp_path: Path) -> None:
+    names = [f"de_xy-ud-{part}.conllu" for part in ("train", "dev", "test")]
+    treebank(tmp_path, *names, "fr_xy-ud-dev.conllu", "notes.txt")
+    found = treebank_files(tmp_path / names[0])
+    assert {p: f.name for p, f in found.items()} == dict(
+        zip(("train", "validation", "test"), names, strict=True)
+    )
+    with pytest.raises(DataError, match=r"de_xy-ud-\*, fr_xy-ud-\*"):
+        treebank_files(tmp_path)
+    (tmp_path / "fr_xy-ud-dev.conllu").unlink()
+    assert list(treebank_files(tmp_path)) == ["train", "validation", "test"]
+    assert treebank_files(tmp_path / "notes.txt") == {}
+
+
+def test_the_draft_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    treebank(tmp_path / "bank", "de-ud-train.conllu", "de-ud-test.conllu")
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner()
+    made = run.invoke(app, ["init", "bank", "--targets", "upos,Number,upos"])
+    assert made.exit_code == 0, made.output
+    text = (tmp_path / "bank.yaml").read_text(encoding="utf-8")
+    assert "6 of 36 words have none" in text and "validation: 0.15" in text
+    config = load_config(Path("bank.yaml"))
+    assert list(config.tasks) == ["upos", "Number"]
+    sets = ["training.epochs=1", "training.threads=1", "trunk.backbone.width=8"]
+    trained = run.invoke(app, ["train", "bank.yaml", *(a for s in sets for a in ("--set", s))])
+    assert trained.exit_code == 0, trained.output
+    assert "span" not in text and "Number accuracy" in trained.output
+
+
+def test_a_single_file_is_divided(tmp_path: Path) -> None:
+    treebank(tmp_path, "mine.conllu")
+    text = draft_treebank(treebank_files(tmp_path / "mine.conllu"), [], tmp_path)
+    assert "path: mine.conllu" in text and "{test: 0.15, validation: 0.15}" in text
+    assert "upos: {kind: tagging" in text
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("uppos", "no column or feature 'uppos' to predict. Did you mean 'upos'"),
+        ("Gender", "no column or feature 'Gender'"),
+    ],
+)
+def test_what_is_no_target_is_named(tmp_path: Path, target: str, message: str) -> None:
+    treebank(tmp_path, "mine.conllu")
+    with pytest.raises(DataError, match=message):
+        draft_treebank(treebank_files(tmp_path / "mine.conllu"), [target], tmp_path)
+
+
+def test_a_test_part_alone_cannot_train(tmp_path: Path) -> None:
+    treebank(tmp_path, "de-ud-test.conllu")
+    with pytest.raises(DataError, match="no training part beside"):
+        draft_treebank(treebank_files(tmp_path / "de-ud-test.conllu"), [], tmp_path)
