@@ -1,11 +1,11 @@
 """Does a network of all tasks get better by learning of networks of one task each?
 
 For each seed a recipe is trained once per task alone (the teachers), once for all tasks without
-teachers, and once for all tasks with each way to learn of the teachers beside the labels. All see the
-same rows, seeds and number of steps; the network is the recipe's, for a teacher too, so teachers
-cost T trainings more. Scores are of the test part, which nothing was chosen by. Printed are means
-over seeds, and differences to the training without teachers, paired by seed, with 95 % intervals
-(Student's t over seeds; what other examples would give is not in them).
+teachers, and once for all tasks with each way to learn of the teachers beside the labels. All see
+the same rows, seeds and number of steps; the network is the recipe's, for a teacher too, so
+teachers cost T trainings more. Scores are of the test part, which nothing was chosen by. Printed
+are means over seeds, and differences to the training without teachers, paired by seed, with 95 %
+intervals (Student's t over seeds; what other examples would give is not in them).
 
     POLYTASK_DATA=... python benchmarks/distillation.py recipes/compare-speech.yaml --seeds 5
     ... --set training.epochs=4 --ways logits features

@@ -181,10 +181,13 @@ def test_every_class_of_the_catalogue_is_made_with_its_defaults(tag: str, tmp_pa
     model: type[Spec] = MODELS[tag]
     kind = tag.partition(".")[2]
     given: dict[str, Any] = {"kind": kind} | NEEDED.get(tag, {})
-    if kind == "pretrained":
-        from tests.backbones.test_pretrained import saved  # skips without transformers
+    if kind.startswith("pretrained"):  # skips without transformers
+        from tests.backbones import test_pictures, test_pretrained
 
-        saved("bert", tmp_path)
+        if kind == "pretrained":
+            test_pretrained.saved("bert", tmp_path)
+        else:
+            test_pictures.saved("vit", tmp_path)
         given |= {"path": tmp_path}
     if tag.startswith("kind=task."):
         given |= {"input": "i", "target": {"s": "c"}}

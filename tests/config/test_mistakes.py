@@ -30,7 +30,7 @@ from .conftest import RIGHT, Complain, Load
         ("pool: mean, width: 32}\n  sound", "pool: most, width: 32}\n  sound", "5: inputs.picture.pool: expected 'mean', 'max'"),
         ("kind: image, columns: {photos: photo}", "kind: image, column: photo", "5: inputs.picture.column: there is more than one source, so say which column to read from which: columns: {photos: COLUMN, digits: COLUMN}."),
         ("pool: mean, width: 32}\n  sound", "pool: mean, width: wide}\n  sound", "5: inputs.picture.width: expected a whole number, found 'wide'."),
-        ("pool: mean, width: 32}\n  sound", "width: 32}\n  sound", "5: inputs.picture: gives a map, which the trunk's backbone (perceptron) cannot take. Add 'pool: mean', or choose another trunk.backbone (residual or unet)."),
+        ("pool: mean, width: 32}\n  sound", "width: 32}\n  sound", "5: inputs.picture: gives a map, which the trunk's backbone (perceptron) cannot take. Add 'pool: mean', or choose another trunk.backbone (residual or unet or pretrained-pictures)."),
         ("pool: mean, width: 32}\n  sound", "pool: mean, augment: [{kind: gain}], width: 32}\n  sound", "5: inputs.picture.augment.0.kind: unknown kind 'gain' for image augmentation. Did you mean 'affine'? Valid: crop, flip, "),
         ("pool: mean, width: 32}\n  sound", "pool: mean, augment: [{kind: crop, padding: 0}], width: 32}\n  sound", "5: inputs.picture.augment.0: `padding` should be at least 1. Found 0."),
         ("input: sound", "input: sond", "9: tasks.digit.input: there is no input 'sond'. Did you mean 'sound'?"),

@@ -4,6 +4,7 @@ from polytask.backbones.base import Backbone, OnValues, SequentialBackbone
 from polytask.backbones.convolutional import ResidualBackbone
 from polytask.backbones.ngrams import NgramBackbone
 from polytask.backbones.perceptron import PerceptronBackbone
+from polytask.backbones.pictures import PretrainedPictures
 from polytask.backbones.pretrained import PretrainedBackbone
 from polytask.backbones.recurrent import RecurrentBackbone
 from polytask.backbones.transformer import TransformerBackbone
@@ -15,6 +16,7 @@ __all__ = [
     "OnValues",
     "PerceptronBackbone",
     "PretrainedBackbone",
+    "PretrainedPictures",
     "RecurrentBackbone",
     "ResidualBackbone",
     "SequentialBackbone",

@@ -151,8 +151,18 @@ class Layer(nn.Module):
         return Features(self.after(found[0] if isinstance(found, tuple) else found), mask)
 
 
-def load(path: Path) -> Any:
+def load(
+    path: Path,
+    *,
+    needed: tuple[str, ...] = ("encoder.", "embeddings."),
+    attention: str | None = "sdpa",
+) -> Any:
     """The network of a folder; only safetensors, which cannot run code.
+
+    Args:
+        path: The folder.
+        needed: Beginnings of the names of weights that it has to have.
+        attention: How attention is computed; None leaves it to a network that may have none.
 
     Raises:
         ConfigError: If the folder is not one of a network, or weights are missing.
@@ -176,13 +186,12 @@ def load(path: Path) -> Any:
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
-            attn_implementation="sdpa",
+            attn_implementation=attention,
             dtype=torch.float32,
             output_loading_info=True,
         )
     except (OSError, *_REFUSALS) as error:
         raise ConfigError(f"transformers can't load '{path}': {error}") from error
-    needed = ("encoder.", "embeddings.")
     lacking = [k for k in sorted(said["missing_keys"]) if k.startswith(needed) and "word" not in k]
     if lacking:
         raise ConfigError(
@@ -226,7 +235,8 @@ def unfit(model: Any, path: Path, reason: str) -> ConfigError:
     """The error about a network of another build."""
     return ConfigError(
         f"The network in '{path}' ({type(model).__name__}) can't be a backbone: {reason}. "
-        "Use one like BERT, RoBERTa, wav2vec 2.0 or HuBERT."
+        "Use one like BERT, RoBERTa, wav2vec 2.0 or HuBERT; for networks of pictures there is "
+        "'kind: pretrained-pictures'."
     )
 
 

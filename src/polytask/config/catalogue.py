@@ -4,6 +4,7 @@ from polytask.backbones import (
     NgramBackbone,
     PerceptronBackbone,
     PretrainedBackbone,
+    PretrainedPictures,
     RecurrentBackbone,
     ResidualBackbone,
     TransformerBackbone,
@@ -230,6 +231,7 @@ BACKBONES: dict[str, type[Backbone]] = {
     "ngrams": NgramBackbone,
     "perceptron": PerceptronBackbone,
     "pretrained": PretrainedBackbone,
+    "pretrained-pictures": PretrainedPictures,
     "recurrent": RecurrentBackbone,
     "residual": ResidualBackbone,
     "transformer": TransformerBackbone,
@@ -243,7 +245,7 @@ SHAPES: dict[str, str] = {
     "text": "sequence",
 }
 BODIES: dict[str, tuple[str, ...]] = {
-    "map": ("residual", "unet"),
+    "map": ("residual", "unet", "pretrained-pictures"),
     "sequence": ("recurrent", "perceptron", "transformer", "pretrained", "ngrams"),
     "vector": ("perceptron", "transformer"),
 }
