@@ -100,6 +100,12 @@ def test_scores_of_texts_are_those_of_the_library_over_all_batches() -> None:
     assert float(values["chrf"]) == pytest.approx(sacrebleu.corpus_chrf(found, [true]).score / 100)
     assert float(values["exact"]) == 0.25
     metrics.reset()
+    singles = (
+        task.encode(cells(*words))[0] for words in (["a", "b", "a", "e"], ["a", "b", "c", "e"])
+    )
+    metrics.update(*singles)
+    assert float(metrics.compute()["bleu"]) == pytest.approx(0.75)
+    metrics.reset()
     metrics.update(*(task.encode(cells("a b"))[0],) * 2)
     assert float(metrics.compute()["exact"]) == 1.0
 

@@ -92,7 +92,9 @@ class ExactMatch(Metric):
 class CorpusScore(Metric):
     """BLEU or chrF of all texts together, by `sacrebleu`, from 0 to 1.
 
-    Neither is a mean over texts, so the texts are kept until the end.
+    Neither is a mean over texts, so the texts are kept until the end. BLEU leaves out n-grams that
+    no text is long enough to have: with single words it is the share of those that are right,
+    where plain BLEU would be 0.
 
     Args:
         task: Knows the texts.
@@ -105,7 +107,9 @@ class CorpusScore(Metric):
         super().__init__(**LOCAL)
         self.task = task
         sacrebleu = require("sacrebleu", "text")
-        self._score = sacrebleu.corpus_bleu if of == "bleu" else sacrebleu.corpus_chrf
+        metrics = sacrebleu.metrics
+        score = metrics.BLEU(effective_order=True) if of == "bleu" else metrics.CHRF()
+        self._score = score.corpus_score
         self.texts: list[tuple[str, str]] = []
 
     def update(self, predicted: Tensor, target: Tensor) -> None:
