@@ -14,7 +14,7 @@ FLOORS = {
     1: {"tasks", "encoders", "backbones", "sharing", "balancing"},
     2: {"data", "model", "distillation", "affinity", "transfer", "merging"},
     3: {"training", "evaluation"},
-    4: {"config", "run", "origin", "workflow", "assembly", "tuning", "study"},
+    4: {"config", "run", "origin", "workflow", "assembly", "tuning", "tracking", "study"},
     5: {"cli", "terminal", "study_terminal", "report", "inspection", "serve", "export", "survey"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
@@ -36,6 +36,8 @@ ARROWS = {
     ("workflow", "config"),
     ("workflow", "run"),
     ("workflow", "tuning"),
+    ("workflow", "tracking"),
+    ("tracking", "run"),
     ("tuning", "run"),
     *((above, beside) for above in FLOORS[5] for beside in FLOORS[5]),
 }

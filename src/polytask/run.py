@@ -10,6 +10,7 @@ history.jsonl       a line per epoch
 teachers.json       the runs that taught it, with their weights' hashes
 start.json          the run whose weights it started from, and which parts were taken
 merge.json          the runs of which it was merged, and how
+loggers.json        by what names its loggers find their logs again
 outcome.json        how it ended, if it is part of a study
 scores.json         scores by part, from `polytask evaluate`
 """

@@ -17,6 +17,7 @@ from polytask.config.build import (
     build_blend,
     build_inputs,
     build_lessons,
+    build_loggers,
     build_mixing,
     build_model,
     build_optimizer,
@@ -39,6 +40,7 @@ from polytask.model import MultiTaskModel
 from polytask.origin import Origin
 from polytask.run import Run, environment, restored, written
 from polytask.tasks import Task
+from polytask.tracking import HistoryKeeper
 from polytask.training.checkpoint import load_state
 from polytask.training.devices import (
     choose_threads,
@@ -186,6 +188,7 @@ def train(
     fabric = make_fabric(settings)
     if not fabric.is_global_zero:
         watcher = Silent()
+    loggers = build_loggers(config) if fabric.is_global_zero else []
     prepared = (
         reopen_data(start, watcher.on_decoding)
         if isinstance(start, Run) and resumed
@@ -223,6 +226,7 @@ def train(
             run.write_json(TEACHERS, taught_by)
         if origin is not None and begun is not None:
             origin.record(run, begun)
+    keeper = HistoryKeeper(run, watcher, loggers) if fabric.is_global_zero else None
     with Prefetcher(stream) as ahead:
         trainer = Trainer(
             fabric,
@@ -236,7 +240,7 @@ def train(
             validate=validator(prepared, fabric.device),
             keep=run.save_weights,
             directory=run.path,
-            reporter=HistoryKeeper(run, watcher) if fabric.is_global_zero else watcher,
+            reporter=keeper or watcher,
             seed=config.seed,
             teaching=teaching,
             probe=probe,
@@ -258,7 +262,8 @@ def train(
             "start": [] if begun is None else list(begun.parts()),
         }
         watcher.on_start(run, {**facts, **progress})
-        finished = trainer.fit()
+        step = trainer.progress.step
+        finished = trainer.fit() if keeper is None else keeper.follow(trainer.fit, step)
     if any(task.tunes for task in prepared.tasks) and fabric.is_global_zero:
         model.load_state_dict(run.weights())
         tune(run, model, prepared, fabric.device)
@@ -294,29 +299,6 @@ class Silent:
 
     def warn(self, message: str) -> None:
         """Nothing."""
-
-
-class HistoryKeeper:
-    """Writes each epoch into the run before passing it on.
-
-    Args:
-        run: Where the history is.
-        watcher: Told everything.
-    """
-
-    def __init__(self, run: Run, watcher: Watcher) -> None:
-        self.run = run
-        self.on_step = watcher.on_step
-        self.warn = watcher.warn
-        self._on_epoch = watcher.on_epoch
-
-    def on_epoch(self, record: EpochRecord) -> None:
-        """Write the line, then pass it on."""
-        try:
-            self.run.append_history(record)
-        except OSError as error:
-            self.warn(f"Could not write the history ({error}). Free some space.")
-        self._on_epoch(record)
 
 
 def keep_facts(run: Run, prepared: Prepared, facts: Mapping[str, Any]) -> None:

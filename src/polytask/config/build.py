@@ -23,6 +23,7 @@ from polytask.encoders import StackedEncoder
 from polytask.errors import ConfigError, MissingDependency
 from polytask.model import MultiTaskModel
 from polytask.tasks import Task
+from polytask.training.loggers import LoggerSpec
 from polytask.training.optim import OptimizerSpec, Schedule
 from polytask.training.settings import Settings
 
@@ -157,6 +158,15 @@ def build_settings(config: Config) -> Settings:
 def build_lessons(config: Config) -> list[Lesson]:
     """Which runs teach, and how."""
     return [made(spec, "teachers", number) for number, spec in enumerate(config.teachers)]
+
+
+def build_loggers(config: Config) -> list[LoggerSpec]:
+    """What is shown the history.
+
+    Raises:
+        MissingDependency: If a package that one needs is not installed.
+    """
+    return [made(spec, "loggers", number) for number, spec in enumerate(config.loggers)]
 
 
 def build_model(

@@ -122,6 +122,7 @@ from polytask.tasks import (
     Tagging,
     Task,
 )
+from polytask.training.loggers import LOGGERS
 from polytask.training.optim import OPTIMIZERS, SCHEDULES
 
 __all__ = [
@@ -131,6 +132,7 @@ __all__ = [
     "BODIES",
     "ENCODERS",
     "INPUTS",
+    "LOGGERS",
     "MISSING",
     "MIXINGS",
     "NEEDS",

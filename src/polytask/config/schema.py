@@ -27,6 +27,7 @@ BACKBONES = choice("backbone", catalogue.BACKBONES, default="perceptron")
 BALANCERS = choice("balancer", catalogue.BALANCERS, default="equal")
 MIXINGS = choice("mixing", catalogue.MIXINGS, default="proportional")
 OPTIMIZERS = choice("optimizer", catalogue.OPTIMIZERS, default="sgd")
+LOGGERS = choice("logger", catalogue.LOGGERS)
 SCHEDULES = choice("schedule", catalogue.SCHEDULES, default="constant")
 ENCODERS = {
     kind: choice(f"{kind} encoder", kinds, default=next(iter(kinds)))
@@ -317,6 +318,9 @@ class Config(Section):
     teachers: tuple[Annotated[Spec, Exactly(TEACHER)], ...] = Field(
         default=(), description="Runs whose predictions or features are learned as well."
     )
+    loggers: tuple[Annotated[Spec, LOGGERS], ...] = Field(
+        default=(), description="Programs that are shown the history while it grows."
+    )
     on_bad: Literal["error", "skip"] = Field(
         default="error", description="What to do with pictures and sounds that cannot be decoded."
     )
@@ -352,6 +356,7 @@ MODELS: dict[str, type[Spec]] = {
     place.tag(kind): model
     for place in (
         *(SOURCES, INPUTS, TASKS, TRUNKS, BACKBONES, BALANCERS, MIXINGS, OPTIMIZERS, SCHEDULES),
+        LOGGERS,
         *(*ENCODERS.values(), *TRANSFORMS.values(), *BLENDINGS.values(), *BODIES.values()),
         *PARTS_OF_CLEANING.values(),
     )
