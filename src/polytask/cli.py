@@ -204,7 +204,8 @@ def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Se
     with _mendable():
         from polytask.config.build import build_model
         from polytask.config.load import load_config
-        from polytask.terminal import Terminal, print_summary
+        from polytask.survey.profile import leaks
+        from polytask.terminal import Terminal, print_leaks, print_summary
         from polytask.workflow import make_stream, prepare_data
 
         loaded = load_config(config, set_ or ())
@@ -212,6 +213,7 @@ def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Se
             prepared = prepare_data(loaded, terminal.on_decoding)
         model = build_model(loaded, prepared.inputs, prepared.tasks)
         print_summary(prepared.summary())
+        print_leaks(leaks(prepared))
         typer.echo(make_stream(loaded, prepared, 0, 1).describe_epoch())
         typer.echo(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 

@@ -42,7 +42,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         `Did you mean 'label'?` where something is close, else `Valid names: a, b, c.`
     """
     names = sorted({str(v) for v in valid})
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    close = [n for n in names if n.casefold() == name.casefold() and n != name][:1]
+    close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"Did you mean '{close[0]}'?"
     shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")

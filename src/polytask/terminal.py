@@ -291,11 +291,35 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     for name, facts in summary.get("texts", {}).items():
         print_text_facts(name, facts, console)
     for source, count in summary.get("skipped", {}).items():
-        console.print(f"[yellow]left out {count} rows of {source} that cannot be decoded[/]")
+        rows = "1 row" if count == 1 else f"{count:,} rows"
+        console.print(f"[yellow]left out {rows} of {source} that cannot be decoded:[/]")
+        for line in summary.get("skipped_rows", {}).get(source, ()):
+            console.print(f"  {escape(line)}", soft_wrap=True)
     for line in cleaning_lines(summary):
         console.print(escape(line))
     for task, count in summary.get("unknown", {}).items():
-        console.print(f"[yellow]left out {count} labels of {task} that training rows lack[/]")
+        labels = "1 label" if count == 1 else f"{count:,} labels"
+        names = summary.get("unknown_labels", {}).get(task, {})
+        each = ", ".join(f"{name} {n:,}" for name, n in names.items())
+        line = f"left out {labels} of {task} that training rows lack: {each}"
+        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
+    for line in summary.get("doubts", ()):
+        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
+
+
+def print_leaks(
+    found: Mapping[str, Mapping[str, Mapping[str, Any]]], console: Console | None = None
+) -> None:
+    """Rows that are held out and exactly like a training row, a line per part."""
+    console = console or Console(emoji=False, highlight=False)
+    for source, inputs in found.items():
+        for name, parts in inputs.items():
+            for part, facts in parts.items():
+                line = (
+                    f"{name}: rows of the {part} part of {source} that are exactly like a training "
+                    f"row: {facts['rows']:,} ({facts['share']:.1%}), such as {facts['examples'][0]}"
+                )
+                console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
 
 
 def print_table(
@@ -343,6 +367,8 @@ def print_text_facts(name: str, facts: Mapping[str, Any], console: Console) -> N
     console.print(line)
     if facts["truncated"]:
         console.print(f"[yellow]{name}: {facts['truncated']:,} texts are cut at max_length[/]")
+    if facts.get("blank"):
+        console.print(f"[yellow]{name}: blank texts: {facts['blank']:,}[/]")
     for part, count in facts["repeated"].items():
         if count:
             console.print(

@@ -22,7 +22,7 @@ def require_validation(prepared: Prepared) -> None:
     Raises:
         ConfigError: If one has none.
     """
-    labels = prepared.summary()["labels"]
+    labels = prepared.labels()
     for task in prepared.tasks:
         if task.tunes and not labels[task.name].get("validation"):
             raise ConfigError(

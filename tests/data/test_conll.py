@@ -78,7 +78,7 @@ def test_treebanks_without_contained_and_unsaid_words(tmp_path: Path) -> None:
     assert frame["text"].tolist() == ["It's new.", None]
     assert frame["sent_id"].tolist() == ["one", None]
     path.write_bytes(gzip.compress(b"1 It it\n\n"))
-    with pytest.raises(DataError, match="sentence of line 1: expected CoNLL-U, ten columns"):
+    with pytest.raises(DataError, match="line 1 should have the ten columns of CoNLL-U"):
         source.load()
 
 

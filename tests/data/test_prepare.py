@@ -276,7 +276,7 @@ def test_two_sources_on_one_input_and_a_table_input(tmp_path: Path) -> None:
     tasks = [
         Multiclass(name="digit", input="sound", target={"fsdd": "digit"}),
         Multiclass(name="broad", input="sound", target={"timit": "broad"}),
-        Regression(name="number", input="facts", target={"fsdd": "index"}),
+        Regression(name="number", input="facts", target={"fsdd": "digit"}),
     ]
     splits = {
         "fsdd": Split(fixed=True, stratify="digit"),

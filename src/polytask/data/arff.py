@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polytask.data.disguises import require_different, require_file
 from polytask.data.places import content_key, file_key
 from polytask.data.sources import Source, Table
 from polytask.errors import ConfigError, DataError, nearest, require
@@ -32,6 +33,7 @@ class ArffFile(Source):
         self.members = list(members or [])
         if self.members and len(self.paths) != 1:
             raise ConfigError("`members` are files of one zip: `path` should name that alone.")
+        require_different(self.paths)
         if not self.paths:
             raise ConfigError("`path` should name at least one file.")
 
@@ -57,8 +59,7 @@ class ArffFile(Source):
     def _texts(self) -> Iterator[tuple[str, str]]:
         """The names and the texts of the files."""
         for path in self.paths:
-            if not path.is_file():
-                raise DataError(f"There is no file {path.absolute()}.")
+            require_file(path)
         if not self.members:
             for path in self.paths:
                 yield path.name, _decoded(path.name, path.read_bytes())

@@ -5,6 +5,7 @@ Letters: N rows, H x W pixels, K numbers of a row.
 
 import string
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.data.disguises import disguise, require_file
 from polytask.data.media import ArrayMedia
 from polytask.data.places import content_key, file_key
 from polytask.data.sources import Media, Source, Table
@@ -90,7 +92,13 @@ class ArrayFile(Source):
             split = pandas.Series(np.repeat(np.array(parts, dtype=object), sizes))
         key = content_key(["npz", file_key(self.path), sorted(names.items()), parts])
         table = pandas.DataFrame(frame, index=range(sum(sizes)))
-        return Table(self.path.name, table, media, key, locate, split)
+        wide = {
+            column: f"is an array [N, {values.shape[1]}], so that its columns are '{column}.0' to "
+            f"'{column}.{values.shape[1] - 1}'"
+            for column in names
+            if (values := found[0][column]).ndim == 2
+        }
+        return Table(self.path.name, table, media, key, locate, split, wide)
 
     def _parts(self, arrays: Mapping[str, Any]) -> list[str]:
         """The parts that the file has arrays of; one without a name where it has none."""
@@ -127,15 +135,34 @@ class ArrayFile(Source):
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of a file; objects, which could run code, are refused."""
-    if not path.is_file():
-        raise DataError(f"There is no file {path.absolute()}.")
+    require_file(path)
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head.startswith(b"\x93NUMPY"):
+        raise DataError(f"{path.name} holds a single array: save it with numpy.savez.")
+    if not head.startswith(b"PK"):
+        found = disguise(head) or f"it begins with {head!r}"
+        raise DataError(
+            f"{path.name} cannot be read as .npz: {found}. Expected what numpy.savez writes."
+        )
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path.name} holds a single array: save it with numpy.savez.")
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: _array_of(archive, name, path) for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path.name} cannot be read as .npz: {error}") from error
+
+
+def _array_of(archive: Mapping[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any]:
+    """One array of an open file."""
+    try:
+        return archive[name]
+    except ValueError as error:
+        if "Object" not in str(error):
+            raise
+        raise DataError(
+            f"The array '{name}' of {path.name} holds objects, which could run code: save numbers "
+            "or texts."
+        ) from error
 
 
 def _array(arrays: Mapping[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any]:

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from polytask.data.inputs import Input
 from polytask.data.labels import columns_of
 from polytask.data.sources import Source, Table
-from polytask.errors import ConfigError, nearest
+from polytask.data.splits import Split
+from polytask.data.tabular import TableInput
+from polytask.errors import ConfigError, DataError, nearest
 from polytask.tasks.base import Task
 
 
@@ -65,3 +67,26 @@ def check_columns(table: Table, inputs: Mapping[str, Input], tasks: Sequence[Tas
             )
         for column in named:
             table.check_column(column, f"Task '{task.name}'", kind=task.media)
+            read = inputs[task.input]
+            if isinstance(read, TableInput) and column in read.columns.get(table.name, ()):
+                raise DataError(
+                    f"Input '{task.input}' reads column '{column}' of {table.name}, which is what "
+                    f"task '{task.name}' predicts from it. Take it out of the input's `columns`."
+                )
+
+
+def kept_from(
+    source: str, name: str, tasks: Sequence[Task], splits: Split | Mapping[str, Split] | None
+) -> set[str]:
+    """The columns of a source that a `*` of an input should not stand for.
+
+    Args:
+        source: The source.
+        name: The input.
+        tasks: The tasks; the targets of those that read the input are kept from it.
+        splits: The splits, whose columns of parts and groups are.
+    """
+    targets = {c for task in tasks if task.input == name for c in columns_of(task, source)}
+    split = splits.get(source) if isinstance(splits, Mapping) else splits
+    named = () if split is None else (split.column, split.group)
+    return targets | {column for column in named if column is not None}

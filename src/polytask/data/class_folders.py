@@ -1,8 +1,10 @@
 """Pictures or sounds in folders that bear the names of their classes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from polytask.data.disguises import require_folder
 from polytask.data.files import list_media
 from polytask.data.media import FileMedia
 from polytask.data.places import content_key, files_key
@@ -36,8 +38,7 @@ class ClassFolders(Source):
                 classes without a file.
         """
         pandas = require("pandas", "train")
-        if not self.path.is_dir():
-            raise DataError(f"There is no folder {self.path.absolute()}.")
+        require_folder(self.path)
         found = list_media(self.path)
         kinds = [kind for kind in found if found[kind] and self.media in (None, kind)]
         if len(kinds) != 1:
@@ -49,6 +50,7 @@ class ClassFolders(Source):
         paths = found[kinds[0]]
         names = [p.relative_to(self.path) for p in paths]
         parts = [part_named(name.parts[0]) if len(name.parts) > 2 else None for name in names]
+        self._require_parts(names, parts)
         inside = all(part is not None for part in parts)
         depth = 1 if inside else 0
         stray = next((n for n in names if len(n.parts) < depth + 2), None)
@@ -63,6 +65,21 @@ class ClassFolders(Source):
         key = content_key(["folders", [n.as_posix() for n in names], files_key(paths)])
         split = pandas.Series(parts, dtype=object) if inside else None
         return Table(self.path.name, frame, {_COLUMN[kinds[0]]: media}, key, media.where, split)
+
+    def _require_parts(self, names: Sequence[Path], parts: Sequence[str | None]) -> None:
+        """Make sure that folders at the top are all parts or all classes.
+
+        Raises:
+            DataError: If some are parts with classes in them and some are not.
+        """
+        tops = {name.parts[0]: part for name, part in zip(names, parts, strict=True)}
+        others = [top for top, part in tops.items() if part is None]
+        if len(others) < len(tops) and others:
+            known = ", ".join(top for top in tops if top not in others)
+            raise DataError(
+                f"{self.path / others[0]} should be named for a part (train, validation, test), as "
+                f"{known} beside it. Rename it; if all are classes, put no folders in them."
+            )
 
     def _require_files(self, depth: int, labels: set[str]) -> None:
         """Make sure that no class's folder is empty; hidden folders do not count."""

@@ -5,6 +5,7 @@ A column's facts are a mapping with its `kind` and `name`; they survive JSON.
 Letters: N rows.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,6 +19,12 @@ from polytask.tasks.base import label_text
 Facts = dict[str, Any]
 Places = Sequence[tuple[Table, int]]
 TextEncoding = Literal["hashing", "tf-idf"]
+
+# Texts that look like a date, or like a number in a notation of people.
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
+_NUMBER = re.compile(r"[^\w\s.,+-]?\s?[+-]?\d[\d.,']*\s?([^\W\d_]{1,4}|[^\w\s])?")
+_COMMA = re.compile(r"[+-]?\d+,\d+")
+_FEW = 10  # different texts that look like dates or numbers, and may be categories all the same
 
 # What of a date becomes a pair of sine and cosine, and how long its round is.
 _ROUNDS = {"month": 12, "weekday": 7, "day of the year": 366, "hour": 24}
@@ -43,6 +50,12 @@ def fit_category(name: str, cells: NDArray[Any], *, least: int, most: int) -> Fa
     texts, counts = np.unique(known, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:most]
     values = [str(texts[i]) for i in order if counts[i] >= least]
+    if not values:
+        raise DataError(
+            f"Column '{name}' would say nothing: no category is in {least} training rows. "
+            f"The first: {known[0]!r}. List the column under `texts` if it is text, set "
+            "`min_count: 1`, or leave it out."
+        )
     return {"kind": "category", "name": name, "values": values}
 
 
@@ -116,6 +129,7 @@ def block(facts: Mapping[str, Any], cells: NDArray[Any], table: Table) -> NDArra
         parts = [scaled, blank] if facts["blank"] else [scaled]
         return np.stack(parts, axis=1).astype(np.float32)
     if kind == "category":
+        require_plain(facts["name"], cells, table.describe)
         index = {value: k for k, value in enumerate(facts["values"])}
         result = np.zeros((len(cells), len(index)), np.float32)
         for row, cell in enumerate(cells.tolist()):
@@ -172,15 +186,17 @@ def as_floats(
     """
     try:
         values = np.array(np.where(cells == np.array(None), np.nan, cells), np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         values = np.full(len(cells), np.nan)
         for row, cell in enumerate(cells.tolist()):
             try:
                 values[row] = np.nan if cell is None else float(cell)
+            except OverflowError:
+                values[row] = np.inf
             except (TypeError, ValueError):
                 raise DataError(
                     f"{describe(row)}: column '{name}' should hold numbers. Found {cell!r}. "
-                    "Correct the cell or leave it blank."
+                    f"Correct the cell or leave it blank.{_notation(cell)}"
                 ) from None
     bad = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
     if len(bad):
@@ -230,5 +246,50 @@ def as_numbers(name: str, cells: NDArray[Any], places: Places) -> NDArray[Any]:
     raise DataError(
         f"{table.describe(row)}: column '{name}' holds numbers in {known - len(words)} of {known} "
         f"training rows. Found {cells[words[0]]!r}. Correct the cell, leave it blank, or list the "
-        "column under `categories`."
+        f"column under `categories`.{_notation(cells[words[0]])}"
     )
+
+
+def _notation(cell: object) -> str:
+    """What to do about a number with a comma."""
+    if isinstance(cell, str) and _COMMA.fullmatch(cell):
+        return ' If commas begin fractions, set `decimal: ","` at the table.'
+    return ""
+
+
+def require_plain(name: str, cells: NDArray[Any], describe: Callable[[int], str]) -> None:
+    """Make sure that cells are single values.
+
+    Raises:
+        DataError: For the first that holds several.
+    """
+    several = (list, tuple, dict, set, bytes, np.ndarray)
+    for row, cell in enumerate(cells.tolist()):
+        if isinstance(cell, several):
+            raise DataError(
+                f"{describe(row)}: column '{name}' should hold single numbers or texts. Found "
+                f"{type(cell).__name__} {str(cell)[:60]}. Spread it over columns, or leave it out."
+            )
+
+
+def require_categories(name: str, cells: NDArray[Any]) -> None:
+    """Make sure that texts are categories, and neither dates nor numbers in a person's notation.
+
+    Raises:
+        DataError: If most of them are many different dates, or numbers with units or commas.
+    """
+    texts = [label_text(c) for c in cells.tolist() if c is not None]
+    if len(set(texts)) <= _FEW:
+        return
+    if 2 * sum(_DATE.fullmatch(text) is not None for text in texts) > len(texts):
+        raise DataError(
+            f"Column '{name}' holds dates, such as {texts[0]!r}. List it under `dates`, or under "
+            "`categories` if each is a category."
+        )
+    found = [match for text in texts if (match := _NUMBER.fullmatch(text))]
+    if 2 * len(found) > len(texts) and len({match[1] for match in found}) == 1:
+        raise DataError(
+            f"Column '{name}' holds numbers that are written as texts, such as {found[0][0]!r}. "
+            "Write plain numbers with a point (and the unit in the column's name), or list the "
+            f"column under `categories`.{_notation(found[0][0])}"
+        )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from polytask.data.disguises import not_text, require_different, require_encoding, require_file
 from polytask.data.places import content_key, file_key
 from polytask.data.sources import Source, Table
 from polytask.errors import ConfigError, DataError, nearest, require
@@ -22,8 +23,8 @@ Sentence = tuple[int, dict[str, Cell]]
 class Columns(Source):
     """Words in lines, their labels in columns, a blank line after each sentence (CoNLL).
 
-    Lines `-DOCSTART-` begin documents and are no sentences. A row's place is the line of its first
-    word.
+    Lines that begin with `-DOCSTART-` begin documents and are no sentences. A row's place is the
+    line of its first word.
 
     Args:
         path: The file, or files by part (`train`, `validation`, `test`), which the source's
@@ -33,6 +34,7 @@ class Columns(Source):
         spans: Columns whose labels mark spans (IOB1 or IOB2); IOB1 becomes IOB2.
         comments: What lines of comments begin with; None if there are none.
         missing: A label that says that there is none.
+        encoding: How letters are stored, such as latin-1.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class Columns(Source):
         spans: list[str] | None = None,
         comments: str | None = None,
         missing: str | None = None,
+        encoding: str = "utf-8",
     ) -> None:
+        by_part(path)
         named = [c for c in columns if c != "_"]
         if "words" not in columns or len(set(named)) < len(named):
             raise ConfigError(
@@ -56,16 +60,17 @@ class Columns(Source):
             raise ConfigError(f"`spans` names column '{wrong}'. {nearest(wrong, named)}")
         self.path, self.columns, self.separator = path, list(columns), separator
         self.spans, self.comments, self.missing = list(spans or ()), comments, missing
+        self.encoding = require_encoding(encoding)
 
     def load(self) -> Table:
         """Reads all sentences."""
         return sentences_table(self.path, self._read, [*map(str, self.columns), *self.spans])
 
     def _read(self, path: Path) -> Iterator[Sentence]:
-        for first, lines in blocks(path, self.comments):
-            records = [self._record(path, first + k, line) for k, line in lines]
-            if records[0][self.columns.index("words")] == "-DOCSTART-":
+        for first, lines in blocks(path, self.comments, self.encoding):
+            if lines[0][1].lstrip().startswith("-DOCSTART-"):
                 continue
+            records = [self._record(path, first + k, line) for k, line in lines]
             cells: dict[str, Cell] = {}
             for name, column in zip(self.columns, zip(*records, strict=True), strict=True):
                 if name == "_":
@@ -98,6 +103,7 @@ class UniversalDependencies(Source):
             `split: {fixed: true}` then keeps apart; also `.gz`.
         features: Keys of FEATS, such as `Number`; a word without one has no label.
         metadata: Keys of the comments above a sentence, such as `genre`: a label of the sentence.
+        encoding: How letters are stored, such as latin-1.
     """
 
     def __init__(
@@ -106,17 +112,33 @@ class UniversalDependencies(Source):
         path: PathOrParts,
         features: list[str] | None = None,
         metadata: list[str] | None = None,
+        encoding: str = "utf-8",
     ) -> None:
-        self.path = path
+        by_part(path)
+        self.path, self.encoding = path, require_encoding(encoding)
         self.features, self.metadata = list(features or ()), list(metadata or ())
 
     def load(self) -> Table:
-        """Reads all sentences."""
-        return sentences_table(self.path, self._read, ["conllu", *self.features, *self.metadata])
+        """Reads all sentences.
+
+        Raises:
+            DataError: If it is no CoNLL-U, or no word has a feature or no sentence a key.
+        """
+        table = sentences_table(self.path, self._read, ["conllu", *self.features, *self.metadata])
+        for name in (*self.features, *self.metadata):
+            key = "features" if name in self.features else "metadata"
+            cells = table.frame[name]
+            if not any(any(c or ()) if key == "features" else c is not None for c in cells):
+                raise DataError(f"`{key}` names '{name}', which nothing in {table.name} has.")
+        return table
 
     def _read(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         library = require("conllu", "text")
-        for first, lines in blocks(path, None):
+        for first, lines in blocks(path, None, self.encoding):
+            for distance, text in lines:
+                _require_ten(f"{path.name} line {first + distance}", text)
+            if all(text.startswith("#") for _, text in lines):
+                continue
             block = "\n".join(text for _, text in lines)
             try:
                 tokens = library.parse(block + "\n\n")[0]
@@ -129,10 +151,33 @@ class UniversalDependencies(Source):
             cells: dict[str, Any] = {"words": tuple(str(word["form"]) for word in words)}
             cells["text"] = tokens.metadata.get("text")
             for name in ("lemma", "upos", "xpos", "deprel"):
-                cells[name] = tuple(word.get(name) or None for word in words)
+                found = [word.get(name) or None for word in words]
+                # The library keeps the mark of what is not known where it could be a lemma.
+                cells[name] = tuple(c if c != "_" or name == "lemma" else None for c in found)
             for name in self.features:
                 cells[name] = tuple((word["feats"] or {}).get(name) for word in words)
             yield first, cells | {name: tokens.metadata.get(name) for name in self.metadata}
+
+
+def _require_ten(where: str, text: str) -> None:
+    """Make sure that a line of CoNLL-U is a comment, or has ten columns and readable features.
+
+    Raises:
+        DataError: If it is not.
+    """
+    if text.startswith("#"):
+        return
+    columns = text.split("\t")
+    if len(columns) != 10:
+        raise DataError(
+            f"{where} should have the ten columns of CoNLL-U, divided by tabs. Found "
+            f"{len(columns)}: {text[:80]}"
+        )
+    wrong = next((f for f in columns[5].split("|") if f != "_" and "=" not in f), None)
+    if wrong is not None:
+        raise DataError(
+            f"{where}: features should be NAME=VALUE, with | between them, or _. Found '{wrong}'."
+        )
 
 
 def sentences_table(path: PathOrParts, read: Any, key: Sequence[str]) -> Table:
@@ -175,19 +220,26 @@ def by_part(path: PathOrParts) -> list[tuple[str, Path]]:
         ConfigError: If a part has no known name.
     """
     if not isinstance(path, Mapping):
-        return [("", p) for p in (path if isinstance(path, list) else [path])]
+        paths = path if isinstance(path, list) else [path]
+        require_different(paths)
+        if not paths:
+            raise ConfigError("`path` should name at least one file.")
+        return [("", p) for p in paths]
     wrong = next((p for p in path if p not in ("train", "validation", "test")), None)
     if wrong is not None or not path:
         raise ConfigError(
             f"`path` should name a file, or files by part: train, validation, test. Found '{wrong}'"
         )
+    require_different(path.values())
     return list(path.items())
 
 
-def blocks(path: Path, comments: str | None) -> Iterator[tuple[int, list[tuple[int, str]]]]:
+def blocks(
+    path: Path, comments: str | None, encoding: str = "utf-8"
+) -> Iterator[tuple[int, list[tuple[int, str]]]]:
     """The sentences of a file: the first line of each, and its lines by distance from that one."""
     first, lines = 0, []
-    for number, line in enumerate([*read_text(path).split("\n"), ""], start=1):
+    for number, line in enumerate([*read_text(path, encoding).split("\n"), ""], start=1):
         if line.strip():
             if comments is None or not line.startswith(comments):
                 first = first or number
@@ -219,13 +271,16 @@ def iob2(tags: Sequence[str], where: str = "") -> list[str]:
     return found
 
 
-def read_text(path: Path, encoding: str = "utf-8-sig") -> str:
+def read_text(path: Path, encoding: str = "utf-8") -> str:
     """The text of a file, unpacked from `.gz`, or taken out of a zip (`a.zip/inner/b.txt`).
+
+    A byte order mark is skipped.
 
     Raises:
         DataError: If it is not there or cannot be read.
     """
     archive = next((p for p in path.parents if p.suffix.lower() == ".zip" and p.is_file()), None)
+    require_file(archive or path)
     try:
         if archive is not None:
             with zipfile.ZipFile(archive) as opened:
@@ -240,13 +295,9 @@ def read_text(path: Path, encoding: str = "utf-8-sig") -> str:
     except (OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path.absolute()} cannot be read: {error}") from error
     try:
-        return raw.decode(encoding)
+        return raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path.name} line {line} should be text in {encoding}. Found the byte "
-            f"0x{raw[error.start]:02x}. Set `encoding` if it is in another, such as latin-1."
-        ) from error
+        raise not_text(path.name, raw, error, encoding) from error
 
 
 def stored_key(path: Path) -> str:

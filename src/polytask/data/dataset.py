@@ -3,9 +3,10 @@
 Letters: N rows of a source, B rows of a batch, K target columns of a task.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polytask.data.cache import Decodes, Progress, decoded
-from polytask.data.checking import check_columns, check_names
+from polytask.data.checking import check_columns, check_names, kept_from
 from polytask.data.collate import SOURCE_SHIFT
+from polytask.data.doubts import doubts
 from polytask.data.inputs import Input, MediaInput
 from polytask.data.labels import (
     columns_of,
@@ -59,7 +61,8 @@ class Dataset:
         blanks: Per task about pixels what a pixel without a label has, and whether the first value
             of a pixel points to the right.
         skipped: Rows that are in no part, and why.
-        unknown: Per task, how many labels count as absent because training never saw them.
+        unknown: Per task, the labels that count as absent because training never saw them, and how
+            often each is there.
         cleaned: Per table input what its cleaning did, by part.
         dropped: Per table input, how many training rows its cleaning left out.
     """
@@ -74,7 +77,7 @@ class Dataset:
     reads: dict[str, str] = field(default_factory=dict)
     blanks: dict[str, tuple[float, bool]] = field(default_factory=dict)
     skipped: list[tuple[int, str]] = field(default_factory=list)
-    unknown: dict[str, int] = field(default_factory=dict)
+    unknown: dict[str, dict[str, int]] = field(default_factory=dict)
     cleaned: dict[str, dict[str, Any]] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
 
@@ -119,44 +122,70 @@ class Prepared:
         dataset = next(d for d in self.datasets.values() if d.number == number)
         return dataset.table.describe(index)
 
+    def labels(self) -> dict[str, dict[str, int]]:
+        """How many labels there are, by task and part."""
+        return {
+            task.name: {
+                part: sum(
+                    int(self.datasets[source].present[task.name][rows].sum())
+                    for source, rows in by_source.items()
+                    if task.name in self.datasets[source].present
+                )
+                for part, by_source in self.parts.items()
+            }
+            for task in self.tasks
+        }
+
     def summary(self) -> dict[str, Any]:
         """Counts, as JSON.
 
         Returns:
             `rows[part][source]`, `labels[task][part]` (how many are present), `classes[task][part]`
-            (how many of each class, for tasks whose targets are classes), `skipped[source]`,
-            `unknown[task]`, of table inputs that are cleaned `cleaned[input][source]` (per part
-            `imputed` by column and `outliers`) and `dropped[input][source]`, and of text inputs
-            `texts[input]` (see `text_facts`).
+            (how many of each class, for tasks whose targets are classes), `skipped[source]` and
+            `skipped_rows[source]` (the first ones, with their reasons), `unknown[task]` and
+            `unknown_labels[task]` (how often each is there), of table inputs that are cleaned
+            `cleaned[input][source]` (per part `imputed` by column and `outliers`) and
+            `dropped[input][source]`, of text inputs `texts[input]` (see `text_facts`), and
+            `doubts` (see `doubts`).
         """
+        return self._summary
+
+    @cached_property
+    def _summary(self) -> dict[str, Any]:
         rows = {p: {s: len(r) for s, r in per.items()} for p, per in self.parts.items()}
-        labels: dict[str, dict[str, int]] = {}
+        labels = self.labels()
         classes: dict[str, dict[str, dict[str, int]]] = {}
         for task in self.tasks:
-            labels[task.name], names = {}, getattr(task, "classes", ())
-            for part, per_source in self.parts.items():
+            names = getattr(task, "classes", ())
+            for part, per_source in self.parts.items() if names else ():
                 found = [self._labels(task.name, s, r) for s, r in per_source.items()]
                 known = [f for f in found if f is not None]
-                labels[task.name][part] = sum(len(f) for f in known)
-                if names and known and all(f.dtype == torch.int64 and f.ndim == 1 for f in known):
+                if known and all(f.dtype == torch.int64 and f.ndim == 1 for f in known):
                     counts = torch.bincount(torch.cat(known), minlength=len(names)).tolist()
                     counted = dict(zip(map(str, names), counts, strict=False))
                     classes.setdefault(task.name, {})[part] = counted
-        unknown = {
-            t.name: sum(d.unknown.get(t.name, 0) for d in self.datasets.values())
-            for t in self.tasks
-        }
+        unknown: dict[str, Counter[str]] = {}
+        for dataset in self.datasets.values():
+            for name, missed in dataset.unknown.items():
+                unknown.setdefault(name, Counter()).update(missed)
+        skipped = {s: d for s, d in self.datasets.items() if d.skipped}
         return {
             "rows": rows,
             "labels": labels,
             "classes": classes,
-            "skipped": {s: len(d.skipped) for s, d in self.datasets.items() if d.skipped},
-            "unknown": {t: n for t, n in unknown.items() if n},
+            "skipped": {s: len(d.skipped) for s, d in skipped.items()},
+            "skipped_rows": {
+                s: [f"{d.table.describe(row)}: {why}" for row, why in d.skipped[:_SHOWN]]
+                for s, d in skipped.items()
+            },
+            "unknown": {t: found.total() for t, found in unknown.items()},
+            "unknown_labels": {t: dict(found.most_common(_SHOWN)) for t, found in unknown.items()},
             "cleaned": self._by_input(lambda dataset: dataset.cleaned),
             "dropped": self._by_input(lambda dataset: dataset.dropped),
             "texts": text_facts(
                 self.inputs, {s: d.stores for s, d in self.datasets.items()}, self.parts
             ),
+            "doubts": doubts(self, labels),
         }
 
     def _by_input(self, of: Callable[[Dataset], Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -227,9 +256,9 @@ def prepare(
                 "longer be told apart into training and test. Restore it, or train anew."
             )
         datasets[name] = Dataset(name, number, table)
-        for some in inputs.values():
+        for input_name, some in inputs.items():
             if isinstance(some, TableInput) and name in some.columns:
-                some.find_columns(table)
+                some.find_columns(table, kept_from(name, input_name, tasks, splits))
         check_columns(table, inputs, tasks)
     _decode(datasets, inputs, tasks, keep_bad=on_bad == "skip", progress=progress)
     chosen = _given_parts(datasets, parts) if parts is not None else _split(datasets, splits, seed)

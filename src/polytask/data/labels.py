@@ -3,6 +3,7 @@
 Letters: N rows, K target columns.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polytask.errors import DataError, require
-from polytask.tasks.base import LabelError, Task
+from polytask.tasks.base import LabelError, Task, label_text
 from polytask.tasks.sequences import PADDING
 
 
@@ -31,7 +32,7 @@ def fit_task(task: Task, cells: NDArray[Any], describe: Callable[[int], str]) ->
     try:
         return task.fit(cells)
     except LabelError as error:
-        raise DataError(f"{describe(error.row)}: {error}") from error
+        raise DataError(f"{describe(error.row)}, {_columns(task)}: {error}") from error
 
 
 def encode_cells(
@@ -40,8 +41,8 @@ def encode_cells(
     *,
     unknown: Literal["error", "skip"],
     describe: Callable[[int], str],
-) -> tuple[Tensor, Tensor, int]:
-    """Targets `[N, ...]`, presence `[N]`, and how many labels were left out as unknown.
+) -> tuple[Tensor, Tensor, dict[str, int]]:
+    """Targets `[N, ...]`, presence `[N]`, and the labels that were left out as unknown.
 
     A column of repeated labels (but no lists) is encoded once per different label.
 
@@ -53,13 +54,14 @@ def encode_cells(
         target, present = task.encode(unique, unknown=unknown)
     except LabelError as error:
         row = int(np.flatnonzero(inverse == error.row)[0])
-        columns = ", ".join(f"'{c}'" for c in columns_of(task))
-        raise DataError(f"{describe(row)}, column {columns}: {error}") from error
+        raise DataError(f"{describe(row)}, {_columns(task)}: {error}") from error
     index = torch.from_numpy(inverse)
     one = [[cell is not None for cell in column] for column in cells.T.tolist()]
     given = torch.tensor(one, dtype=torch.bool).reshape(cells.T.shape).any(0)
     present = present[index]
-    return target[index], present, int((given & ~present).sum())
+    rows = torch.nonzero(given & ~present)[:, 0].tolist()
+    missed = Counter(", ".join(label_text(c) for c in cells[r] if c is not None) for r in rows)
+    return target[index], present, dict(missed)
 
 
 def require_token_labels(
@@ -87,9 +89,8 @@ def require_token_labels(
     wrong = (labels.numpy() != tokens) & present.numpy()
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        columns = ", ".join(f"'{c}'" for c in columns_of(task))
         raise DataError(
-            f"{describe(row)}, column {columns}: task '{task.name}' needs one label per token. "
+            f"{describe(row)}, {_columns(task)}: task '{task.name}' needs one label per token. "
             f"Found {int(labels[row])} labels for {int(tokens[row])} tokens of input "
             f"'{task.input}'. A token of which the label is unknown has None or '' in its place."
         )
@@ -109,9 +110,14 @@ def cut_token_labels(task: Task, target: Tensor, kept: NDArray[np.int64]) -> Ten
     return target.masked_fill(gone, PADDING)
 
 
+def _columns(task: Task) -> str:
+    named = [f"'{column}'" for column in columns_of(task)]
+    return f"column{'s' if len(named) > 1 else ''} {', '.join(named)}"
+
+
 def _distinct(cells: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Different rows of `[N, 1]` cells and where each is among them; lists stay as they are."""
-    lists = (list, tuple, np.ndarray)
+    lists = (list, tuple, dict, set, np.ndarray)
     if cells.shape[1] != 1 or len(cells) == 0 or any(isinstance(c, lists) for c in cells[:, 0]):
         return cells, np.arange(len(cells), dtype=np.int64)
     pandas = require("pandas", "train")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.data.disguises import disguise
 from polytask.data.sources import BlankCell, Media, MediaKind
 from polytask.errors import DataError, require
 
@@ -62,22 +63,44 @@ class FileMedia(EncodedMedia):
     def __init__(self, kind: MediaKind, paths: Sequence[Path | None]) -> None:
         self.kind = kind
         self.paths = paths
+        self._beside: dict[Path, dict[str, str]] = {}
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def where(self, item: int) -> str:
-        """The path."""
-        return str(self.paths[item] or "")
+        """The path, shortened if it is none but a long text."""
+        shown = str(self.paths[item] or "")
+        return shown if len(shown) <= 300 else f"{shown[:300]}..."
 
     def content(self, item: int) -> bytes:
         """The bytes of the file."""
         path = self.paths[item]
         if path is None:
             raise BlankCell
-        if not path.is_file():
-            raise DataError("there is no such file")
-        return path.read_bytes()
+        try:
+            if path.is_file():
+                return path.read_bytes()
+        except OSError as error:  # such as a name that is too long, or no permission
+            raise DataError(f"the file cannot be read ({error.strerror})") from error
+        raise DataError(self._missing(path))
+
+    def _missing(self, path: Path) -> str:
+        """What is wrong with a path that leads to no file."""
+        if path.is_dir():
+            return "this is a folder"
+        if path.is_symlink():
+            return f"this is a link to {path.readlink()}, which is not there"
+        if re.search(r"\b(https?|file|s3|gs):/", str(path)):
+            return "there is no such file: fetch it, and write its path in the folder of the table"
+        if "\\" in path.name:
+            return "there is no such file: write its path with / between folders"
+        if path.parent not in self._beside:
+            there = path.parent.iterdir() if path.parent.is_dir() else ()
+            self._beside[path.parent] = {p.name.casefold(): p.name for p in there}
+        names = self._beside[path.parent]
+        near = names.get(path.name.casefold()) or names.get(f"{path.name}.png".casefold())
+        return "there is no such file" + (f"; '{near}' is beside it" if near else "")
 
 
 class ZipMedia(EncodedMedia):
@@ -108,11 +131,16 @@ class ZipMedia(EncodedMedia):
 
 
 class ParquetMedia(EncodedMedia):
-    """Items that are encoded bytes in a column of Parquet files, read by row group."""
+    """Items that are encoded bytes in a column of Parquet files, read by row group.
+
+    Structs, as some publishers write them, have the bytes in their field `bytes`, or the path of a
+    file beside the first Parquet file in `path`.
+    """
 
     def __init__(self, kind: MediaKind, paths: Sequence[Path], column: str) -> None:
         self.kind = kind
         self.column = column
+        self._folder = paths[0].parent
         parquet = require("pyarrow.parquet", "train")
         try:
             self._files = [parquet.ParquetFile(path) for path in paths]
@@ -133,7 +161,7 @@ class ParquetMedia(EncodedMedia):
         return ""
 
     def content(self, item: int) -> bytes:
-        """The bytes of the cell; of a struct cell (as some publishers write) its `bytes` field."""
+        """The bytes of the cell."""
         group = int(np.searchsorted(self._ends, item, side="right"))
         first = int(self._ends[group - 1]) if group else 0
         with self._lock:
@@ -148,12 +176,26 @@ class ParquetMedia(EncodedMedia):
                 self._recent[group] = column
             cell = self._recent[group][item - first].as_py()
         if isinstance(cell, dict):
+            if cell and not {"bytes", "path"} & set(cell):
+                raise DataError(
+                    f"a struct with a field 'bytes' was expected. Found {', '.join(cell)}"
+                )
+            path = cell.get("path")
             cell = cell.get("bytes")
+            if cell is None and path:
+                return self._linked(self._folder / str(path))
         if not cell:
             raise BlankCell
         if not isinstance(cell, bytes):
             raise DataError(f"encoded bytes were expected, found {type(cell).__name__}")
         return cell
+
+    def _linked(self, path: Path) -> bytes:
+        """The bytes of a file that a cell names."""
+        try:
+            return FileMedia(self.kind, [path]).content(0)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
 
 
 class ArrayMedia(Media):
@@ -301,5 +343,8 @@ def _missing_bytes(content: bytes) -> int:
 def _found(content: bytes, error: Exception) -> str:
     if not content:
         return "the file is empty"
+    said = disguise(content[:64])
+    if said is not None:
+        return said
     reason = re.sub(r" ?<_io\.BytesIO object at \w+>", "", str(error))
     return f"{len(content)} bytes that start with {content[:8]!r}: {reason}"

@@ -134,7 +134,7 @@ def files_key(paths: Iterable[Path]) -> str:
         try:
             found = path.stat()
             parts.append((path.name, found.st_size, found.st_mtime_ns))
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a character that no name can have
             parts.append((path.name, None))
     return content_key(parts)
 

@@ -8,10 +8,12 @@ from polytask.data.conll import (
     Columns,
     PathOrParts,
     blocks,
+    by_part,
     iob2,
     read_text,
     sentences_table,
 )
+from polytask.data.disguises import require_encoding
 from polytask.data.places import find
 from polytask.data.sources import Source, Table
 from polytask.errors import DataError
@@ -50,8 +52,9 @@ class Lines(Source):
         levels: list[str] | None = None,
         encoding: str = "utf-8",
     ) -> None:
+        by_part(path)
         self.path, self.label, self.separator = path, label, separator
-        self.levels, self.encoding = list(levels or ()), encoding
+        self.levels, self.encoding = list(levels or ()), require_encoding(encoding)
 
     def load(self) -> Table:
         """Reads all lines; blank ones are no rows."""
@@ -59,8 +62,7 @@ class Lines(Source):
         return sentences_table(self.path, self._read, key)
 
     def _read(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-        encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
-        for number, line in enumerate(read_text(path, encoding).split("\n"), start=1):
+        for number, line in enumerate(read_text(path, self.encoding).split("\n"), start=1):
             if not line.strip():
                 continue
             if not self.label:

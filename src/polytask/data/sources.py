@@ -104,6 +104,7 @@ class Table:
         fingerprint: A key of the content.
         locate: Says where a row comes from.
         fixed_split: `train`, `validation` or `test` per row, where the source has a split.
+        unread: Why columns of its file are not among these, by column.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Table:
     fingerprint: str
     locate: Callable[[int], str]
     fixed_split: "pandas.Series[Any] | None" = None
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -136,10 +138,14 @@ class Table:
         Raises:
             DataError: If there is no such column, or it holds something else.
         """
+        if column in self.unread:
+            raise DataError(
+                f"{wanted} reads column '{column}' of {self.name}, which {self.unread[column]}."
+            )
         if column not in self.columns:
             raise DataError(
                 f"{wanted} reads column '{column}' of {self.name}, which has no such column. "
-                f"{nearest(column, self.columns)}"
+                f"{nearest(column, self.columns)}{self._doubt()}"
             )
         found = self.media[column].kind if column in self.media else None
         if found != kind:
@@ -154,6 +160,15 @@ class Table:
                 f"{wanted} needs a column of {names[kind]}; column '{column}' of {self.name} "
                 f"holds {names[found]}.{hint}"
             )
+
+    def _doubt(self) -> str:
+        """What may be wrong with the names of the columns."""
+        names = self.columns
+        if any(name.replace(".", "", 1).isdigit() for name in names):
+            return " Some names are numbers: does the first line of the file name the columns?"
+        if len(names) == 1 and any(mark in names[0] for mark in ",;\t|"):
+            return " That is the only name: is the file divided by another mark? See `format`."
+        return ""
 
     def cells(self, columns: Sequence[str], rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """Raw cells as an object array `[rows, len(columns)]`; a missing cell is None."""

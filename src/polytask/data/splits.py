@@ -95,6 +95,11 @@ class Split:
         rng = np.random.default_rng(seed if self.seed is None else self.seed)
         parts = self._named(table)
         pool = parts["train"]
+        if not len(pool):
+            raise DataError(
+                f"No row of {table.name} is to train on: {self._by} has all of them in other "
+                "parts. Name some 'train'."
+            )
         wanted = {
             part: round(share * len(table))
             for part, share in (("test", self.test), ("validation", self.validation))
@@ -108,9 +113,33 @@ class Split:
                 raise DataError(
                     f"The {part} part of {table.name} is empty: it has {len(table)} rows"
                     + (f" in {len(set(self._groups(table).tolist()))} groups" if self.group else "")
-                    + f", and {len(pool)} of them to divide. Bring more rows or change the shares."
+                    + f", and {len(pool)} of them to divide. Bring more rows, or change the shares "
+                    "(0 for a part that is not wanted)."
                 )
+        self._require_whole_groups(table, parts)
         return {part: np.sort(parts[part]).astype(np.int64) for part in PARTS}
+
+    @property
+    def _by(self) -> str:
+        """What names the parts."""
+        return "the publisher's split" if self.column is None else f"column '{self.column}'"
+
+    def _require_whole_groups(self, table: Table, parts: Mapping[str, Rows]) -> None:
+        """Make sure that parts that something else names keep groups whole."""
+        if self.group is None:
+            return
+        groups, seen = self._groups(table), dict[int, tuple[str, int]]()
+        for part, rows in parts.items():
+            for row in rows.tolist():
+                first = seen.setdefault(int(groups[row]), (part, row))
+                if first[0] != part:
+                    value = table.cells([self.group])[row, 0]
+                    raise DataError(
+                        f"{table.describe(row)} is in the {part} part by {self._by}, and "
+                        f"{table.describe(first[1])} in the {first[0]} part, though both have "
+                        f"{value!r} in the column '{self.group}' of the split's `group`. Mend the "
+                        "parts, or leave `group` out."
+                    )
 
     def _named(self, table: Table) -> dict[str, Rows]:
         """The parts that a column or the publisher names; else everything trains."""
@@ -134,8 +163,8 @@ class Split:
             bad = known.index(None)
             row = int(np.flatnonzero(inverse == bad)[0])
             raise DataError(
-                f"{table.describe(row)}: column '{self.column}' should name a part (train, "
-                f"validation or test). Found {str(unique[bad])!r}."
+                f"{table.describe(row)}: {self._by} should name a part (train, validation or "
+                f"test). Found {str(unique[bad])!r}."
             )
         codes = np.array([PARTS.index(str(k)) for k in known], dtype=np.int64)[inverse]
         return {part: np.flatnonzero(codes == k) for k, part in enumerate(PARTS)}

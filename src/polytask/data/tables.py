@@ -3,14 +3,15 @@
 Letters: N rows.
 """
 
-import csv
-import gzip
 import json
-import warnings
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
+from polytask.data import delimited
+from polytask.data.delimited import Decimal, open_text, require_distinct, unreadable
+from polytask.data.disguises import require_different, require_encoding, require_file
 from polytask.data.media import FileMedia, ParquetMedia
 from polytask.data.places import content_key, file_key, files_key
 from polytask.data.sources import Media, Source, Table
@@ -27,7 +28,6 @@ SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
-_SEPARATORS = {"csv": (",", ";", "\t"), "tsv": ("\t",)}
 _MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A")
 
 
@@ -36,12 +36,14 @@ class TableFile(Source):
 
     Args:
         path: The file or files: `.csv`, `.tsv`, `.parquet`, `.jsonl` (all but Parquet also `.gz`).
-            The cells of a CSV are divided by what divides its header: commas, else semicolons or
-            tabs.
+            The cells of a CSV are divided by what divides its header: commas, else semicolons,
+            tabs or bars.
         format: What they are, if the name does not say it.
         media: Columns that hold pictures, sounds or maps (pictures of numbers, for tasks about
             pixels): paths (relative to the table's folder), or in Parquet the encoded bytes.
         missing: Texts that mean that a cell is blank. Blank and white cells always do.
+        encoding: How letters are stored where the file is text, such as latin-1.
+        decimal: What begins the fraction of a number in CSV and TSV.
     """
 
     def __init__(
@@ -51,22 +53,25 @@ class TableFile(Source):
         format: Format | None = None,
         media: dict[str, Literal["image", "sound", "map"]] | None = None,
         missing: list[str] | None = None,
+        encoding: str = "utf-8",
+        decimal: Decimal = ".",
     ) -> None:
         paths = path if isinstance(path, list) else [path]
         if not paths:
             raise ConfigError("`path` should name at least one file.")
         self.paths = [Path(p).expanduser() for p in paths]
+        require_different(self.paths)
         self.format = format
         self.media = dict(media or {})
         self.missing = list(_MISSING if missing is None else missing)
+        self.encoding, self.decimal = require_encoding(encoding), decimal
 
     def load(self) -> Table:
         """Reads all plain columns."""
         pandas = require("pandas", "train")
         frames, formats = [], []
         for path in self.paths:
-            if not path.is_file():
-                raise DataError(f"There is no file {path.absolute()}. {_beside(path)}")
+            require_file(path)
             formats.append(self.format or format_of(path))
             frames.append(self._read(path, formats[-1]))
         first = list(frames[0].columns)
@@ -84,24 +89,33 @@ class TableFile(Source):
         }
         frame = frame.drop(columns=[c for c in self.media if c in frame.columns])
         linked = [p for m in media.values() if isinstance(m, FileMedia) for p in m.paths if p]
-        key = content_key(["table", *map(file_key, self.paths), files_key(linked), self.missing])
+        reading = [how for how in (self.encoding, self.decimal) if how not in ("utf-8", ".")]
+        parts = ["table", *map(file_key, self.paths), files_key(linked), self.missing, *reading]
+        key = content_key(parts)
 
         def locate(row: int) -> str:
             for path, kind, size in zip(self.paths, formats, sizes, strict=True):
                 if row < size:
-                    return f"{path.name} row {line_of(path, kind, row)}"
+                    return f"{path.name} row {line_of(path, kind, row, self.encoding)}"
                 row -= size
             raise AssertionError(row)
 
-        return Table(self.paths[0].name, frame, media, key, locate)
+        unread = {} if formats[0] != "parquet" else _nested(self.paths[0], media)
+        return Table(self.paths[0].name, frame, media, key, locate, unread=unread)
 
     def _read(self, path: Path, kind: Format) -> Any:
         if kind == "parquet":
             frame = _read_parquet(path)
         elif kind == "jsonl":
-            frame = _read_json_lines(path)
+            frame = _read_json_lines(path, self.encoding)
         else:
-            frame = _read_csv(path, kind, self.missing)
+            frame = delimited.read_delimited(
+                path,
+                kind,
+                missing=self.missing,
+                encoding=self.encoding,
+                decimal=self.decimal,
+            )
         require_distinct(path, list(frame.columns))
         for column in frame.columns:
             series = frame[column]
@@ -115,6 +129,13 @@ class TableFile(Source):
         if column in frame.columns:
             cells = frame[column].astype(object)
             cells = cells.where(cells.notna(), None).tolist()
+            wrong = next((c for c in cells if not _names_a_file(c)), None)
+            if wrong is not None:
+                raise DataError(
+                    f"Column '{column}' of {self.paths[0].name} should hold paths of files"
+                    + (" or their bytes" if self.paths[0].suffix in (".parquet", ".pq") else "")
+                    + f". Found {str(wrong)[:60]!r}."
+                )
             folders = [
                 p.parent for p, size in zip(self.paths, sizes, strict=True) for _ in range(size)
             ]
@@ -165,157 +186,102 @@ def column_names(path: Path, kind: Format | None = None) -> list[str]:
         DataError: If it cannot be read.
     """
     kind = kind or format_of(path)
+    if kind in ("csv", "tsv"):
+        return delimited.header(path, kind)[0]
     try:
         if kind == "parquet":
             schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
             return [str(name) for name in schema.names]
         with open_text(path) as file:
-            if kind == "jsonl":
-                return list(json.loads(next((x for x in file if x.strip()), "{}")))
-            return _header(file, kind)[0]
-    except (OSError, ValueError, csv.Error, EOFError) as error:
-        raise _unreadable(path, kind, error) from error
+            return list(json.loads(next((x for x in file if x.strip()), "{}")))
+    except (OSError, ValueError, EOFError) as error:
+        raise unreadable(path, kind, error) from error
 
 
-def _unreadable(path: Path, kind: Format, error: Exception) -> DataError:
-    expected = "" if kind == "parquet" else " Expected UTF-8 text with one row per example"
-    header = {"csv": " below a header line.", "tsv": " below a header line."}.get(kind, ".")
-    return DataError(
-        f"{path} cannot be read as {kind.upper()}: {str(error).strip().rstrip('.')}."
-        + (expected and expected + header)
-    )
-
-
-def _header(file: IO[str], kind: Format) -> tuple[list[str], str]:
-    """The names in the first line that has any, and what divides them."""
-    best: tuple[list[str], str] = ([], _SEPARATORS[kind][0])
-    for separator in _SEPARATORS[kind]:
-        file.seek(0)
-        names: list[str] = next((record for record in _records(file, separator) if record), [])
-        if len(names) > len(best[0]):
-            best = ([name.strip() for name in names], separator)
-    return best
-
-
-def _records(file: IO[str], separator: str) -> Any:
-    csv.field_size_limit(2**31 - 1)  # cells may hold whole texts
-    return csv.reader(file, delimiter=separator, skipinitialspace=True)
-
-
-def require_distinct(path: Path, names: list[str]) -> None:
-    """Makes sure that no two columns have one name.
-
-    Raises:
-        DataError: If two have.
-    """
-    twice = next((name for name in names if name and names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{path.name} has two columns named '{twice}'. Rename or remove one.")
-
-
-def open_text(path: Path) -> IO[str]:
-    """Opens a text file, unpacking `.gz`; a byte order mark is skipped."""
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def line_of(path: Path, kind: Format, row: int) -> int:
+def line_of(path: Path, kind: Format, row: int, encoding: str = "utf-8") -> int:
     """The line, from 1, that a row (from 0) begins on in an editor; Parquet counts rows."""
     if kind == "parquet":
         return row + 1
-    with open_text(path) as file:
-        lines = _json_lines(file) if kind == "jsonl" else _csv_lines(file, separator_of(path, kind))
-        for number, line in enumerate(lines):
-            if number == row:
-                return line
-    raise AssertionError(row)
-
-
-def separator_of(path: Path, kind: Format) -> str:
-    """What divides the cells of a CSV or TSV."""
-    with open_text(path) as file:
-        return _header(file, kind)[1]
-
-
-def _csv_lines(file: IO[str], separator: str) -> Iterator[int]:
-    """The first line of every record below the header."""
-    reader = _records(file, separator)
-    header, before = False, 0
-    for record in reader:
-        first, before = before + 1, reader.line_num
-        if record and header:
-            yield first
-        header = header or bool(record)
+    if kind != "jsonl":
+        return next(islice(delimited.lines(path, kind, encoding), row, None))
+    with open_text(path, encoding) as file:
+        return next(islice(_json_lines(file), row, None))
 
 
 def _json_lines(lines: Iterable[str]) -> Iterator[int]:
     return (number for number, line in enumerate(lines, start=1) if line.strip())
 
 
-def _read_csv(path: Path, kind: Format, missing: list[str]) -> Any:
-    pandas = require("pandas", "train")
-    require_distinct(path, column_names(path, kind))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pandas.errors.ParserWarning)  # more cells than names
-            frame = pandas.read_csv(
-                path,
-                sep=separator_of(path, kind),
-                index_col=False,  # else longer rows silently shift all columns
-                dtype_backend="numpy_nullable",
-                keep_default_na=False,
-                na_values=missing,
-                encoding="utf-8-sig",
-                skipinitialspace=True,
-                low_memory=False,
-            )
-    except pandas.errors.ParserWarning as error:
-        raise DataError(
-            f"{path} has rows with more cells than its header. Name every column, or put quotes "
-            f'around cells that hold a "{separator_of(path, kind)}".'
-        ) from error
-    except (ValueError, OSError, EOFError) as error:
-        raise _unreadable(path, kind, error) from error
-    return frame.rename(columns=lambda name: str(name).strip())
-
-
 def _read_parquet(path: Path) -> Any:
-    parquet, types = require("pyarrow.parquet", "train"), require("pyarrow", "train").types
     try:
-        file = parquet.ParquetFile(path)
-        plain = [
-            f.name
-            for f in file.schema_arrow
-            if not (types.is_binary(f.type) or types.is_large_binary(f.type))
-            and not types.is_struct(f.type)
-        ]
+        file = require("pyarrow.parquet", "train").ParquetFile(path)
+        plain = [f.name for f in file.schema_arrow if not _holds(f.type)]
         return file.read(columns=plain).to_pandas(ignore_metadata=True)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(f"{path} cannot be read as Parquet: {reason}.") from error
 
 
-def _read_json_lines(path: Path) -> Any:
+def _holds(kind: Any) -> str:
+    """What a Parquet column holds that is no plain value; empty if it holds plain values."""
+    types = require("pyarrow", "train").types
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+        return "bytes"
+    if types.is_struct(kind):
+        return f"structs of {', '.join(kind.field(k).name for k in range(kind.num_fields))}"
+    return "maps" if types.is_map(kind) else ""
+
+
+def _names_a_file(cell: Any) -> bool:
+    """Whether a cell can be a path, or is blank."""
+    return cell is None or isinstance(cell, int) or (isinstance(cell, str) and "\0" not in cell)
+
+
+def _nested(path: Path, media: Iterable[str]) -> dict[str, str]:
+    """Why columns of a Parquet file cannot be read as plain values, by column."""
+    schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
+    held = {f.name: _holds(f.type) for f in schema if f.name not in media}
+    return {
+        name: f"holds {what}. Encoded pictures and sounds are declared under the source's `media`; "
+        "other values should stand in columns of their own"
+        for name, what in held.items()
+        if what
+    }
+
+
+def _read_json_lines(path: Path, encoding: str) -> Any:
     pandas = require("pandas", "train")
     records = []
     try:
-        with open_text(path) as file:
+        with open_text(path, encoding) as file:
             for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise DataError(f"{path.name} line {number} is not JSON: {error}") from error
-                if not isinstance(record, dict):
-                    raise DataError(
-                        f'{path.name} line {number} should be an object such as {{"a": 1}}. '
-                        f"Found {line.strip()[:60]}"
-                    )
-                records.append(record)
+                if line.strip():
+                    records.append(_record(line, f"{path.name} line {number}"))
     except (OSError, UnicodeError, EOFError) as error:
-        raise DataError(f"{path} cannot be read as JSON lines: {error}") from error
+        raise unreadable(path, "JSON lines", error, encoding) from error
     return pandas.DataFrame(records)
+
+
+def _record(line: str, where: str) -> dict[str, Any]:
+    """The object on a line."""
+
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise DataError(f"{where} has the key '{twice}' twice. Remove one.")
+        return found
+
+    try:
+        record = json.loads(line, object_pairs_hook=distinct)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{where} is not JSON: {error}. Found {line.strip()[:60]}") from error
+    if not isinstance(record, dict):
+        raise DataError(
+            f'{where} should be an object such as {{"a": 1}}. Found {line.strip()[:60]}'
+        )
+    return record
 
 
 def _blanked(series: Any, missing: list[str]) -> Any:
@@ -327,9 +293,3 @@ def _blanked(series: Any, missing: list[str]) -> Any:
         cells.append(None if isinstance(text, str) and text in blank else text)
     pandas = require("pandas", "train")
     return pandas.Series(cells, index=series.index, dtype=object)
-
-
-def _beside(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f"There is no folder {path.parent.absolute()} either."
-    return nearest(path.name, [p.name for p in path.parent.iterdir()][:1000])

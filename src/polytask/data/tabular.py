@@ -3,7 +3,7 @@
 Letters: N rows, D entries of a vector.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -28,7 +28,8 @@ class TableInput(Input):
 
     Args:
         columns: Per source, the columns. With several sources the same number of columns each, in
-            matching order. A `*` stands for any text: `[fp.*]`.
+            matching order. A `*` stands for any text: `[fp.*]`, but for no column that a task of
+            this input predicts, and none that names a row's part or group.
         categories: Columns that are categories though they hold numbers, such as codes.
         dates: Columns that are dates: their year, and sine and cosine of month, weekday, day of
             the year and, if they tell one, hour.
@@ -64,6 +65,10 @@ class TableInput(Input):
                 "`columns` should have the same number of columns for every source. Found "
                 + ", ".join(f"{s}: {len(c)}" for s, c in columns.items())
             )
+        for source, names in columns.items():
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ConfigError(f"`columns` names column '{twice}' of {source} twice.")
         if text_width < 1:
             raise ConfigError(f"`text_width` should be at least 1. Found {text_width}.")
         self.columns = columns
@@ -94,15 +99,20 @@ class TableInput(Input):
             if listed.count(name) > 1:
                 raise ConfigError(f"Column '{name}' should be of one kind. It is listed twice.")
 
-    def find_columns(self, table: Table) -> None:
+    def find_columns(self, table: Table, without: Collection[str] = ()) -> None:
         """Write out what a `*` stands for in a source.
+
+        Args:
+            table: The source's rows.
+            without: Columns that no `*` stands for.
 
         Raises:
             DataError: If it stands for nothing.
         """
         found: dict[str, None] = {}
+        names = [name for name in table.columns if name not in without]
         for pattern in self.columns[table.name]:
-            some = [c for c in table.columns if fnmatchcase(c, pattern)] if "*" in pattern else []
+            some = [c for c in names if fnmatchcase(c, pattern)] if "*" in pattern else []
             if "*" in pattern and not some:
                 raise DataError(f"No column of {table.name} is named like '{pattern}'.")
             found.update(dict.fromkeys(some or [pattern]))
@@ -199,6 +209,7 @@ class TableInput(Input):
         known = [c for c in cells.tolist() if c is not None]
         if not known:
             raise DataError(f"Column '{name}' has no value in any training row: leave it out.")
+        kinds.require_plain(name, cells, lambda k: places[k][0].describe(places[k][1]))
         said = next((kind for kind, names in self.said.items() if name in names), None)
         if said == "date":
             return kinds.fit_date(name, cells, places)
@@ -208,6 +219,7 @@ class TableInput(Input):
             cells = kinds.as_numbers(name, cells, places)
             if all(kinds.is_number(c) for c in cells.tolist() if c is not None):
                 return kinds.fit_number(name, cells, places)
+            kinds.require_categories(name, cells)
         return kinds.fit_category(name, cells, least=self.min_count, most=self.max_categories)
 
     def vectors(self, table: Table, *, columns: list[str] | None = None) -> VectorStore:

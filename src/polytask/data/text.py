@@ -27,7 +27,7 @@ from polytask.data.vocabulary import (
     read_tokenizer,
     unknown_of,
 )
-from polytask.data.words import Splitting, is_list, words_of
+from polytask.data.words import Splitting, is_list, require_words, words_of
 from polytask.errors import ConfigError, DataError
 
 Level = Literal["words", "characters", "subwords"]
@@ -114,11 +114,12 @@ class TextInput(Input):
 
     def fit(self, parts: Sequence[tuple[Table, Store | None, Rows]]) -> dict[str, Any]:
         """The vocabulary of the training rows."""
-        cells = [
-            cell
-            for table, _, rows in parts
-            for cell in table.cells([self.columns[table.name]], rows)[:, 0].tolist()
-        ]
+        cells = []
+        for table, _, rows in parts:
+            column = self.columns[table.name]
+            found = table.cells([column], rows)[:, 0].tolist()
+            _require_words(table, column, rows.tolist(), found)
+            cells += found
         texts = [words_of(cell, self.split) for cell in cells]
         if not any(texts):
             raise DataError(
@@ -170,7 +171,9 @@ class TextInput(Input):
         """
         if not self.state:
             raise DataError("A text input has to be fitted before it makes numbers.")
-        cells = table.cells([column or self.columns[table.name]])[:, 0].tolist()
+        column = column or self.columns[table.name]
+        cells = table.cells([column])[:, 0].tolist()
+        _require_words(table, column, range(len(cells)), cells)
         if self.tokenizer is not None and not self.state["per_word"]:
             # The tokenizer has its own way with raw text.
             raw = ["" if c is None else " ".join(c) if is_list(c) else str(c) for c in cells]
@@ -241,6 +244,12 @@ class TextInput(Input):
         )
 
 
+def _require_words(table: Table, column: str, rows: Sequence[int], cells: Sequence[Any]) -> None:
+    """Make sure that the cells of some rows are words; see `require_words`."""
+    for row, cell in zip(rows, cells, strict=True):
+        require_words(cell, lambda row=row: f"{table.describe(row)}: column '{column}'")  # type: ignore[misc]
+
+
 def _counts(rows: Sequence[Sized]) -> NDArray[np.int64]:
     return np.fromiter((len(row) for row in rows), np.int64, len(rows))
 
@@ -290,8 +299,9 @@ def text_facts(
         parts: Rows by part and source.
 
     Returns:
-        By input `vocabulary`, `unknown` (the share of validation units that it lacks), `truncated`
-        (rows), and `repeated`: by part the held-out rows whose text is that of a training row.
+        By input `vocabulary`, `unknown` (the share of validation units that it lacks), `blank` and
+        `truncated` (rows), and `repeated`: by part the held-out rows whose text is that of a
+        training row.
     """
     found: dict[str, Any] = {}
     for name, some in inputs.items():
@@ -312,6 +322,9 @@ def text_facts(
         found[name] = {
             "vocabulary": some.features["vocabulary"],
             "unknown": sum((s or 0.0) * n for s, n in shares) / total if total else None,
+            "blank": sum(
+                int((s.units.counts(at) == 0).sum()) for per in rows.values() for s, at in per
+            ),
             "truncated": sum(int(s.truncated[at].sum()) for per in rows.values() for s, at in per),
             "repeated": {
                 part: int(np.isin(_joined(rows[part]), seen).sum())

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from polytask.errors import DataError
+
 Splitting = Literal["words", "spaces"]
 
 _CLITIC = r"['’](?:s|re|ve|ll|d|m)\b"
@@ -40,6 +42,25 @@ SPLITTERS: dict[Splitting, Callable[[str], list[str]]] = {"words": split_words, 
 def is_list(cell: Any) -> bool:
     """Whether a cell holds words one by one."""
     return isinstance(cell, (list, tuple, np.ndarray))
+
+
+def require_words(cell: Any, where: Callable[[], str]) -> None:
+    """Make sure that a cell is a text, a number or a list of words.
+
+    Args:
+        cell: The cell; None where it is blank.
+        where: Its place, for the message.
+
+    Raises:
+        DataError: If it is something else.
+    """
+    inside = list(cell) if is_list(cell) else [cell]
+    wrong = next((w for w in inside if isinstance(w, dict) or is_list(w)), None)
+    if wrong is not None:
+        raise DataError(
+            f"{where()} should hold a text or a list of words. Found {str(wrong)[:60]}"
+            + (" in a list." if is_list(cell) else ".")
+        )
 
 
 def words_of(cell: Any, splitting: Splitting) -> list[str]:

@@ -283,6 +283,28 @@ def label_text(cell: object) -> str:
     return str(cell).strip()
 
 
+def label_name(task: Task, cell: object, row: int) -> str:
+    """The name of a cell's one label.
+
+    Raises:
+        LabelError: If the cell holds several values.
+    """
+    if isinstance(cell, (list, tuple, set, dict, np.ndarray)):
+        raise LabelError(
+            row,
+            f"Task '{task.name}' ({type(task).__name__.lower()}) has one label for an example. "
+            f"Found {type(cell).__name__} {str(cell)[:60]}. Write single labels, or use "
+            "'kind: multilabel' for several and 'kind: tagging' for one per word.",
+        )
+    return label_text(cell)
+
+
+def label_names(task: Task, values: Cells) -> list[str]:
+    """The names of the labels that there are in `[N, 1]` cells; see `label_name`."""
+    cells = enumerate(values[:, 0])
+    return [label_name(task, cell, row) for row, cell in cells if not is_missing(cell)]
+
+
 def as_number(task: Task, cell: object, row: int) -> float:
     """A cell as a float; text, and what float32 cannot hold, is an error that names the cell."""
     try:
@@ -382,9 +404,9 @@ def encode_classes(
     for row, cell in enumerate(values[:, 0]):
         if is_missing(cell):
             continue
-        found = index.get(label_text(cell))
-        if found is not None:
-            target[row], present[row] = found, True
+        name = label_name(task, cell, row)
+        if name in index:
+            target[row], present[row] = index[name], True
         elif unknown == "error":
-            raise LabelError(row, unknown_label(task, label_text(cell), classes))
+            raise LabelError(row, unknown_label(task, name, classes))
     return target, present

@@ -21,7 +21,8 @@ from polytask.tasks.base import (
     Task,
     Unknown,
     is_missing,
-    label_text,
+    label_name,
+    label_names,
     require_labels,
     sort_labels,
     truth_names,
@@ -80,8 +81,8 @@ class Binary(PooledTask):
         return 1
 
     def fit(self, values: Cells) -> Self:
-        labelled = require_labels(self, values)
-        names = sort_labels([label_text(cell) for cell in values[labelled, 0]])
+        require_labels(self, values)
+        names = sort_labels(label_names(self, values))
         if self.classes:
             classes = self.classes
         else:
@@ -107,7 +108,7 @@ class Binary(PooledTask):
         for row, cell in enumerate(values[:, 0]):
             if is_missing(cell):
                 continue
-            name = label_text(cell)
+            name = label_name(self, cell, row)
             if name in self.classes:
                 target[row], present[row] = float(self.classes.index(name)), True
             elif truths and name.lower() in TRUE | FALSE:

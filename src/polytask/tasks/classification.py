@@ -21,7 +21,7 @@ from polytask.tasks.base import (
     Task,
     Unknown,
     encode_classes,
-    label_text,
+    label_names,
     require_classes,
     require_labels,
     sort_labels,
@@ -94,8 +94,8 @@ class Multiclass(PooledTask):
         return len(self.classes)
 
     def fit(self, values: Cells) -> Self:
-        labelled = require_labels(self, values)
-        seen = Counter(label_text(cell) for cell in values[labelled, 0])
+        require_labels(self, values)
+        seen = Counter(label_names(self, values))
         classes = self.classes or sort_labels(list(seen))
         require_classes(self, classes)
         fitted = replace(self, classes=classes, counts=tuple(seen[name] for name in classes))

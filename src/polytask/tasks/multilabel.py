@@ -91,7 +91,8 @@ class Multilabel(PooledTask):
         if not classes and number > 1:
             classes = tuple(next(iter(self.target.values())))
         elif not classes:
-            classes = sort_labels([n for cell in values[labelled, 0] for n in self._names(cell)])
+            rows = np.flatnonzero(labelled).tolist()
+            classes = sort_labels([n for row in rows for n in self._names(values[row, 0], row)])
         if number > 1 and len(classes) != number:
             raise DataError(
                 f"tasks.{self.name}.classes should name one label per target column ({number}). "
@@ -109,10 +110,20 @@ class Multilabel(PooledTask):
         counts, number = (tuple(map(int, x.sum(0).tolist())) for x in (value, known))
         return replace(fitted, counts=counts, known=number)
 
-    def _names(self, cell: object) -> list[str]:
-        if isinstance(cell, (list, tuple, np.ndarray)):
-            return [label_text(part) for part in cell]
-        return [part.strip() for part in label_text(cell).split(self.separator) if part.strip()]
+    def _names(self, cell: object, row: int) -> list[str]:
+        if isinstance(cell, str):
+            return [part.strip() for part in cell.split(self.separator) if part.strip()]
+        listed = isinstance(cell, (list, tuple, np.ndarray))
+        parts = list(cell) if isinstance(cell, (list, tuple, np.ndarray)) else [cell]
+        for part in parts:
+            if is_missing(part) or isinstance(part, (list, tuple, dict, np.ndarray)):
+                raise LabelError(
+                    row,
+                    f"Task '{self.name}' (multilabel) needs a list of label names, or names with "
+                    f"'{self.separator}' between them. Found {str(part)[:60]}"
+                    + (" in a list." if listed else "."),
+                )
+        return [label_text(part) for part in parts]
 
     def encode(self, values: Cells, *, unknown: Unknown = "error") -> tuple[Tensor, Tensor]:
         if values.shape[1] > 1:
@@ -123,7 +134,7 @@ class Multilabel(PooledTask):
         for row, cell in enumerate(values[:, 0]):
             if is_missing(cell):
                 continue
-            names = self._names(cell)
+            names = self._names(cell, row)
             strange = [name for name in names if name not in index]
             if strange and unknown == "error":
                 raise LabelError(row, unknown_label(self, strange[0], self.classes))

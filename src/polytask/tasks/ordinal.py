@@ -19,7 +19,7 @@ from polytask.tasks.base import (
     Task,
     Unknown,
     encode_classes,
-    label_text,
+    label_names,
     require_classes,
     require_labels,
     sort_labels,
@@ -117,8 +117,8 @@ class Ordinal(PooledTask):
         return made(in_features, self.outputs, pool=self.pool, dropout=self.dropout)
 
     def fit(self, values: Cells) -> Self:
-        labelled = require_labels(self, values)
-        seen = Counter(label_text(cell) for cell in values[labelled, 0])
+        require_labels(self, values)
+        seen = Counter(label_names(self, values))
         words = [name for name in seen if not _is_number(name)]
         if words and not self.classes:
             raise DataError(

@@ -19,6 +19,7 @@ from polytask.tasks.base import (
     LabelError,
     Task,
     Unknown,
+    columns,
     is_missing,
     label_text,
     require_labels,
@@ -120,6 +121,12 @@ class Tagging(Task):
         labelled = require_labels(self, values)
         seen = {n for r in np.flatnonzero(labelled) for n in self._names(values[r, 0], int(r)) if n}
         classes = self.classes or sort_labels(list(seen))
+        if not seen:
+            raise DataError(
+                f"Task '{self.name}' has no label of a token in any training row (column "
+                f"{', '.join(columns(self))}). Name another column under "
+                f"'tasks.{self.name}.target', or remove the task."
+            )
         if len(set(classes)) < max(2, len(classes)):
             raise DataError(
                 f"Task '{self.name}' needs at least two different labels of tokens. Found "
@@ -138,6 +145,13 @@ class Tagging(Task):
                 f"Task '{self.name}' (tagging) needs a list of labels, one per token, or a text of "
                 f"labels with spaces between them. Found {cell!r}.",
             )
+        for part in cell:
+            if isinstance(part, (list, tuple, dict, np.ndarray)):
+                raise LabelError(
+                    row,
+                    f"Task '{self.name}' (tagging) needs one label per token. Found "
+                    f"{str(part)[:60]} for one.",
+                )
         return ["" if is_missing(part) else label_text(part) for part in cell]
 
     def encode(self, values: Cells, *, unknown: Unknown = "error") -> tuple[Tensor, Tensor]:

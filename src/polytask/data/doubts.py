@@ -1,0 +1,148 @@
+"""What is no mistake for certain, but a person should know before training on it.
+
+Letters: N rows, D entries of a vector.
+"""
+
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from polytask.data.disguises import listed
+from polytask.data.media import FileMedia
+from polytask.data.stores import VectorStore, as_rows
+from polytask.data.tabular import TableInput
+
+if TYPE_CHECKING:
+    from polytask.data.dataset import Prepared
+
+
+def doubts(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A sentence for each.
+
+    Args:
+        prepared: The data.
+        labels: By task and part, how many labels there are.
+    """
+    found = [
+        *_other_parts(prepared),
+        *_shared_files(prepared),
+        *_without_labels(prepared, labels),
+        *_near_labels(prepared),
+        *_lacking(prepared),
+        *_constant_targets(prepared),
+    ]
+    for name, some in prepared.inputs.items():
+        if isinstance(some, TableInput):
+            found += _constant_entries(name, some, prepared)
+    return found
+
+
+def _other_parts(prepared: "Prepared") -> Iterator[str]:
+    """Rows to learn from that the publisher keeps for other parts."""
+    for name, dataset in prepared.datasets.items():
+        fixed = dataset.table.fixed_split
+        rows = as_rows(prepared.parts["train"].get(name, ()))
+        if fixed is None or not len(rows):
+            continue
+        held = int((fixed.to_numpy()[rows] == "test").sum())
+        if held:
+            yield (
+                f"test rows of {name}'s own split, which is not used, that are training rows: "
+                f"{held:,}. To keep to it: split: {{fixed: true}}"
+            )
+
+
+def _shared_files(prepared: "Prepared") -> Iterator[str]:
+    """Pictures and sounds that rows of two parts have in common."""
+    for name, dataset in prepared.datasets.items():
+        for column, media in dataset.table.media.items():
+            if not isinstance(media, FileMedia) or media.windows is not None:
+                continue
+            seen: dict[Any, str] = {}
+            twice: dict[Any, str] = {}
+            for part, by_source in prepared.parts.items():
+                for row in as_rows(by_source.get(name, ())).tolist():
+                    path = media.paths[row]
+                    if path is not None and seen.setdefault(path, part) != part:
+                        twice[path] = f"{seen[path]} and {part}"
+            if twice:
+                path, where = next(iter(twice.items()))
+                yield (
+                    f"files of column {column} of {name} that are in two parts: {len(twice):,}, "
+                    f"such as {path.name} in {where}. To keep rows together: split: {{group: ...}}"
+                )
+
+
+def _without_labels(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Tasks that cannot be judged."""
+    for part, by_source in prepared.parts.items():
+        if part == "train" or not by_source:
+            continue
+        without = [task for task, by_part in labels.items() if not by_part.get(part)]
+        if without:
+            yield f"no label in the {part} part: {listed(without)}"
+
+
+def _near_labels(prepared: "Prepared") -> Iterator[str]:
+    """Labels that differ in capitals, blanks or Unicode's way of writing a letter only."""
+    for task in prepared.tasks:
+        groups: dict[str, list[str]] = {}
+        for name in map(str, getattr(task, "classes", ())):
+            plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+            groups.setdefault(plain, []).append(name)
+        near = [names for names in groups.values() if len(names) > 1]
+        # Where single letters are recognised, capitals are classes of their own.
+        near = [names for names in near if max(map(len, names)) > 1]
+        if near:
+            pairs = [" and ".join(map(repr, names)) for names in near]
+            yield f"{task.name}: labels that are nearly the same are different: {listed(pairs)}"
+
+
+def _lacking(prepared: "Prepared") -> Iterator[str]:
+    """Classes that no training row has."""
+    for task in prepared.tasks:
+        names: Sequence[str] = getattr(task, "classes", ())
+        counts: Sequence[int] = getattr(task, "counts", ())
+        if len(names) != len(counts):
+            continue
+        none = [str(name) for name, count in zip(names, counts, strict=True) if not count]
+        if none:
+            yield f"{task.name}: no training row has {listed(none)}"
+
+
+def _constant_targets(prepared: "Prepared") -> Iterator[str]:
+    """Numbers to predict that are all the same."""
+    for task in prepared.tasks:
+        known = []
+        for source, rows in prepared.parts["train"].items():
+            dataset = prepared.datasets[source]
+            target = dataset.targets.get(task.name)
+            if target is not None and target.ndim == 2 and target.dtype == torch.float32:
+                known.append(target[rows[dataset.present[task.name][rows]]])
+        if not known or hasattr(task, "classes"):
+            continue
+        values = torch.cat(known).numpy()
+        for column in values.T:
+            there = column[~np.isnan(column)]
+            if len(there) > 1 and there.min() == there.max():
+                yield f"{task.name}: all {len(there):,} training labels are {there[0]:g}"
+
+
+def _constant_entries(name: str, some: TableInput, prepared: "Prepared") -> Iterator[str]:
+    """Entries of a table input that are the same in all training rows."""
+    low, high = np.full(some.width, np.inf), np.full(some.width, -np.inf)
+    for source in some.columns:
+        store = prepared.datasets[source].stores[name]
+        rows = as_rows(prepared.parts["train"].get(source, ()))
+        if isinstance(store, VectorStore) and len(rows):
+            low = np.minimum(low, store.vectors[rows].min(0))
+            high = np.maximum(high, store.vectors[rows].max(0))
+    same = [entry for entry, gone in zip(some.names, low == high, strict=True) if gone]
+    if same:
+        yield (
+            f"{name}: {len(same):,} of {some.width:,} entries never change in training rows: "
+            f"{listed(same)}"
+        )
