@@ -236,7 +236,7 @@ def test_mistakes_are_told_without_a_traceback(tmp_path: Path) -> None:
     out = polytask(home, "train", "mine.yaml", code=1)
     assert "row 9" in out and "7.png" in out and "Traceback" not in out
     out = polytask(home, "train", "mine.yaml", "--set", "on_bad=skip")
-    assert "left out 1 rows of mine" in out
+    assert "left out 1 row of mine" in out
     out = polytask(home, "evaluate", "runs/nowhere", code=1)
     assert "is no run" in out and "Traceback" not in out
 

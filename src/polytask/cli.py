@@ -213,7 +213,7 @@ def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Se
             prepared = prepare_data(loaded, terminal.on_decoding)
         model = build_model(loaded, prepared.inputs, prepared.tasks)
         print_summary(prepared.summary())
-        print_leaks(leaks(prepared))
+        print_leaks(leaks(prepared), told=prepared.summary()["texts"])
         typer.echo(make_stream(loaded, prepared, 0, 1).describe_epoch())
         typer.echo(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 

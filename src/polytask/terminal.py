@@ -3,7 +3,7 @@
 import math
 import textwrap
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -308,13 +308,22 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
 
 
 def print_leaks(
-    found: Mapping[str, Mapping[str, Mapping[str, Any]]], console: Console | None = None
+    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    *,
+    told: Collection[str] = (),
+    console: Console | None = None,
 ) -> None:
-    """Rows that are held out and exactly like a training row, a line per part."""
+    """Rows that are held out and exactly like a training row, a line per part.
+
+    Args:
+        found: By source, input and part.
+        told: Inputs of which that was said before, as it is of texts.
+        console: Where the lines go.
+    """
     console = console or Console(emoji=False, highlight=False)
     for source, inputs in found.items():
         for name, parts in inputs.items():
-            for part, facts in parts.items():
+            for part, facts in parts.items() if name not in told else ():
                 line = (
                     f"{name}: rows of the {part} part of {source} that are exactly like a training "
                     f"row: {facts['rows']:,} ({facts['share']:.1%}), such as {facts['examples'][0]}"
@@ -373,7 +382,8 @@ def print_text_facts(name: str, facts: Mapping[str, Any], console: Console) -> N
         if count:
             console.print(
                 f"[yellow]{name}: {count:,} texts of the {part} part are in the training part too, "
-                "word for word[/]"
+                "word for word[/]",
+                soft_wrap=True,
             )
 
 

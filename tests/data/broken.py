@@ -37,7 +37,7 @@ def check(folder: Path) -> tuple[bool, str]:
         except PolytaskError as error:
             return False, str(error)
         print_summary(prepared.summary(), console)
-        print_leaks(leaks(prepared), console)
+        print_leaks(leaks(prepared), told=prepared.summary()["texts"], console=console)
         torch.manual_seed(0)
         model = build_model(config, prepared.inputs, prepared.tasks)
         model.fit_to(sample(prepared))

@@ -175,7 +175,7 @@ FINE: dict[str, Case] = {
     "comment without words": conllu("# text = x\n\n" + trees(), r"rows of own +│ +8"),
     "stated encoding": columns(sentences("cat", "cät").encode("latin-1"), "labels of pos",
         old="path: t.txt", new="encoding: latin-1, path: t.txt"),
-    "texts again": lines("pos a\nneg a\n" * 10, "in the training part too", "like a training row"),
+    "texts again": lines("pos a\nneg a\n" * 10, "in the training part too, word for word"),
     "blank text": file(LINES.replace("kind: lines, path: t.txt, label: true",
         "kind: table, path: t.csv"), "text,label\n" + "".join(
         f"{'' if k == 3 else k},{['pos', 'neg'][k % 2]}\n" for k in range(20)),
