@@ -1,6 +1,7 @@
 """A search: its trials, what they leave behind, and how it goes on."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from polytask.config import Config, load_config
 from polytask.errors import ConfigError, RunError
 from polytask.run import Run
 from polytask.study.runs import outcome_of
-from polytask.study.tuning import Pruning, Search, folder_of, opened, tune
+from polytask.study.space import Space, suggested
+from polytask.study.tuning import Pruning, Search, folder_of, opened, taken, tune
 from polytask.training.history import EpochRecord
 from tests.study.conftest import TINY
 
@@ -71,6 +73,45 @@ def test_what_was_killed_goes_on_with_its_values(
     assert second.params == first.params and folder_of(second) == "0000"
     assert [t["number"] for t in found["trials"]] == [1]
     assert [path.name for path in (tmp_path / "t/trials").glob("0*")] == ["0000"]
+
+
+def test_two_workers_do_each_trial_once(tmp_path: Path) -> None:
+    """Both are at it, on one SQLite file, with values of their own and no trial too many."""
+    text = TINY.replace("epochs: 2", "epochs: 1")
+    (tmp_path / "s.yaml").write_text(text + "tune: {optimizer.lr: {low: 0.001, high: 0.01}}\n")
+    config = load_config(tmp_path / "s.yaml")
+    found = tune(config, tmp_path / "t", Search(trials=4, workers=2), quiet)
+    assert [trial["number"] for trial in found["trials"]] == list(range(4))
+    assert {trial["state"] for trial in found["trials"]} == {"complete"}
+    assert len({trial["params"]["optimizer.lr"] for trial in found["trials"]}) == 4
+    runs = sorted((tmp_path / "t/trials").glob("0*"))
+    assert [run.name for run in runs] == [f"{number:04d}" for number in range(4)]
+    assert all(len(Run.open(run).history()) == 1 for run in runs)
+    alone = tune(config, tmp_path / "alone", Search(trials=1), quiet)
+    assert alone["trials"][0]["params"] == found["trials"][0]["params"]
+
+
+def test_a_trial_is_taken_up_when_its_process_is_gone_and_not_before(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(TINY + "tune: {optimizer.lr: {low: 0.001, high: 0.01}}\n")
+    space = Space(load_config(tmp_path / "s.yaml"))
+    search, root = Search(trials=2), tmp_path / "t"
+    root.mkdir()
+    study = opened(root, space.config, search)
+    with ExitStack() as ours, ExitStack() as theirs:
+        first = taken(study, space, root, search, ours)
+        suggested(first, "optimizer.lr", space.ranges["optimizer.lr"])
+        second = taken(study, space, root, search, theirs)
+        assert second.number == 1
+        # Two are under way, so nobody needs a third, and nobody goes on with these.
+        assert taken(study, space, root, search, theirs) is None
+        assert len(study.get_trials()) == 2
+        ours.close()  # as when its process is killed, with values drawn
+        again = taken(study, space, root, search, theirs)
+        assert folder_of(again) == "0000" and again.number == 2
+        theirs.close()  # and these two; the second had drawn no values, so it is just forgotten
+        fresh = [taken(study, space, root, search, ours) for _ in range(2)]
+        assert [folder_of(trial) for trial in fresh] == ["0000", "0004"]
+        assert taken(study, space, root, search, ours) is None
 
 
 def test_a_front_of_two_scores(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 import json
 import math
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +24,7 @@ from polytask.training.history import ERRORS, EpochRecord
 from polytask.workflow import Silent
 
 RECORD = "tune.json"
+WAIT = 0.3  # seconds between looks at whether another trial is wanted
 Pruner = Literal["median", "hyperband", "none"]
 PRUNERS: tuple[Pruner, ...] = ("median", "hyperband", "none")
 
@@ -80,10 +83,7 @@ def tune(
     with written(root, "Choose another folder with --study, or free some space."):
         root.mkdir(parents=True, exist_ok=True)
     require_same_search(root, config, search)
-    study = opened(root, config, search)
-    with claimed(root, "tune") as ours:
-        if ours:
-            take_up(study, root)
+    opened(root, config, search)
     if search.workers == 1:
         run_trials(space, root, search, tell)
     else:
@@ -149,22 +149,27 @@ def opened(root: Path, config: Config, search: Search) -> Any:
         "minimize" if objective.rpartition(".")[2] in ERRORS else "maximize"
         for objective in search.objectives or ("",)
     ]
-    study = optuna.create_study(
+    return optuna.create_study(
         storage=storage,
         study_name="tune",
         load_if_exists=True,
         directions=directions,
         pruner=_pruner(optuna, config, search),
     )
-    # Seeded by what is there already: going on with one seed would draw the same values again.
-    seed = config.seed * 100_003 + len(study.get_trials(deepcopy=False))
+
+
+def seeded(config: Config, search: Search, number: int) -> Any:
+    """What draws a trial's values: by its number and what is known, whichever process does it."""
+    optuna = require("optuna", "study")
     with warnings.catch_warnings():
         # Kinds bring keys of their own, which only groups of keys sample jointly.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.sampler = optuna.samplers.TPESampler(
-            seed=seed % 2**32, multivariate=True, group=True, constant_liar=search.workers > 1
+        return optuna.samplers.TPESampler(
+            seed=(config.seed * 100_003 + number) % 2**32,
+            multivariate=True,
+            group=True,
+            constant_liar=search.workers > 1,
         )
-    return study
 
 
 def _pruner(optuna: Any, config: Config, search: Search) -> Any:
@@ -176,6 +181,38 @@ def _pruner(optuna: Any, config: Config, search: Search) -> Any:
     return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(1, epochs // 5))
 
 
+def taken(study: Any, space: Space, root: Path, search: Search, alive: ExitStack) -> Any:
+    """The next trial, whose values are not drawn yet; None while none is wanted.
+
+    One process at a time asks, so trials under way count as such, and there are never more than
+    wanted.
+
+    Args:
+        study: Optuna's study.
+        space: What may be tried.
+        root: The study's folder.
+        search: How many trials are wanted.
+        alive: Given a lock that others cannot take for as long as this process lives.
+    """
+    lock = require("filelock", "study").FileLock(root / "asking.lock")
+    with written(root), lock:
+        take_up(study, root)
+        trials = study.get_trials(deepcopy=False)
+        running = [t for t in trials if t.state.name == "RUNNING"]
+        if len(over(study)) + len(running) >= search.trials:
+            return None
+        study.sampler = seeded(space.config, search, len(trials))
+        trial = study.ask()
+        ours = alive.enter_context(claimed(root / "trials", alive_name(trial)))
+        assert ours, f"trial {trial.number} was asked for twice"
+        return trial
+
+
+def alive_name(trial: Any) -> str:
+    """The name of the lock that says that somebody works on a trial."""
+    return f"{folder_of(trial)}.alive"
+
+
 def take_up(study: Any, root: Path) -> None:
     """Queue what nobody works on any more again; it goes on from its checkpoint."""
     optuna = require("optuna", "study")
@@ -183,16 +220,16 @@ def take_up(study: Any, root: Path) -> None:
     for trial in study.get_trials(deepcopy=False):
         stopped = trial.state == states.FAIL and trial.user_attrs.get("stopped")
         if trial.state == states.RUNNING:
-            with claimed(root / "trials", folder_of(trial)) as free:
+            with claimed(root / "trials", alive_name(trial)) as free:
                 stopped = free
             if stopped:
                 study.tell(trial.number, state=states.FAIL)
-        taken = trial.number in {
-            other.user_attrs.get("goes_on") for other in study.get_trials(deepcopy=False)
-        }
-        if stopped and not taken and trial.params:
+        again = {t.user_attrs.get("goes_on") for t in study.get_trials(deepcopy=False)}
+        # Values that were queued and not read yet are kept by Optuna under this name.
+        params = trial.params or trial.system_attrs.get("fixed_params")
+        if stopped and trial.number not in again and params:
             attributes = {"goes_on": trial.number, "folder": folder_of(trial)}
-            study.enqueue_trial(trial.params, user_attrs=attributes)
+            study.enqueue_trial(params, user_attrs=attributes)
 
 
 def folder_of(trial: Any) -> str:
@@ -202,7 +239,6 @@ def folder_of(trial: Any) -> str:
 
 def over(study: Any) -> list[Any]:
     """Trials that are over and were not stopped by a person or a crash, oldest first."""
-    optuna = require("optuna", "study")
     trials = study.get_trials(deepcopy=False)
     again = {trial.user_attrs.get("goes_on") for trial in trials}
     return [
@@ -210,25 +246,42 @@ def over(study: Any) -> list[Any]:
         for t in trials
         if t.state.is_finished()
         and t.number not in again
-        and not (t.state == optuna.trial.TrialState.FAIL and t.user_attrs.get("stopped"))
+        and (t.state.name != "FAIL" or "reason" in t.user_attrs)
     ]
 
 
 def run_trials(space: Space, root: Path, search: Search, tell: Callable[[str], None]) -> None:
-    """Do trials in this process until there are as many as wanted."""
+    """Do trials in this process until there are as many as wanted, also by others."""
     study = opened(root, space.config, search)
+    while len(over(study)) < search.trials:
+        with ExitStack() as alive:
+            trial = taken(study, space, root, search, alive)
+            if trial is not None:
+                finish(study, trial, lambda trial: values_of(trial, space, root, search))
+                tell(described(study.trials[trial.number], study, search))
+        if trial is None:
+            time.sleep(WAIT)  # another process may fail, or be killed
 
-    def after(study: Any, trial: Any) -> None:
-        tell(described(trial, study, search))
-        if len(over(study)) >= search.trials:
-            study.stop()
 
-    if len(over(study)) < search.trials:
-        study.optimize(
-            lambda trial: values_of(trial, space, root, search),
-            callbacks=[after],
-            catch=(PolytaskError,),
-        )
+def finish(study: Any, trial: Any, value: Callable[[Any], Any]) -> None:
+    """Do a trial and say how it went.
+
+    Raises:
+        KeyboardInterrupt: If a person stopped it.
+    """
+    optuna = require("optuna", "study")
+    states = optuna.trial.TrialState
+    try:
+        study.tell(trial, value(trial))
+    except optuna.TrialPruned:
+        study.tell(trial, state=states.PRUNED)
+    except PolytaskError as error:
+        trial.set_user_attr("stopped", False)
+        trial.set_user_attr("reason", str(error))
+        study.tell(trial, state=states.FAIL)
+    except BaseException:
+        study.tell(trial, state=states.FAIL)
+        raise
 
 
 def values_of(trial: Any, space: Space, root: Path, search: Search) -> Any:
@@ -238,11 +291,7 @@ def values_of(trial: Any, space: Space, root: Path, search: Search) -> Any:
         PolytaskError: If it failed, which is then the trial's reason.
         KeyboardInterrupt: If a person stopped it.
     """
-    try:
-        config = space.chosen(lambda key, range_: suggested(trial, key, range_))
-    except ConfigError as error:
-        trial.set_user_attr("reason", str(error))
-        raise
+    config = space.chosen(lambda key, range_: suggested(trial, key, range_))
     folder = folder_of(trial)
     watcher = Pruning(trial) if len(search.objectives) <= 1 else Silent()
     trial.set_user_attr("stopped", True)  # until it is over; a killed process leaves it so
@@ -264,7 +313,6 @@ def values_of(trial: Any, space: Space, root: Path, search: Search) -> Any:
     if not reason and any(value is None or not math.isfinite(value) for value in values):
         reason = "what is to be optimised was not measured on validation rows"
     if reason:
-        trial.set_user_attr("reason", reason)
         raise RunError(reason)
     return values[0] if len(values) == 1 else tuple(values)
 
