@@ -2,6 +2,7 @@
 
     python benchmarks/verdicts.py                                       all tables
     python benchmarks/verdicts.py --tables wrong --repeats 400          one, in a minute of CPU
+    python benchmarks/verdicts.py --worlds both 'few examples'          some rows of each
 
 An example is answered rightly with probability `sigmoid(difficulty + own + seed)`: how hard it is
 (the same for both models), what a model in itself makes of it (the same for all its seeds), and how
@@ -10,6 +11,7 @@ one distribution, so every verdict but "cannot tell" is wrong.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,12 +95,13 @@ def bootstrap(differences: Array, rng: np.random.Generator, draws: int = 400) ->
     return 2 * float(min(below, 1 - below))
 
 
-def wrong_verdicts(repeats: int, rng: np.random.Generator) -> None:
+def wrong_verdicts(worlds: Sequence[World], repeats: int, seed: int) -> None:
     """How often at least one of T tasks is said to gain, or to lose, though none does."""
     print(f"## Both models alike: any 'helps' / any verdict, in percent of {repeats} studies\n")
     print("| world | S | " + " | ".join(f"T={t}" for t in TASKS) + " |")
     print("|---" * (2 + len(TASKS)) + "|")
-    for world in WORLDS:
+    for world in worlds:
+        rng = np.random.default_rng([seed, WORLDS.index(world)])
         for seeds in SEEDS:
             cells = []
             for tasks in TASKS:
@@ -113,12 +116,13 @@ def wrong_verdicts(repeats: int, rng: np.random.Generator) -> None:
             print(f"| {world.name} | {seeds} | " + " | ".join(cells) + " |", flush=True)
 
 
-def other_methods(repeats: int, rng: np.random.Generator) -> None:
+def other_methods(worlds: Sequence[World], repeats: int, seed: int) -> None:
     """Type I errors of the usual ways, on one task."""
     print(f"\n## One task, both alike: verdicts of other methods, in percent of {repeats}\n")
     print("| world | S | t over seeds | seeds and examples resampled | this one |")
     print("|---|---|---|---|---|")
-    for world in WORLDS:
+    for world in worlds:
+        rng = np.random.default_rng([seed, WORLDS.index(world)])
         for seeds in SEEDS:
             counts = np.zeros(3)
             for _ in range(repeats):
@@ -129,14 +133,15 @@ def other_methods(repeats: int, rng: np.random.Generator) -> None:
             print(f"| {world.name} | {seeds} | {row} |", flush=True)
 
 
-def coverage_and_power(repeats: int, rng: np.random.Generator) -> None:
+def coverage_and_power(worlds: Sequence[World], repeats: int, seed: int) -> None:
     """How often the interval holds the truth, and how often a true gain is found."""
     print(
         f"\n## One task, a true gain: coverage of the 95 % interval / power, percent of {repeats}\n"
     )
     print("| world | gain | " + " | ".join(f"S={s}" for s in SEEDS) + " |")
     print("|---" * (2 + len(SEEDS)) + "|")
-    for world in WORLDS:
+    for world in worlds:
+        rng = np.random.default_rng([seed, WORLDS.index(world)])
         for shift in (0.2, 0.5):
             many = World("", world.seed, world.own, 2000, world.collapse)
             drawn = [many.scores(rng, 20, 20, shift) for _ in range(5)]
@@ -165,9 +170,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--worlds", nargs="+", choices=[w.name for w in WORLDS])
     given = parser.parse_args()
+    worlds = [w for w in WORLDS if given.worlds is None or w.name in given.worlds]
     for table in given.tables:
-        TABLES[table](given.repeats, np.random.default_rng(given.seed))
+        TABLES[table](worlds, given.repeats, given.seed)
 
 
 if __name__ == "__main__":
