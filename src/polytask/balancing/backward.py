@@ -11,17 +11,16 @@ from torch import Tensor
 
 from polytask.balancing.base import (
     Balancer,
-    DropsFeatures,
     GradientBalancer,
     GramianBalancer,
     LossBalancer,
-    SolverError,
-    TakesTurns,
     UsesIndependentBatches,
 )
-from polytask.balancing.dropping import dropped, pushes
-from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
-from polytask.balancing.passes import Passes, Rows, gramian, identity
+from polytask.balancing.by_gradients import by_gradients
+from polytask.balancing.by_gramian import by_probes, by_rows, probes_of
+from polytask.balancing.graph import Differentiate, Losses, Shared
+from polytask.balancing.needs import active_tasks
+from polytask.balancing.passes import Passes, identity
 from polytask.errors import TrainingError
 
 
@@ -90,7 +89,7 @@ def backward(
         TrainingError: If no task is active, or a loss or gradient is not finite.
     """
     pieces = Losses(losses)
-    tasks = _active(pieces, balancer, active)
+    tasks = active_tasks(pieces, balancer, active)
     passes = Passes(
         losses=pieces,
         tasks=tasks,
@@ -114,15 +113,15 @@ def backward(
             known = balancer.remembered()
             if known is None:
                 if apart:
-                    probes = _probes(balancer, passes, measured, estimate, groups)
-                    weights = _by_probes(balancer, values, passes, probes)
+                    probes = probes_of(balancer, passes, measured, estimate, groups)
+                    weights = by_probes(balancer, values, passes, probes)
                 else:
-                    weights = _by_rows(balancer, values, passes, second)
+                    weights = by_rows(balancer, values, passes, second)
             else:
                 weights = known.to(values)
                 passes.weighted(weights, balancer.weight_heads)
         elif isinstance(balancer, GradientBalancer):
-            _by_gradients(balancer, values, passes)
+            by_gradients(balancer, values, passes)
             return None
         else:
             raise TypeError(
@@ -132,27 +131,6 @@ def backward(
     everyone = weights.new_zeros(balancer.num_tasks)
     everyone[tasks] = weights
     return everyone
-
-
-def _active(losses: Losses, balancer: Balancer, active: Tensor | None) -> list[int]:
-    """The numbers of the active tasks."""
-    count = len(losses.values)
-    if count != balancer.num_tasks:
-        raise ValueError(
-            f"`losses` should have one entry per task (num_tasks={balancer.num_tasks}). "
-            f"Found {count}. Did a task have no label? Keep its entry and pass `active=`."
-        )
-    if active is None:
-        return list(range(count))
-    if active.dtype != torch.bool or active.shape != (count,):
-        raise ValueError(
-            f"`active` should be a bool tensor of shape ({count},). "
-            f"Found {active.dtype} of shape {tuple(active.shape)}."
-        )
-    tasks = [t for t, on in enumerate(active.tolist()) if on]
-    if not tasks:
-        raise TrainingError("No task is active in this step: there is nothing to learn from.")
-    return tasks
 
 
 def _aliases(
@@ -225,193 +203,5 @@ def _second(
             "tasks on another batch as `independent=`."
         )
     losses = Losses(independent)
-    _active(losses, balancer, None)
+    active_tasks(losses, balancer, None)
     return replace(passes, losses=losses, features=None)
-
-
-def _probes(
-    balancer: GramianBalancer,
-    passes: Passes,
-    measured: Iterable[Tensor] | None,
-    estimate: Tensor | Sequence[Tensor] | None,
-    groups: int,
-) -> list[Passes]:
-    """The passes that make the Gramian, where they aren't those that make the gradients."""
-    if groups < 1:
-        raise ValueError(f"`groups` should be at least 1. Found {groups}.")
-    if balancer.at == "features" or isinstance(balancer, UsesIndependentBatches):
-        raise ValueError(
-            "`measured`, `estimate` and `groups` need at='parameters' and a single batch."
-        )
-    losses = passes.losses if estimate is None else Losses(estimate)
-    _active(losses, balancer, None)
-    shared = passes.shared if measured is None else Shared(measured)
-    if not set(shared.parameters) <= set(passes.shared.parameters):
-        raise ValueError("`measured` should be parameters among `shared`.")
-    features = passes.features if estimate is None else None
-    return [
-        replace(passes, losses=losses, shared=group, features=features)
-        for group in shared.divided(groups)
-    ]
-
-
-def _by_probes(
-    balancer: GramianBalancer, values: Tensor, passes: Passes, probes: list[Passes]
-) -> Tensor:
-    """Weights `[A]` from a Gramian measured apart, applied by one more backward."""
-    _need_shared(balancer, probes[0])
-    factor = balancer.amplification = passes.amplification()
-    first = probes[0]
-    starts = None if first.features is None else first.cotangents(heads=False)
-    count = len(passes.tasks)
-    products = torch.zeros(count, count, dtype=torch.float64)
-    for probe in probes:
-        products += gramian(probe.jacobian(starts, factor, heads=False))
-    weights = _choose(balancer, products / factor**2, values, passes, factor)
-    passes.weighted(weights, balancer.weight_heads)
-    return weights
-
-
-def _by_rows(
-    balancer: GramianBalancer,
-    values: Tensor,
-    passes: Passes,
-    second: Passes | None,
-) -> Tensor:
-    """Weights `[A]` from inner products of gradients, and all gradients put in place."""
-    _need_shared(balancer, passes)
-    at_features = balancer.at == "features"
-    if at_features:
-        _need_features(passes)
-    factor = balancer.amplification = passes.amplification()
-    heads = not balancer.weight_heads
-    cotangents = None if passes.features is None else passes.cotangents(heads)
-    reached = _reached(passes)
-    rows: Tensor | None = None
-    groups: list[Rows] = []
-    if at_features:
-        assert cotangents is not None
-        products, groups = passes.feature_rows(cotangents)
-    else:
-        rows = passes.jacobian(cotangents, factor, heads)
-        others = None if second is None else second.jacobian(None, factor, heads=False)
-        products = gramian(rows, others)
-        rows = rows if others is None else (rows + others) / 2
-    weights = _choose(balancer, products / factor**2, values, passes, factor)
-    if rows is None:
-        assert cotangents is not None
-        passes.features_weighted(cotangents, groups, weights, factor, heads)
-    else:
-        passes.shared.add(weights.to(rows) @ rows, reached)
-    if not heads:
-        passes.others_weighted(weights)
-    return weights
-
-
-def _choose(
-    balancer: GramianBalancer, products: Tensor, values: Tensor, passes: Passes, factor: float
-) -> Tensor:
-    """The balancer's weights `[A]` for a Gramian."""
-    if not bool(products.isfinite().all()):
-        _raise_unless_scaled(products, passes, factor)
-        return torch.ones_like(values)
-    try:
-        weights = balancer.scaled(balancer(products, values.cpu().double()))
-    except SolverError:
-        balancer.failures += 1
-        raise
-    balancer.remember(weights)
-    balancer.zero_updates += int(float(weights @ products @ weights) == 0.0)
-    return weights.to(values)
-
-
-def _by_gradients(balancer: GradientBalancer, values: Tensor, passes: Passes) -> None:
-    """The update from the gradients themselves."""
-    _need_shared(balancer, passes)
-    factor = balancer.amplification = passes.amplification()
-    if isinstance(balancer, DropsFeatures) and balancer.at == "features":
-        _by_features(balancer, values, passes, factor)
-        return
-    cotangents = None if passes.features is None else passes.cotangents(heads=True)
-    reached = _reached(passes)
-    if isinstance(balancer, TakesTurns):
-        rows = _rows_in_turn(balancer, passes, cotangents, factor)
-    else:
-        rows = passes.jacobian(cotangents, factor, heads=True)
-    if not bool(rows.isfinite().all()):
-        _raise_unless_scaled(rows, passes, factor)
-        update = rows.sum(0)
-    else:
-        update = balancer(rows / factor if factor != 1.0 else rows, values) * factor
-        balancer.zero_updates += int(not bool(update.any()))
-    passes.shared.add(update, reached)
-
-
-def _by_features(balancer: GradientBalancer, values: Tensor, passes: Passes, factor: float) -> None:
-    """The gradients of the features, without what the balancer drops, and one trunk backward."""
-    assert isinstance(balancer, DropsFeatures)
-    _need_features(passes)
-    cotangents = passes.cotangents(heads=True)
-    signed = pushes(passes, cotangents)
-    if not bool(signed.isfinite().all()):
-        _raise_unless_scaled(signed, passes, factor)
-        kept = torch.ones_like(signed)
-    else:
-        kept = balancer.kept(signed, values)
-        balancer.zero_updates += int(not bool((kept * signed).any()))
-    dropped(passes, cotangents, kept, factor)
-
-
-def _rows_in_turn(
-    balancer: TakesTurns, passes: Passes, cotangents: list[Tensor | None] | None, factor: float
-) -> Tensor:
-    """Gradients `[K, P]` of the tasks whose turn it is; what is not shared learns from all."""
-    turn = balancer.turn()
-    features = passes.features
-    some = replace(
-        passes,
-        tasks=[passes.tasks[i] for i in turn],
-        features=None if features is None else [features[i] for i in turn],
-    )
-    if features is None or cotangents is None:
-        rows = some.jacobian(None, factor, heads=False)
-        passes.others_weighted(passes.ones())
-        return rows
-    rows = some.jacobian([cotangents[i] for i in turn], factor, heads=False)
-    mine = set(passes.shared.parameters)
-    below = [p for p in leaves(f.grad_fn for f in features if f is not None) if p not in mine]
-    if below:  # Encoders of one task's own.
-        passes.pull(range(len(cotangents)), cotangents, factor, inputs=below)
-    return rows
-
-
-def _need_shared(balancer: Balancer, passes: Passes) -> None:
-    if not passes.shared:
-        raise ValueError(
-            f"{type(balancer).__name__} combines gradients at shared parameters. Pass `shared=`, "
-            "the parameters that several tasks train (at least one must require gradients)."
-        )
-
-
-def _need_features(passes: Passes) -> None:
-    if passes.features is None:
-        raise ValueError("`at='features'` needs `features=`: one alias per task.")
-
-
-def _reached(passes: Passes) -> list[Tensor] | None:
-    """The leaves that any active task reaches; None (all) if other processes may reach more."""
-    if passes.reduce is not identity:
-        return None
-    if passes.features is None:
-        return leaves(passes.losses.nodes(passes.tasks))
-    return leaves(f.grad_fn for f in passes.features if f is not None)
-
-
-def _raise_unless_scaled(values: Tensor, passes: Passes, factor: float) -> None:
-    """Overflow is an everyday event under a gradient scaler, which then skips the step."""
-    if factor != 1.0:
-        return
-    bad = (~values.isfinite()).all(1) if values.shape[0] == values.shape[1] else None
-    rows = range(len(values)) if bad is None else [i for i, b in enumerate(bad.tolist()) if b]
-    names = [passes.tasks[i] for i in rows if not bool(values[i].isfinite().all())]
-    raise TrainingError(f"The gradients of tasks {names} at shared parameters are not finite.")

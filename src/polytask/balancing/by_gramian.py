@@ -1,0 +1,117 @@
+"""Weights from inner products of task gradients: the way of balancers that see the Gramian.
+
+A active tasks, P shared parameters (entries).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from polytask.balancing.base import GramianBalancer, SolverError, UsesIndependentBatches
+from polytask.balancing.graph import Losses, Shared
+from polytask.balancing.needs import (
+    active_tasks,
+    need_features,
+    need_shared,
+    raise_unless_scaled,
+    reached_leaves,
+)
+from polytask.balancing.passes import Passes, Rows, gramian
+
+
+def probes_of(
+    balancer: GramianBalancer,
+    passes: Passes,
+    measured: Iterable[Tensor] | None,
+    estimate: Tensor | Sequence[Tensor] | None,
+    groups: int,
+) -> list[Passes]:
+    """The passes that make the Gramian, where they aren't those that make the gradients."""
+    if groups < 1:
+        raise ValueError(f"`groups` should be at least 1. Found {groups}.")
+    if balancer.at == "features" or isinstance(balancer, UsesIndependentBatches):
+        raise ValueError(
+            "`measured`, `estimate` and `groups` need at='parameters' and a single batch."
+        )
+    losses = passes.losses if estimate is None else Losses(estimate)
+    active_tasks(losses, balancer, None)
+    shared = passes.shared if measured is None else Shared(measured)
+    if not set(shared.parameters) <= set(passes.shared.parameters):
+        raise ValueError("`measured` should be parameters among `shared`.")
+    features = passes.features if estimate is None else None
+    return [
+        replace(passes, losses=losses, shared=group, features=features)
+        for group in shared.divided(groups)
+    ]
+
+
+def by_probes(
+    balancer: GramianBalancer, values: Tensor, passes: Passes, probes: list[Passes]
+) -> Tensor:
+    """Weights `[A]` from a Gramian measured apart, applied by one more backward."""
+    need_shared(balancer, probes[0])
+    factor = balancer.amplification = passes.amplification()
+    first = probes[0]
+    starts = None if first.features is None else first.cotangents(heads=False)
+    count = len(passes.tasks)
+    products = torch.zeros(count, count, dtype=torch.float64)
+    for probe in probes:
+        products += gramian(probe.jacobian(starts, factor, heads=False))
+    weights = _choose(balancer, products / factor**2, values, passes, factor)
+    passes.weighted(weights, balancer.weight_heads)
+    return weights
+
+
+def by_rows(
+    balancer: GramianBalancer,
+    values: Tensor,
+    passes: Passes,
+    second: Passes | None,
+) -> Tensor:
+    """Weights `[A]` from inner products of gradients, and all gradients put in place."""
+    need_shared(balancer, passes)
+    at_features = balancer.at == "features"
+    if at_features:
+        need_features(passes)
+    factor = balancer.amplification = passes.amplification()
+    heads = not balancer.weight_heads
+    cotangents = None if passes.features is None else passes.cotangents(heads)
+    reached = reached_leaves(passes)
+    rows: Tensor | None = None
+    groups: list[Rows] = []
+    if at_features:
+        assert cotangents is not None
+        products, groups = passes.feature_rows(cotangents)
+    else:
+        rows = passes.jacobian(cotangents, factor, heads)
+        others = None if second is None else second.jacobian(None, factor, heads=False)
+        products = gramian(rows, others)
+        rows = rows if others is None else (rows + others) / 2
+    weights = _choose(balancer, products / factor**2, values, passes, factor)
+    if rows is None:
+        assert cotangents is not None
+        passes.features_weighted(cotangents, groups, weights, factor, heads)
+    else:
+        passes.shared.add(weights.to(rows) @ rows, reached)
+    if not heads:
+        passes.others_weighted(weights)
+    return weights
+
+
+def _choose(
+    balancer: GramianBalancer, products: Tensor, values: Tensor, passes: Passes, factor: float
+) -> Tensor:
+    """The balancer's weights `[A]` for a Gramian."""
+    if not bool(products.isfinite().all()):
+        raise_unless_scaled(products, passes, factor)
+        return torch.ones_like(values)
+    try:
+        weights = balancer.scaled(balancer(products, values.cpu().double()))
+    except SolverError:
+        balancer.failures += 1
+        raise
+    balancer.remember(weights)
+    balancer.zero_updates += int(float(weights @ products @ weights) == 0.0)
+    return weights.to(values)
