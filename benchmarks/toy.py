@@ -176,7 +176,7 @@ def draw(found: Mapping[str, list[Tensor]], path: Path, columns: int = 6) -> Non
         axis.set_visible(False)
     figure.savefig(path, dpi=85)
     with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(48)
+        small = picture.convert("RGB").quantize(160)
     small.save(path, optimize=True)
 
 
