@@ -111,7 +111,7 @@ def test_every_topology_can_be_looked_into(kind: str, over: str, count: int) -> 
     for layer, of in conflicts(model, [given], tasks).items():
         assert layer in shared_layers(model)
         assert all(v is None or -1.000001 <= v <= 1.000001 for row in of["cosine"] for v in row)
-    attributed = attribute(model, names[-1], given.inputs["x"])
+    attributed = attribute(model, tasks[-1], given.inputs["x"])
     assert attributed.values.shape == given.inputs["x"].values.shape
     assert attributed.values.isfinite().all()
 
@@ -163,7 +163,7 @@ def test_attributions_of_a_linear_network_are_weights_times_differences() -> Non
     task = Regression(name="r", input="x", target={"a": "r"}, mean=(0.0,), std=(1.0,))
     model = MultiTaskModel({"x": Plain()}, TRUNKS["hard"](lambda: _Same(), ["r"]), [task]).eval()
     raw = Features(torch.randn(3, 4))
-    found = attribute(model, "r", raw, torch.zeros(1, 4))
+    found = attribute(model, task, raw, torch.zeros(1, 4))
     weight = model.heads["r"].get_parameter("linear.weight")
     torch.testing.assert_close(found.values, (raw.values * weight).detach(), atol=1e-5, rtol=1e-4)
     assert float(found.gap.max()) < 1e-3
@@ -196,7 +196,7 @@ def test_numbers_of_tokens_are_attributed_at_their_embeddings() -> None:
     trunk = TRUNKS["hard"](lambda: RecurrentBackbone(4, width=3), ["t"])
     model = MultiTaskModel({"x": Tokens()}, trunk, [task]).eval()
     mask = torch.arange(5) < torch.tensor([[5], [2]])
-    found = attribute(model, "t", Features(torch.randint(9, (2, 5)), mask))
+    found = attribute(model, task, Features(torch.randint(9, (2, 5)), mask))
     assert found.values.shape == (2, 5, 4)
     assert found.values[0].any() and not found.values[1, 2:].any()
     assert float(found.gap.max()) < 0.05

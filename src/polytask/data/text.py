@@ -186,6 +186,23 @@ class TextInput(Input):
             return self._characters(split, keys)
         return self._pieces_of(split, keys)
 
+    def spelled(self, cell: Any) -> list[str]:
+        """The units of a cell as people read them, in the order of their numbers."""
+        words = words_of(cell, self.split)
+        if self.level == "words":
+            found = list(words)
+        elif self.level == "characters":
+            found = list(self._spelled(words))
+        else:
+            whole = self.tokenizer is not None and not self.state["per_word"]
+            text: Any = words
+            if whole:
+                text = "" if cell is None else " ".join(cell) if is_list(cell) else str(cell)
+            tokenizer = opened(self.state["tokenizer"])
+            tokenizer.enable_truncation(self.max_length)
+            found = tokenizer.encode(text, is_pretokenized=not whole).tokens
+        return found[: self.max_length]
+
     def _cut(self, rows: Sequence[Sequence[Any]]) -> tuple[list[Any], NDArray[np.bool_]]:
         cut = np.fromiter((len(row) > self.max_length for row in rows), np.bool_, len(rows))
         return [row[: self.max_length] for row in rows], cut

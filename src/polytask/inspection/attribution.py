@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from polytask.errors import require
 from polytask.model import MultiTaskModel
+from polytask.tasks import Task
 from polytask.types import Features
 
 STEPS = 24
@@ -35,16 +36,21 @@ class Attribution:
     mask: Tensor | None
     gap: Tensor
 
+    def example(self, row: int, values: Tensor | None = None) -> Tensor:
+        """One example's attributions (or other values of their shape) without its padding."""
+        some = self.values if values is None else values
+        return some[row] if self.mask is None else some[row][self.mask[row]]
+
 
 def attribute(
-    model: MultiTaskModel, task: str, raw: Features, baseline: Tensor | None = None
+    model: MultiTaskModel, task: Task, raw: Features, baseline: Tensor | None = None
 ) -> Attribution:
     """Integrated gradients (Sundararajan, Taly and Yan 2017, by Captum) of a task's answer.
 
-    The answer is the output that is greatest where there are several; of outputs at many places,
-    the sum of each place's greatest one. Pictures and vectors are attributed at their raw values;
-    token numbers and sounds, which have no useful gradient or no readable one, at what the
-    encoder's front makes of them (embeddings, log-mel frames).
+    The answer is the score that is greatest where there are several; where a task answers at many
+    places (tokens, pixels), the sum of each place's greatest one. Pictures and vectors are
+    attributed at their raw values; token numbers and sounds, which have no useful gradient or no
+    readable one, at what the encoder's front makes of them (embeddings, log-mel frames).
 
     Args:
         model: In evaluation mode.
@@ -59,15 +65,20 @@ def attribute(
     require("captum", "report")
     from captum.attr import IntegratedGradients
 
-    name = model.inputs[task]
+    name = task.input
     encoder = model.encoders[name]
     front: nn.Module = getattr(encoder, "front", encoder)
     inside = not (raw.values.ndim == 4 or raw.values.is_floating_point()) or (
         raw.values.ndim == 2 and raw.mask is not None
     )
+
+    def scores(values: Features) -> Tensor:
+        output: Tensor = model({name: values}, [task.name])[task.name]
+        return task.scores(output)
+
     with torch.no_grad():
         given = front(raw) if inside else Features(raw.values.float(), raw.mask)
-        greatest = model({name: raw}, [task])[task].argmax(-1, keepdim=True)
+        greatest = scores(raw).argmax(2, keepdim=True)
     if baseline is None:
         zeros = torch.zeros_like(given.values)
         baseline = zeros[:1] if inside else given.values.mean(0, keepdim=True)
@@ -78,10 +89,10 @@ def attribute(
         if inside:
             with replaced(front, Features(values, mask)):
                 rows = Features(raw.values[whose], None if raw.mask is None else raw.mask[whose])
-                output = model({name: rows}, [task])[task]
+                found = scores(rows)
         else:
-            output = model({name: Features(values, mask)}, [task])[task]
-        chosen: Tensor = output.gather(-1, greatest[whose]).flatten(1).sum(1)
+            found = scores(Features(values, mask))
+        chosen: Tensor = found.gather(2, greatest[whose]).flatten(1).sum(1)
         return chosen
 
     whose = torch.arange(len(given.values))

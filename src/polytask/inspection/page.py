@@ -117,7 +117,7 @@ def verdict(
         if i < j and value is not None
     ]
     if pairs and min(pairs)[0] > 0.999:
-        found.append("All compared heads read the same features.")
+        found.append("All compared heads read the same features, or nearly so (CKA 1.00).")
     elif pairs:
         most, least = max(pairs), min(pairs)
         found.append(
@@ -196,7 +196,7 @@ def _conflict(against: Mapping[str, Any], tasks: Sequence[str]) -> list[Section]
             high=1.0,
         ),
         heats(
-            {"share of batches below zero": Heat(table("negative"), rows, layers)},
+            {"below zero": Heat(table("negative"), rows, layers)},
             name="conflict-rate",
             alt="How often each two tasks' gradients disagree, by layer",
             caption="In how many of the batches the cosine was below zero.",

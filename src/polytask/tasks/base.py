@@ -160,6 +160,13 @@ class Task(ABC):
     def decode(self, output: Tensor) -> Tensor:
         """Outputs in the target's own terms: probabilities, or values in the target's units."""
 
+    def scores(self, output: Tensor) -> Tensor:
+        """Outputs as scores by place, `[B, P, K]`: the greatest of K is what is predicted there, or
+        a single one says it. Places are tokens, frames or pixels, and zeros where there are none;
+        a task about the whole of an example has one.
+        """
+        return output.reshape(len(output), -1, output.shape[-1])
+
     @abstractmethod
     def metrics(self) -> "MetricCollection":
         """Fresh metrics; updated with `(decode(output), target)` of labelled examples."""

@@ -132,6 +132,9 @@ class DenseTask(Task):
             return output
         return F.interpolate(output, wanted, mode="bilinear", align_corners=False)
 
+    def scores(self, output: Tensor) -> Tensor:
+        return output.flatten(2).transpose(1, 2)
+
     def unmirrored(self, output: Tensor) -> Tensor:
         return output.flip(-1)
 

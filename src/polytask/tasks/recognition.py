@@ -97,6 +97,9 @@ class Recognition(TextTask):
             texts[row, : len(numbers)] = torch.tensor(numbers, dtype=torch.int64) - 1
         return texts.to(output.device)
 
+    def scores(self, output: Tensor) -> Tensor:
+        return output[:, :, :-1] * (output[:, :, -1:] > 0.5)
+
     def metrics(self) -> "MetricCollection":
         from polytask.tasks.text_metrics import recognition_metrics
 

@@ -219,6 +219,10 @@ class Tagging(Task):
             tags = best_tags(scores, mask, chain[2:], chain[:2])
         return tags.masked_fill(~mask, UNKNOWN)
 
+    def scores(self, output: Tensor) -> Tensor:
+        scores, mask, _ = self._parts(output)
+        return scores * mask.unsqueeze(2)
+
     def metrics(self) -> "MetricCollection":
         from polytask.tasks.token_metrics import tagging_metrics
 
