@@ -21,6 +21,7 @@ FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 ARROWS = {
     ("types", "errors"),
     ("sharing", "backbones"),
+    ("tasks", "encoders"),
     ("affinity", "balancing"),
     ("transfer", "model"),
     ("distillation", "model"),

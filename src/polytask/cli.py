@@ -150,7 +150,7 @@ def predict(
 ) -> None:
     """Predict labels, with probabilities, for new examples.
 
-    Predictions that are pictures go into a folder beside the output file.
+    Predictions that are pictures or sounds go into folders beside the output file.
     """
     with _mendable():
         from polytask.run import Run, written
@@ -164,8 +164,14 @@ def predict(
             with written(output.parent, "Name another file under --output."):
                 output.parent.mkdir(parents=True, exist_ok=True)
         chosen = Run.open(run) if run is not None else Run.newest(runs)
-        pictures = None if output is None else output.with_name(f"{output.stem}-pictures")
-        lines = list(predict_run(chosen, input_, on_bad=on_bad, pictures=pictures))
+        beside = (
+            {}
+            if output is None
+            else {
+                kind: output.with_name(f"{output.stem}-{kind}") for kind in ("pictures", "sounds")
+            }
+        )
+        lines = list(predict_run(chosen, input_, on_bad=on_bad, **beside))
         with written(output or Path("standard output"), "Name another file under --output."):
             write_table(lines, output)
     if output is not None:

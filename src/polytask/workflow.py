@@ -29,7 +29,7 @@ from polytask.config.build import (
 )
 from polytask.config.schema import Config
 from polytask.data.dataset import Policy, Prepared, prepare
-from polytask.data.files import save_pictures
+from polytask.data.files import save_pictures, save_sounds
 from polytask.data.inputs import Input, MediaInput
 from polytask.data.mixing import BatchStream, Prefetcher, evaluation_batches
 from polytask.data.splits import held_out_and_seen
@@ -481,7 +481,12 @@ def for_judging(
 
 
 def predict_run(
-    run: Run, path: Path, *, on_bad: Policy | None = None, pictures: Path | None = None
+    run: Run,
+    path: Path,
+    *,
+    on_bad: Policy | None = None,
+    pictures: Path | None = None,
+    sounds: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Predictions of a run's best weights for unlabelled pictures, sounds, texts or table rows.
 
@@ -492,10 +497,11 @@ def predict_run(
             in training.
         pictures: The folder for predictions that are pictures, made if need be; None leaves them
             out.
+        sounds: The same for those that are sounds.
 
     Yields:
         One mapping per example: where it comes from, and each task's label and probabilities, or
-        the path of a picture.
+        the path of a picture or sound.
 
     Raises:
         DataError: If the input cannot be read.
@@ -521,10 +527,11 @@ def predict_run(
             decoded = task.decode(outputs[task.name].float()).cpu()
             described = task.describe(decoded)
             rows = batch.rows[task.input].tolist()
-            if pictures is not None:
-                with written(pictures, "Free some space, or name another output."):
-                    saved = save_pictures(task, decoded, rows, pictures)
-                described = [a | b for a, b in zip(saved, described, strict=True)]
+            for folder, save in ((pictures, save_pictures), (sounds, save_sounds)):
+                if folder is not None:
+                    with written(folder, "Free some space, or name another output."):
+                        saved = save(task, decoded, rows, folder)
+                    described = [a | b for a, b in zip(saved, described, strict=True)]
             for row, columns in zip(rows, described, strict=True):
                 said = {"input": found.describe(row), **found.texts(row)}
                 lines.setdefault(row, said).update(columns)

@@ -21,6 +21,7 @@ from polytask.tasks import (
     Reconstruction,
     Regression,
     Segmentation,
+    Synthesis,
     Tagging,
     Task,
 )
@@ -60,6 +61,22 @@ def maps(kind: type[DenseTask], **settings: Any) -> Cells:
             blank = {np.uint8: 255, np.int64: -1}.get(array.dtype.type, np.nan)
             array[..., :1, :2] = blank
         found.append(None if k == 2 else task.stored(array, SIZE))
+    return cells(*found)
+
+
+VOICE = {"sample_rate": 1000, "seconds": 0.06, "mels": 3, "window": 0.016, "hop": 0.008}
+
+
+def sounds() -> Cells:
+    """Stored targets of six sounds of different lengths: the third is missing."""
+    task = Synthesis(name="t", input="x", target={"t": "y"}, **VOICE)
+    rng = np.random.default_rng(0)
+    found: list[Any] = []
+    for k in range(6):
+        frames = task.read(rng.normal(0, 3000 * (k + 1), 16 + 8 * k).astype(np.int16))
+        array = np.full(task.stored_shape, task.blank, task.dtype)
+        array[: len(frames)] = frames
+        found.append(None if k == 2 else array)
     return cells(*found)
 
 
@@ -167,6 +184,7 @@ EXAMPLES: dict[str, tuple[type[Task], dict[str, Any], Cells]] = {
         {"unit": "words", "beam": 3, "width": 24},
         cells("a b", ("b", "a"), None, "a", "c b a", "b a"),
     ),
+    "synthesis": (Synthesis, {**VOICE, "width": 32}, sounds()),
     "segmentation": (
         Segmentation,
         {"classes": ("a", "b", "c")},

@@ -9,11 +9,12 @@ import torch
 from polytask.errors import DataError
 from polytask.tasks import LabelError
 from polytask.tasks.dense import DenseTask
+from polytask.tasks.stored import StoredTask
 from polytask.types import Features
 from tests.tasks.kinds import EXAMPLES, cells, features, guess, raw, ready
 
 KINDS = list(EXAMPLES)
-CELLS = [kind for kind in KINDS if not issubclass(EXAMPLES[kind][0], DenseTask)]
+CELLS = [kind for kind in KINDS if not issubclass(EXAMPLES[kind][0], StoredTask)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,7 +107,7 @@ def test_overfits_ten_examples(kind: str) -> None:
     metrics = task.metrics()
     metrics.update(task.decode(output[present]), target[present])
     # The gradient of absolute errors does not fade near the solution.
-    bar = 0.9 if kind.startswith("quantile") else 0.98
+    bar = 0.9 if kind.startswith("quantile") or kind == "synthesis" else 0.98
     assert float(metrics.compute()[task.score]) > bar
 
 
@@ -135,7 +136,7 @@ def test_half_precision_outputs_are_decoded_in_single(kind: str) -> None:
         return
     assert decoded.dtype == torch.float32
     torch.testing.assert_close(
-        task.decode(output.bfloat16()), task.decode(output), rtol=0.05, atol=0.05
+        task.decode(output.bfloat16()), task.decode(output), rtol=0.05, atol=0.05, equal_nan=True
     )
 
 

@@ -119,6 +119,7 @@ from polytask.tasks import (
     Reconstruction,
     Regression,
     Segmentation,
+    Synthesis,
     Tagging,
     Task,
 )
@@ -262,6 +263,7 @@ TASKS: dict[str, type[Task]] = {
     "gaussian": Gaussian,
     "ctc": Recognition,
     "generation": Generation,
+    "synthesis": Synthesis,
     "segmentation": Segmentation,
     "edges": Edges,
     "dense_regression": DenseRegression,
@@ -279,7 +281,18 @@ NEEDS: dict[str, str] = {
     "reconstruction": "map",
 }
 # Fields of a task that no file states: its key is its name, and training rows give the others.
-TASK_FACTS = ("name", "counts", "known", "thresholds", "mean", "std", "levels", "size", "shape")
+TASK_FACTS = (
+    "name",
+    "counts",
+    "known",
+    "thresholds",
+    "mean",
+    "std",
+    "levels",
+    "size",
+    "shape",
+    "pace",
+)
 TRUNKS: dict[str, type[Trunk]] = {
     "hard": HardSharing,
     "independent": Independent,

@@ -23,7 +23,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from polytask.data.inputs import ImageInput, MediaInput, SoundInput
-from polytask.data.maps import MapStore, TargetMaps
+from polytask.data.maps import MapStore, TargetMedia
 from polytask.data.places import cache_folder, content_key
 from polytask.data.sources import Media, Table
 from polytask.data.stores import PictureStore, SoundStore, Store
@@ -31,7 +31,7 @@ from polytask.errors import DataError
 
 Progress = Callable[[int, int, str], None]
 # What knows how an item is decoded: an input, or a task's target.
-Decodes = MediaInput | TargetMaps
+Decodes = MediaInput | TargetMedia
 
 _FORMAT = 2
 _CHUNK = 128  # items decoded by one job
@@ -129,7 +129,7 @@ def _open(folder: Path, table: Table, source_input: Decodes) -> Decoded | None:
             spans = np.load(folder / "spans.npy", allow_pickle=False)
             length = source_input.samples if source_input.fixed else None
             return Decoded(SoundStore(samples, spans, length=length), bad)
-        if isinstance(source_input, TargetMaps):
+        if isinstance(source_input, TargetMedia):
             # Copied on write, because torch warns of arrays that cannot be written to.
             maps = np.load(folder / "maps.npy", mmap_mode="c", allow_pickle=False)
             return Decoded(MapStore(maps, np.load(folder / "present.npy")), bad)
@@ -186,7 +186,7 @@ def _write(
     if isinstance(source_input, ImageInput):
         shape = (source_input.channels, *source_input.size)
         bad_items = _write_arrays(part / "pictures.npy", items, len(media), shape, np.uint8)
-    elif isinstance(source_input, TargetMaps):
+    elif isinstance(source_input, TargetMedia):
         bad_items = _write_maps(part, items, len(media), source_input)
     else:
         assert isinstance(source_input, SoundInput)
@@ -262,9 +262,9 @@ def _write_arrays(
 
 
 def _write_maps(
-    part: Path, items: Iterator[NDArray[Any] | str], count: int, target: TargetMaps
+    part: Path, items: Iterator[NDArray[Any] | str], count: int, target: TargetMedia
 ) -> dict[int, str]:
-    """Writes targets of pixels, and which of them have any label."""
+    """Writes targets that are arrays, and which of them have any label."""
     present = np.zeros(count, np.bool_)
 
     def noted() -> Iterator[NDArray[Any] | str]:

@@ -62,7 +62,7 @@ def check_columns(table: Table, inputs: Mapping[str, Input], tasks: Sequence[Tas
         named = columns_of(task, table.name)
         if task.media is not None and len(named) > 1:
             raise ConfigError(
-                f"Task '{task.name}' is about every pixel and has one column of targets. Found "
+                f"Task '{task.name}' has one column of {task.media}s as its target. Found "
                 f"{', '.join(named)}."
             )
         for column in named:

@@ -26,7 +26,7 @@ from polytask.data.labels import (
     fit_task,
     require_token_labels,
 )
-from polytask.data.maps import MapStore, TargetMaps
+from polytask.data.maps import MapStore, target_media
 from polytask.data.ragged import TextStore
 from polytask.data.sources import Row, Source, Table
 from polytask.data.splits import PARTS, Rows, Split
@@ -54,7 +54,7 @@ class Dataset:
         number: Its place among the sources, the upper bits of `Batch.rows`.
         table: Its rows as loaded.
         stores: The decoded rows of each input that it feeds.
-        maps: The decoded targets of each task about pixels that has labels here.
+        maps: The decoded targets of each task that has targets of pixels or sounds here.
         targets: `[N, ...]` per task that reads one of these inputs; placeholders where absent.
         present: `[N]` bool per task.
         reads: Per task the input that it reads.
@@ -294,8 +294,8 @@ def _decode(
     keep_bad: bool,
     progress: Progress | None,
 ) -> None:
-    """Fills the stores of pictures, sounds and targets of pixels; collects every bad row before
-    saying anything."""
+    """Fills the stores of pictures, sounds and targets that are such; collects every bad row
+    before saying anything."""
     bad: list[Row] = []
     for dataset in datasets.values():
         reasons: dict[int, str] = {}
@@ -331,7 +331,7 @@ def _media_of(
     for task in tasks:
         if task.media is not None and dataset.name in task.target:
             (column,) = columns_of(task, dataset.name)
-            how = TargetMaps(task, inputs[task.input])
+            how = target_media(task, inputs[task.input], column)
             yield how, column, partial(dataset.maps.__setitem__, task.name)
 
 

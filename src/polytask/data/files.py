@@ -1,4 +1,5 @@
-"""Pictures and sounds without labels: one file, or a folder of them; predictions as pictures."""
+"""Pictures and sounds without labels: one file, or a folder of them; and predictions that are
+such."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,6 +98,39 @@ def save_pictures(
             made.putpalette(picture.palette.ravel().tolist())  # shades become its numbers
         path = folder / f"{row:06d}-{task.name}.png"
         made.save(path)
+        found.append({task.name: str(path)})
+    return found
+
+
+def save_sounds(
+    task: Task, decoded: Tensor, rows: Sequence[int], folder: Path
+) -> list[dict[str, str]]:
+    """Writes a task's predictions as WAV files of 16 bits, if they are sounds.
+
+    Args:
+        task: The task.
+        decoded: `[B, ...]`, as its `decode` gives them.
+        rows: A number for each, which the file's name has.
+        folder: Where they go; made if need be.
+
+    Returns:
+        Per example the file under the task's name; nothing for a task without sounds.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    sounds = task.sounds(decoded)
+    if sounds is None:
+        return [{} for _ in rows]
+    soundfile = require("soundfile", "audio")
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for row, sound in zip(rows, sounds, strict=True):
+        path = folder / f"{row:06d}-{task.name}.wav"
+        try:
+            soundfile.write(path, sound.wave, sound.sample_rate, subtype="PCM_16")
+        except soundfile.SoundFileError as error:
+            raise OSError(str(error)) from error
         found.append({task.name: str(path)})
     return found
 

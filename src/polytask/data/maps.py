@@ -1,28 +1,31 @@
-"""Targets of pixels: decoded once, for tasks that predict something for each pixel.
+"""Targets that are arrays, decoded once: something for each pixel, or the frames of a sound.
 
-Letters: N rows, K values per pixel, H x W pixels.
+Letters: N rows, K values per pixel, H x W pixels, L frames, M mel bands.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.data.inputs import Fit, ImageInput, Input
+from polytask.data.inputs import Fit, ImageInput, Input, SoundInput
 from polytask.data.sources import BlankCell, Media
 from polytask.data.stores import Rows, Store
 from polytask.errors import ConfigError
 from polytask.tasks.base import Task
 from polytask.tasks.dense import DenseTask, nearest_pixels
+from polytask.tasks.stored import StoredTask
+from polytask.tasks.synthesis import Synthesis
 from polytask.types import Features
 
 
 class MapStore(Store):
-    """Targets `[N, H, W]` or `[N, K, H, W]`, usually memory-mapped.
+    """Targets `[N, H, W]`, `[N, K, H, W]` or `[N, L, M]`, usually memory-mapped.
 
     Args:
         maps: All targets.
-        present: `[N]`, which rows have any labelled pixel.
+        present: `[N]`, which rows have any labelled pixel, or a sound.
     """
 
     def __init__(self, maps: NDArray[Any], present: NDArray[np.bool_]) -> None:
@@ -44,7 +47,31 @@ class MapStore(Store):
         return cells
 
 
-class TargetMaps:
+class TargetMedia(ABC):
+    """How the target of a task whose targets are arrays is decoded."""
+
+    task: StoredTask
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What the decoded targets depend on, a part of the cache's key."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one target."""
+
+    @abstractmethod
+    def decode(self, media: Media, item: int) -> NDArray[Any]:
+        """One target; nothing but `blank` for a row without one.
+
+        Raises:
+            DataError: If it cannot be decoded.
+        """
+
+
+class TargetMaps(TargetMedia):
     """How the target of a task about pixels is decoded.
 
     Args:
@@ -61,29 +88,22 @@ class TargetMaps:
                 f"Task '{task.name}' is about every pixel, and its input '{task.input}' has none: "
                 "give it an input of 'kind: image'."
             )
-        self.task = task
+        self.task: DenseTask = task
         self.pictures = source_input
         self.size = source_input.size
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the decoded targets depend on, a part of the cache's key."""
         how = {"size": list(self.size), "fit": self.pictures.how, "shape": list(self.shape)}
         return {"kind": "target", **how, **self.task.settings}
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one target."""
         if self.task.media == "image":
             return (self.pictures.channels, *self.size)
         return (*self.task.channels, *self.size)
 
     def decode(self, media: Media, item: int) -> NDArray[Any]:
-        """One target; nothing but `blank` for a row without one.
-
-        Raises:
-            DataError: If it cannot be decoded.
-        """
         try:
             if self.task.media == "image":
                 return self.task.read(self.pictures.decode(media, item))
@@ -97,6 +117,57 @@ class TargetMaps:
         size = (filled[0].stop - filled[0].start, filled[1].stop - filled[1].start)
         target[(..., *filled)] = nearest_pixels(numbers[(..., *kept)], size)
         return self.task.finished(target).astype(self.task.dtype)
+
+
+class TargetSounds(TargetMedia):
+    """How the sounds of a synthesis are decoded.
+
+    Args:
+        task: The task.
+        column: The column of sounds.
+    """
+
+    def __init__(self, task: Synthesis, column: str) -> None:
+        self.task: Synthesis = task
+        self.sounds = SoundInput(
+            columns={"target": column},
+            sample_rate=task.sample_rate,
+            silence=task.silence,
+            silence_below=task.silence_below,
+            level=task.level,
+            seconds=task.seconds,
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**self.sounds.settings, **self.task.settings, "kind": "target"}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.task.stored_shape
+
+    def decode(self, media: Media, item: int) -> NDArray[Any]:
+        target = np.full(self.shape, self.task.blank, self.task.dtype)
+        try:
+            wave = self.sounds.decode(media, item)
+        except BlankCell:
+            return target
+        frames = self.task.read(wave)
+        target[: len(frames)] = frames
+        return target
+
+
+def target_media(task: Task, source_input: Input, column: str) -> TargetMedia:
+    """How a task's column of media is decoded.
+
+    Args:
+        task: A task with such a column.
+        source_input: The input that it reads.
+        column: The column.
+    """
+    if isinstance(task, Synthesis):
+        return TargetSounds(task, column)
+    return TargetMaps(task, source_input)
 
 
 def placed(

@@ -27,8 +27,8 @@ class SpokenDigits(Source):
     """The Free Spoken Digit Dataset: digits spoken in English, 8 kHz.
 
     Columns: `audio`, `digit` ('0' to '9'), its word in `english`, `german` and `french`, `speaker`,
-    `index`. Its publisher's split tests on the
-    recordings 0 to 4 of every digit and speaker.
+    `prompt` (the speaker and the English word, such as 'theo three'), `index`. Its publisher's
+    split tests on the recordings 0 to 4 of every digit and speaker.
 
     Args:
         path: The zip or a folder with `{digit}_{speaker}_{index}.wav`. Looked for in
@@ -55,6 +55,7 @@ class SpokenDigits(Source):
         frame["index"] = frame["index"].astype(int)
         for language, words in WORDS.items():
             frame[language] = [words[int(digit)] for digit in frame["digit"]]
+        frame["prompt"] = frame["speaker"] + " " + frame["english"]
         split = frame["index"].lt(_TEST_BELOW).map({True: "test", False: "train"})
         return Table("fsdd", frame, {"audio": media}, key, media.where, split)
 

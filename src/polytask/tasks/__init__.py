@@ -12,6 +12,7 @@ from polytask.tasks.reconstruction import Reconstruction
 from polytask.tasks.regression import Regression
 from polytask.tasks.segmentation import Edges, Segmentation
 from polytask.tasks.surfaces import DenseRegression, Normals
+from polytask.tasks.synthesis import Synthesis
 from polytask.tasks.tagging import Tagging
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Reconstruction",
     "Regression",
     "Segmentation",
+    "Synthesis",
     "Tagging",
     "Task",
 ]

@@ -51,6 +51,18 @@ class Picture(NamedTuple):
     palette: NDArray[np.uint8] | None = None
 
 
+class Sound(NamedTuple):
+    """A prediction that people listen to.
+
+    Attributes:
+        wave: `[samples]` of int16.
+        sample_rate: Samples per second.
+    """
+
+    wave: NDArray[np.int16]
+    sample_rate: int
+
+
 class PooledLinear(nn.Module):
     """The usual head: pool the task's features to one vector and map it linearly.
 
@@ -98,7 +110,7 @@ class Task(ABC):
     dropout: float = 0.0
 
     # What its target's column holds: plain values, or media that are decoded once into the cache.
-    media: ClassVar[Literal["image", "map"] | None] = None
+    media: ClassVar[Literal["image", "map", "sound"] | None] = None
     # Whether its head is given the targets, where there are any, beside the features.
     reads_target: ClassVar[bool] = False
 
@@ -191,6 +203,10 @@ class Task(ABC):
 
     def pictures(self, decoded: Tensor) -> list[Picture] | None:
         """Decoded outputs as pictures, one per example; None for a task that predicts none."""
+        return None
+
+    def sounds(self, decoded: Tensor) -> list[Sound] | None:
+        """Decoded outputs as sounds, one per example; None for a task that predicts none."""
         return None
 
     def unmirrored(self, output: Tensor) -> Tensor:

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polytask.errors import ConfigError, DataError
-from polytask.tasks.base import Cells, Task, Unknown, require_labels
+from polytask.tasks.base import Cells, require_labels
+from polytask.tasks.stored import Stored, StoredTask
 from polytask.types import Features
-
-Stored = NDArray[Any]
 
 
 class DenseHead(nn.Module):
@@ -51,7 +50,7 @@ class DenseHead(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenseTask(Task):
+class DenseTask(StoredTask):
     """Something for every pixel of a picture.
 
     The target's column holds pictures of numbers (`media: {column: map}` of a table): PNG files
@@ -66,11 +65,11 @@ class DenseTask(Task):
     size: tuple[int, ...] = ()
 
     media: ClassVar[Literal["image", "map"] | None] = "map"
-    # How a target is stored: its values per pixel (none for one without an axis of its own), the
-    # type, what stands where there is no label, and whether the first value points to the right.
-    channels: ClassVar[tuple[int, ...]] = ()
     dtype: ClassVar[type[np.generic]] = np.uint8
     blank: ClassVar[float] = 255
+    # The values of a pixel (none for one without an axis of its own), and whether the first of
+    # them points to the right.
+    channels: ClassVar[tuple[int, ...]] = ()
     vectors: ClassVar[bool] = False
 
     @abstractmethod
@@ -95,13 +94,7 @@ class DenseTask(Task):
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
-        """The shape of one target, once the task is fitted."""
         return (*self.channels, *self.size)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What stored targets depend on, besides their size."""
-        return {"task": type(self).__name__}
 
     def head(self, in_features: int) -> nn.Module:
         return DenseHead(in_features, self.outputs, dropout=self.dropout, name=self.name)
@@ -110,20 +103,6 @@ class DenseTask(Task):
         labelled = require_labels(self, values)
         first = values[np.flatnonzero(labelled)[0], 0]
         return replace(self, size=tuple(first.shape[-2:]))
-
-    def encode(self, values: Cells, *, unknown: Unknown = "error") -> tuple[Tensor, Tensor]:
-        target = np.full((len(values), *self.stored_shape), self.blank, self.dtype)
-        for row, cell in enumerate(values[:, 0]):
-            if isinstance(cell, np.ndarray):
-                target[row] = cell
-        found = torch.from_numpy(target)
-        return found, self.known(found).flatten(1).any(1)
-
-    def sampled(self, values: Cells, most: int = 500) -> Tensor:
-        """Up to `most` of the labelled training targets, evenly spaced, `[n, ...]`."""
-        rows = np.flatnonzero([isinstance(cell, np.ndarray) for cell in values[:, 0]])
-        some = rows[:: -(-len(rows) // most)]
-        return torch.from_numpy(np.stack([values[row, 0] for row in some]))
 
     def scaled(self, output: Tensor, size: Sequence[int] | None = None) -> Tensor:
         """A head's output `[B, K, h, w]` at a size, by bilinear interpolation."""
