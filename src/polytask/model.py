@@ -56,8 +56,8 @@ def guidance(tasks: Sequence[Task], batch: Batch) -> dict[str, dict[str, Tensor]
     for task in tasks:
         if task.name in found and task.input in batch.blends:
             raise ConfigError(
-                f"The head of task '{task.name}' reads its target while it learns, and blends of two "
-                f"examples have two. Leave blending out of 'inputs.{task.input}'."
+                f"Task '{task.name}' has a head that reads the target, and can't learn from blends "
+                f"of two examples. Leave blending out of 'inputs.{task.input}'."
             )
     return {"guides": found} if found else {}
 
@@ -87,9 +87,9 @@ class MultiTaskModel(nn.Module):
         for task in drafting:
             if task.reads_target:
                 raise ConfigError(
-                    f"The head of task '{task.name}' reads its target while it learns, and this kind "
-                    "of trunk has tasks draft their predictions from features alone. Choose "
-                    "another kind of trunk."
+                    f"Task '{task.name}' has a head that reads the target, and this kind of trunk "
+                    "has tasks draft their predictions from features alone. Choose another kind "
+                    "of trunk."
                 )
         self.drafts = ByName({t.name: t.head(trunk.out_features[t.name]) for t in drafting})
         widths = {name: encoder.out_features for name, encoder in encoders.items()}

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polytask.tasks.base import Cells, Picture
-from polytask.tasks.dense import DenseTask, Stored, mean_of_pixels
+from polytask.tasks.dense import DenseTask, mean_of_pixels
+from polytask.tasks.stored import Stored
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection

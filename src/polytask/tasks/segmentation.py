@@ -18,10 +18,10 @@ from polytask.errors import ConfigError, DataError, nearest
 from polytask.tasks.base import Cells, Picture
 from polytask.tasks.dense import (
     DenseTask,
-    Stored,
     label_map,
     mean_of_pixels,
 )
+from polytask.tasks.stored import Stored
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection

@@ -39,9 +39,7 @@ class Speaker(nn.Module):
     ) -> None:
         super().__init__()
         self.rows, self.pace = rows, pace
-        self.length = nn.Sequential(
-            nn.Linear(in_features, width), nn.Tanh(), nn.Linear(width, 1)
-        )
+        self.length = nn.Sequential(nn.Linear(in_features, width), nn.Tanh(), nn.Linear(width, 1))
         self.keys = nn.Linear(in_features + 2 * WAVES, width)
         self.query = nn.Sequential(
             nn.Linear(in_features + 2 * WAVES + 1, width), nn.Tanh(), nn.Linear(width, width)

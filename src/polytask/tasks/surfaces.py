@@ -14,7 +14,8 @@ from torch import Tensor
 
 from polytask.errors import DataError
 from polytask.tasks.base import Cells, Picture, masked
-from polytask.tasks.dense import DenseTask, Stored, mean_of_pixels, number_map
+from polytask.tasks.dense import DenseTask, mean_of_pixels, number_map
+from polytask.tasks.stored import Stored
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection

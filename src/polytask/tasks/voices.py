@@ -73,6 +73,7 @@ class MelFrames:
         encoder = self._encoder()
         power = np.power(10.0, frames.double().cpu().numpy().T / 10)
         bins = librosa.util.nnls(encoder.bands.double().numpy().T, power)
+        bins = np.pad(bins, ((0, 0), (0, 1)))  # the frame centred on the end, which is silent
         wave = librosa.griffinlim(
             np.sqrt(bins),
             n_iter=_ROUNDS,
