@@ -373,8 +373,8 @@ def compare(
 def group(
     config: Annotated[Path, typer.Argument(help="A YAML file.")],
     measure: Annotated[
-        str, typer.Option(help="lookahead, first-order, cosine or subsets.")
-    ] = "lookahead",
+        str, typer.Option(help="cka, labels, subsets, lookahead, first-order or cosine.")
+    ] = "cka",
     models: Annotated[
         int | None, typer.Option(help="The most models; default: half as many as tasks.")
     ] = None,
@@ -391,6 +391,12 @@ def group(
     rounds: Annotated[
         int, typer.Option(help="For subsets: how often all tasks are dealt into sets.")
     ] = 4,
+    tries: Annotated[
+        int | None,
+        typer.Option(
+            help="Likely groupings to train, so that validation scores choose; default 3."
+        ),
+    ] = None,
     verify: Annotated[
         bool, typer.Option(help="Train the groups beside all together and each alone.")
     ] = False,
@@ -417,6 +423,7 @@ def group(
             notes=notes,
             size=size,
             rounds=rounds,
+            tries=tries,
             verify=verify,
         )
         with Terminal() as terminal:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from polytask.affinity.candidates import best_groupings
 from polytask.affinity.grouping import (
     Gains,
     Grouping,
@@ -58,6 +59,26 @@ def test_partitions_are_the_best_of_all(tasks: int, most: int) -> None:
         assert found.exact and len(found.groups) <= most
         assert found.total == pytest.approx(best)
         assert sorted(t for g in found.groups for t in g.trains) == list(range(tasks))
+
+
+@pytest.mark.parametrize("tasks", [1, 4, 6])
+def test_several_partitions_are_the_best_of_all_in_order(tasks: int) -> None:
+    gains = random_gains(tasks, 0)
+    every = [p for p in partitions(list(range(tasks))) if len(p) <= 3]
+    expected = sorted((scored(masked(p, tasks), gains).total for p in every), reverse=True)
+    found = best_groupings(tasks, gains, most=3, count=7)
+    assert [one.total for one in found] == pytest.approx(expected[:7])
+    assert len({one.groups for one in found}) == len(found) and found[0].exact
+    assert all(len(one.groups) <= 3 for one in found)
+
+
+def test_several_partitions_of_many_tasks_differ_and_the_best_is_first() -> None:
+    table = torch.randn(14, 14, generator=torch.Generator().manual_seed(1))
+    gains = pairwise_gains(table)
+    found = best_groupings(14, gains, most=5, count=4)
+    totals = [one.total for one in found]
+    assert totals == sorted(totals, reverse=True) and len({one.groups for one in found}) > 1
+    assert totals[0] == best_grouping(14, gains, budget=5).total
 
 
 @pytest.mark.parametrize("tasks", [2, 3, 4])

@@ -10,6 +10,7 @@ from polytask.config import Config, load_config
 from polytask.config.variants import varied
 from polytask.errors import ConfigError, RunError
 from polytask.report.groups import verdict, write_page
+from polytask.run import Run
 from polytask.study.affinities import labels_together
 from polytask.study.grouping import Plan, group
 from polytask.workflow import Silent, prepare_data
@@ -34,7 +35,7 @@ class Counting(Silent):
 
 
 def test_a_joint_training_tells_groups_and_verifies_them(three: Config, tmp_path: Path) -> None:
-    plan = Plan(models=2, notes=3, verify=True)
+    plan = Plan(measure="lookahead", models=2, notes=3, tries=0, verify=True)
     found = group(three, tmp_path / "study", plan)
     assert json.loads((tmp_path / "study/group.json").read_text()) == found
     assert sorted(t for g in found["groups"] for t in g["serves"]) == sorted(three.tasks)
@@ -50,7 +51,7 @@ def test_a_joint_training_tells_groups_and_verifies_them(three: Config, tmp_path
     assert group(three, tmp_path / "study", plan, watcher) == found
     assert watcher.steps == 0  # all of it was there already
     page = write_page(found, tmp_path / "study/group.html")
-    assert verdict(found).split(". Predicted")[0] in page.read_text()
+    assert verdict(found).partition("\n")[0] in page.read_text()
     assert (tmp_path / "study/group/affinity.png").stat().st_size > 1000
 
 
@@ -63,10 +64,54 @@ def test_random_sets_tell_gains_of_scores(three: Config, tmp_path: Path) -> None
     assert all(set(g["serves"]) <= set(g["trains"]) for g in found["groups"])
 
 
+def test_networks_that_know_the_same_are_alike(three: Config, tmp_path: Path) -> None:
+    """A task and its copy have the same network, so the same representation; a stranger has not."""
+    raw = three.resolved()["tasks"]
+    tasks = {"color": raw["color"], "copy": raw["color"], "letter": raw["letter"]}
+    config = varied(three, {"tasks": tasks, "training.epochs": 1})
+    found = group(config, tmp_path / "study", Plan(models=2, tries=0))
+    assert found["measure"] == "cka" and found["cost"]["trainings"] == 3
+    pairs = found["pairs"]
+    assert pairs[0][1] == pytest.approx(1) and 0 <= pairs[0][2] < 0.999
+    assert [g["trains"] for g in found["groups"]] == [["color", "copy"], ["letter"]] or (
+        len(found["groups"]) == 1
+    )
+    said = found["predicted"]["color"]
+    assert said["low"] <= said["gain"] + 1e-9 and said["high"] <= 1 + 1e-9
+    networks = [Run.open(tmp_path / f"study/explore/alone-{t}") for t in ("color", "copy")]
+    assert networks[0].fingerprint() != networks[1].fingerprint()  # heads bear their tasks' names
+
+
+def test_labels_take_no_training(three: Config, tmp_path: Path) -> None:
+    found = group(three, tmp_path / "study", Plan(measure="labels", tries=0))
+    assert found["cost"] == {"examples": 0.0, "trainings": 0, "epochs": 2}
+    assert not (tmp_path / "study/explore").exists()
+    both = found["correlation"][0][1]
+    assert found["pairs"][0][1] == pytest.approx(abs(both))
+
+
+def test_what_was_trained_has_the_last_word(three: Config, tmp_path: Path) -> None:
+    quick = varied(three, {"training.epochs": 1})
+    found = group(quick, tmp_path / "study", Plan(measure="labels", models=2, tries=2, verify=True))
+    trained = found["tried"]
+    assert {len(one["groups"]) for one in trained} >= {1, 3}  # all together, each alone
+    best = max(one["validation_gain"] for one in trained)
+    [chosen] = [one for one in trained if one["chosen"]]
+    assert chosen["validation_gain"] == best >= 0
+    assert [g["trains"] for g in found["groups"]] == chosen["groups"]
+    apart = next(one for one in trained if len(one["groups"]) == 3)
+    assert apart["validation_gain"] == 0
+    assert found["verified"]["mean_gain"]["groups"] == pytest.approx(best)
+    assert "groupings that were trained" in verdict(found)
+    assert Plan().tried == 3 and Plan(overlapping=True).tried == 0
+    page = write_page(found, tmp_path / "study/group.html").read_text()
+    assert "chosen" in page and "gain on validation rows" in page
+
+
 def test_notes_of_another_measure_are_refused(tiny: Config, tmp_path: Path) -> None:
-    group(tiny, tmp_path, Plan(measure="cosine", notes=2))
+    group(tiny, tmp_path, Plan(measure="cosine", notes=2, tries=0))
     with pytest.raises(RunError, match="another measure"):
-        group(tiny, tmp_path, Plan(notes=2))
+        group(tiny, tmp_path, Plan(measure="lookahead", notes=2, tries=0))
 
 
 def test_overlap_counts_labels_of_the_same_rows(three: Config) -> None:
@@ -84,6 +129,8 @@ def test_what_cannot_be_grouped_is_said(tiny: Config, tmp_path: Path) -> None:
         Plan(measure="cosin")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="--models"):
         Plan(models=0)
+    with pytest.raises(ConfigError, match="do not overlap"):
+        Plan(tries=2, overlapping=True)
     with pytest.raises(ConfigError, match="--size"):
         group(tiny, tmp_path, Plan(measure="subsets", size=3))
     split = {"sources.shapes.split": {"validation": 0.0, "test": 0.2}}

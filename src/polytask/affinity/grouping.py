@@ -216,11 +216,16 @@ def gains_of_pairs(num_tasks: int, gains: Gains) -> Tensor:
 
 
 def clustered_grouping(similarity: Tensor, gains: Gains, *, most: int) -> Grouping:
-    """A good partition of many tasks into at most `most` groups.
+    """A good partition of many tasks into at most `most` groups; see `clustered_groupings`."""
+    return clustered_groupings(similarity, gains, most=most)[0]
 
-    Starts from spectral and agglomerative clusters of each number of groups, moves single tasks
-    for as long as that raises the sum of predicted gains, and keeps the best of all. With many
-    tasks only a few numbers of groups are tried, each about a third more than the last.
+
+def clustered_groupings(similarity: Tensor, gains: Gains, *, most: int) -> list[Grouping]:
+    """Good partitions of many tasks into at most `most` groups, the best first.
+
+    Starts from spectral and agglomerative clusters of each number of groups, and moves single
+    tasks for as long as that raises the sum of predicted gains. With many tasks only a few numbers
+    of groups are tried, each about a third more than the last.
 
     Args:
         similarity: `[T, T]`; its mean with its transpose is clustered. NaN counts as its lowest.
@@ -240,7 +245,8 @@ def clustered_grouping(similarity: Tensor, gains: Gains, *, most: int) -> Groupi
     for groups in tries[1:]:
         starts += [_mask(labels) for labels in _clusters(both, groups)]
     found = [scored(_moved(start, gains, min(most, total)), gains) for start in starts]
-    return max(found, key=lambda grouping: grouping.total)
+    found.sort(key=lambda grouping: -grouping.total)
+    return list({grouping.groups: grouping for grouping in reversed(found)}.values())[::-1]
 
 
 def _clusters(similarity: Tensor, groups: int) -> list[Sequence[int]]:

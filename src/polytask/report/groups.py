@@ -42,15 +42,25 @@ def print_groups(found: Found, console: "Console") -> None:
 
 
 def verdict(found: Found) -> str:
-    """What to do, in a sentence or two."""
+    """What to do, and in a second paragraph why."""
     groups = found["groups"]
     names = "; ".join(" + ".join(g["trains"]) for g in groups)
     gains, cost = found["mean_gain"], found["cost"]
     how = "the best there is under this prediction" if found["exact"] else "the best that was found"
     models = "model" if len(groups) == 1 else "models"
+    said = (
+        f"Predicted mean gain {signed(gains['groups'])} ({how}), all together "
+        f"{signed(gains['together'])}, each alone 0."
+    )
+    if "tried" in found:
+        chosen = next(one for one in found["tried"] if one["chosen"])
+        said = (
+            f"Of {len(found['tried'])} groupings that were trained (the most likely ones, all "
+            "together, each alone) it has the best mean gain over each alone on validation rows: "
+            f"{signed(chosen['validation_gain'])}."
+        )
     return (
-        f"Train {len(groups)} {models}: {names}. Predicted mean gain {signed(gains['groups'])} "
-        f"({how}), all together {signed(gains['together'])}, each alone 0. Measured by "
+        f"Train {len(groups)} {models}: {names}.\n\n{said} Measured by "
         f"{found['measure']}; trainings: {cost['trainings']} of {cost['epochs']} epochs, at the "
         f"cost of {cost['examples']:,.0f} training examples."
     )
@@ -67,6 +77,25 @@ def proof(found: Found) -> str:
     return (
         f"Verified on validation rows, mean gain over each alone: {listed}. One training each: "
         "another seed may turn small differences around; `polytask compare` says how sure they are."
+    )
+
+
+def tried_table(found: Found) -> Table:
+    """The groupings that were trained, the best first."""
+    rows = [
+        [
+            "; ".join(" + ".join(members) for members in one["groups"]),
+            one["predicted"],
+            one["validation_gain"],
+            "chosen" if one["chosen"] else "",
+        ]
+        for one in sorted(found["tried"], key=lambda one: -one["validation_gain"])
+    ]
+    return Table(
+        columns=["groups", "predicted", "gain on validation rows", ""],
+        rows=rows,
+        caption="Groupings that were trained; the gain is the mean over tasks, over each alone. "
+        "The best of several looks better on these rows than it is.",
     )
 
 
@@ -87,7 +116,7 @@ def gain_table(found: Found) -> Table:
 
 def signed(value: float | None) -> str:
     """A number with its sign."""
-    return "unknown" if value is None else f"{value:+.4g}"
+    return "unknown" if value is None else f"{value:+.3g}".replace("-", "−")
 
 
 def heat_map(
@@ -201,6 +230,7 @@ def write_page(found: Found, path: Path) -> Path:
                     ],
                 ),
                 gain_table(found),
+                *([tried_table(found)] if "tried" in found else []),
             ],
         ),
         Section(

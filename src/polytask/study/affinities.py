@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -34,8 +34,10 @@ from polytask.tasks.base import Task
 from polytask.training.probing import AffinityProbe
 from polytask.workflow import Watcher
 
-Measure = Literal["lookahead", "first-order", "cosine", "subsets"]
-MEASURES: tuple[Measure, ...] = ("lookahead", "first-order", "cosine", "subsets")
+Measure = Literal["cka", "labels", "subsets", "lookahead", "first-order", "cosine"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+# Those that look at gradients of one joint training.
+OF_GRADIENTS: tuple[Measure, ...] = ("lookahead", "first-order", "cosine")
 DRAWS = 200
 # The file of a joint training's notes.
 NOTES = "affinity.safetensors"

@@ -4,8 +4,7 @@ T tasks.
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,26 +12,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from polytask.affinity.candidates import best_groupings
 from polytask.affinity.grouping import EXACT, Grouping, best_grouping
 from polytask.config.schema import Config
-from polytask.config.variants import varied, with_tasks
+from polytask.config.variants import varied
 from polytask.data.dataset import Prepared
 from polytask.errors import ConfigError
 from polytask.run import written
 from polytask.study.affinities import (
     LITTLE,
     MEASURES,
+    OF_GRADIENTS,
     Evidence,
     Measure,
-    finished,
     from_joint,
     from_subsets,
-    gained,
     labels_together,
-    set_of,
 )
-from polytask.study.runs import Job, Outcome
-from polytask.tasks.base import Task
+from polytask.study.likeness import from_features, from_labels
+from polytask.study.proving import Tried, plain, table, tried, verified
 from polytask.workflow import Watcher, prepare_data
 
 RECORD = "group.json"
@@ -45,24 +43,29 @@ class Plan:
     """How to find groups.
 
     Attributes:
-        measure: What is measured: `lookahead`, `first-order` or `cosine`, in one joint training,
-            or `subsets`, in short trainings of random sets and of each task alone.
+        measure: What is measured: `cka`, in trainings of each task alone; `labels`, without any;
+            `subsets`, in trainings of random sets and of each task alone; `lookahead`,
+            `first-order` or `cosine`, in one joint training.
         models: The most models; None for half as many as tasks, rounded up.
         overlapping: Whether a task may help in a model that does not predict it.
         epochs: Epochs of trainings that explore; None for those of the configuration.
         notes: How often a joint training looks at gradients, at most.
         size: Tasks of a random set; None for half of them, at least 2.
         rounds: How often all tasks are dealt into random sets.
+        tries: How many of the groupings that are predicted to be best are trained, beside all
+            together and each alone, so that validation scores decide; 0 takes the first one
+            unseen. None for 3, or 0 where groups may overlap.
         verify: Whether to train the groups, all together and each alone, and compare.
     """
 
-    measure: Measure = "lookahead"
+    measure: Measure = "cka"
     models: int | None = None
     overlapping: bool = False
     epochs: int | None = None
     notes: int = 50
     size: int | None = None
     rounds: int = 4
+    tries: int | None = None
     verify: bool = False
 
     def __post_init__(self) -> None:
@@ -74,6 +77,15 @@ class Plan:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name} should be at least 1. Found {value}.")
+        if self.tries is not None and self.tries < 0:
+            raise ConfigError(f"--tries should be at least 0. Found {self.tries}.")
+        if self.tries and self.overlapping:
+            raise ConfigError("--tries is for groups that do not overlap. Leave one of both out.")
+
+    @property
+    def tried(self) -> int:
+        """How many likely groupings are trained."""
+        return (0 if self.overlapping else 3) if self.tries is None else self.tries
 
 
 def group(config: Config, root: Path, plan: Plan, watcher: Watcher | None = None) -> dict[str, Any]:
@@ -100,30 +112,57 @@ def group(config: Config, root: Path, plan: Plan, watcher: Watcher | None = None
     prepared = prepare_data(config, None if watcher is None else watcher.on_decoding)
     if not prepared.parts.get("validation"):
         raise ConfigError("No rows are held back for validation: set split.validation above 0.")
-    epochs = {} if plan.epochs is None else {"training.epochs": plan.epochs}
-    short = varied(config, epochs)
-    if plan.measure == "subsets":
-        size = plan.size or max(2, -(-len(names) // 2))
-        if not 2 <= size <= len(names):
-            raise ConfigError(f"--size should be from 2 to {len(names)} (tasks). Found {size}.")
-        evidence = from_subsets(
-            short, root / "explore", watcher, prepared.tasks, size=size, rounds=plan.rounds
-        )
+    evidence = measured(config, root / "explore", watcher, plan, prepared)
+    most = plan.models or -(-len(names) // 2)
+    # What has been trained for the measure is not trained again.
+    proofs = root / ("explore" if plan.epochs is None else "verify")
+    tries: list[Tried] = []
+    if plan.tried:
+        likely = best_groupings(len(names), evidence.gains, most=most, count=plan.tried)
+        tries = tried(config, proofs, watcher, prepared.tasks, evidence.gains, likely)
+        best = max(tries, key=lambda one: one.gain).grouping
     else:
-        evidence = from_joint(short, root / "explore", watcher, plan.measure, plan.notes)
-    best = best_grouping(
-        len(names),
-        evidence.gains,
-        budget=plan.models or -(-len(names) // 2),
-        overlapping=plan.overlapping,
-    )
+        best = best_grouping(len(names), evidence.gains, budget=most, overlapping=plan.overlapping)
     found = described(config, plan, prepared, evidence, best)
+    if tries:
+        found["tried"] = [
+            {
+                "groups": [[names[t] for t in g.trains] for g in one.grouping.groups],
+                "predicted": plain(one.grouping.gains.mean()),
+                "validation_gain": one.gain,
+                "chosen": one.grouping is best,
+            }
+            for one in tries
+        ]
     if plan.verify:
-        found["verified"] = verified(config, root / "verify", watcher, prepared.tasks, best)
+        found["verified"] = verified(config, proofs, watcher, prepared.tasks, best)
     with written(root / RECORD, "Choose another folder, or free some space."):
         root.mkdir(parents=True, exist_ok=True)
         (root / RECORD).write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
     return found
+
+
+def measured(
+    config: Config, root: Path, watcher: Watcher | None, plan: Plan, prepared: Prepared
+) -> Evidence:
+    """What the plan's measure says of the tasks.
+
+    Raises:
+        ConfigError: If the plan does not fit the tasks.
+    """
+    names = list(config.tasks)
+    epochs = {} if plan.epochs is None else {"training.epochs": plan.epochs}
+    short = varied(config, epochs)
+    if plan.measure == "labels":
+        return from_labels(prepared)
+    if plan.measure == "cka":
+        return from_features(short, root, watcher, prepared)
+    if plan.measure != "subsets":
+        return from_joint(short, root, watcher, plan.measure, plan.notes)
+    size = plan.size or max(2, -(-len(names) // 2))
+    if not 2 <= size <= len(names):
+        raise ConfigError(f"--size should be from 2 to {len(names)} (tasks). Found {size}.")
+    return from_subsets(short, root, watcher, prepared.tasks, size=size, rounds=plan.rounds)
 
 
 def described(
@@ -189,13 +228,13 @@ def doubts(
     found = []
     pairs = [(i, j) for i in range(len(names)) for j in range(i)]
     apart = [p for p in pairs if max(float(overlap[p]), float(overlap[p[::-1]])) < LITTLE]
-    if measure != "subsets" and apart:
+    if measure in OF_GRADIENTS and apart:
         shown = ", ".join(f"{names[j]} and {names[i]}" for i, j in apart[:3])
         found.append(
             f"{len(apart)} of {len(pairs)} pairs of tasks have fewer than {LITTLE:.0%} of their "
             f"labelled examples in common ({shown}{', ...' if len(apart) > 3 else ''}). One "
             "preprint found gradient affinities to be noise there; that is a hypothesis, not "
-            "settled. --measure subsets does not rest on gradients, --verify tells."
+            "settled. Other measures do not rest on gradients, and --verify tells."
         )
     unseen = sum(bool(evidence.pairs[i, j].isnan()) for i, j in pairs)
     if unseen:
@@ -205,73 +244,6 @@ def doubts(
     if measure != "subsets":
         found.append(
             "The numbers order groups; they are not gains of scores, and a task alone counts as 0 "
-            "by definition. --verify trains the groups."
+            "by definition. --verify trains the groups, --tries several groupings."
         )
     return found
-
-
-def verified(
-    config: Config,
-    root: Path,
-    watcher: Watcher | None,
-    tasks: Sequence[Task],
-    best: Grouping,
-) -> dict[str, Any]:
-    """Validation scores of the groups beside all together and each alone; one seed each."""
-    names = list(config.tasks)
-    alone = {
-        name: finished(Job(f"alone-{name}", with_tasks(config, [name])), root, watcher)
-        for name in names
-    }
-    together = finished(set_of(config, names), root, watcher)
-    served: dict[str, Outcome] = {}
-    trained: dict[tuple[str, ...], Outcome] = {}
-    for part in best.groups:
-        members = tuple(names[t] for t in part.trains)
-        if len(members) == 1:
-            trained[members] = alone[members[0]]
-        else:
-            trained[members] = finished(set_of(config, members), root, watcher)
-        served |= {names[t]: trained[members] for t in part.serves}
-    arrangements: dict[str, Mapping[str, Outcome]] = {
-        "groups": served,
-        "together": dict.fromkeys(names, together),
-        "apart": alone,
-    }
-    costs = {
-        "groups": sum(o.steps for o in trained.values()),
-        "together": together.steps,
-        "apart": sum(o.steps for o in alone.values()),
-    }
-    return {
-        "scores": {
-            task.name: {
-                "metric": task.score,
-                **{
-                    how: (outcomes[task.name].scores or {}).get(task.name, {}).get(task.score)
-                    for how, outcomes in arrangements.items()
-                },
-            }
-            for task in tasks
-        },
-        "mean_gain": {
-            how: plain(
-                torch.tensor(
-                    [gained(outcomes[t.name], alone[t.name], t) for t in tasks], dtype=torch.float64
-                ).nanmean()
-            )
-            for how, outcomes in arrangements.items()
-        },
-        "examples": {how: steps * config.batches.size for how, steps in costs.items()},
-    }
-
-
-def table(values: Tensor) -> list[list[float | None]]:
-    """A matrix as lists; None for NaN."""
-    return [[plain(value) for value in row] for row in values]
-
-
-def plain(value: Tensor) -> float | None:
-    """A number; None for NaN."""
-    number = float(value)
-    return None if math.isnan(number) else number
