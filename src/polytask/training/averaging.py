@@ -1,5 +1,8 @@
 """An exponential moving average of a model's weights."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -46,3 +49,17 @@ class WeightAverage:
         self.updates = updates
         for name, value in average.items():
             self.average[name].copy_(value)
+
+
+@contextmanager
+def borrowed_weights(model: nn.Module, state: Mapping[str, Tensor] | None) -> Iterator[None]:
+    """Inside, the model has the weights of `state`; afterwards its own. None changes nothing."""
+    if state is None:
+        yield
+        return
+    own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(state)
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)

@@ -1,12 +1,10 @@
 """When things happen: steps, epochs, validation, checkpoints. How a step happens is in `step`."""
 
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,13 +17,15 @@ from polytask.distillation import Teaching
 from polytask.errors import ConfigError, RunError, TrainingError, nearest
 from polytask.model import MultiTaskModel
 from polytask.tasks.base import Task
-from polytask.training.averaging import WeightAverage
+from polytask.training.averaging import WeightAverage, borrowed_weights
 from polytask.training.checkpoint import load_state, save_state
 from polytask.training.freezing import Freezing
 from polytask.training.history import EpochRecord, monitored
 from polytask.training.optim import OptimizerSpec, Schedule
+from polytask.training.progress import Progress
 from polytask.training.settings import Settings
 from polytask.training.step import Measurement, StepRecord, all_reduced, train_step
+from polytask.training.stopping import stopped_by_signals
 from polytask.types import Batch, Scores
 
 
@@ -56,35 +56,6 @@ class Reporter(Protocol):
     def warn(self, message: str) -> None:
         """When something went wrong that does not end the training."""
         ...
-
-
-@dataclass
-class Progress:
-    """What a resumed training needs besides weights: where it is, and what it has seen.
-
-    Attributes:
-        step: Steps done.
-        best: The best monitored score so far.
-        best_epoch: Its epoch, counted from 1.
-        losses: Sums of `loss * count` of the running epoch, per task.
-        counts: Labelled examples of the running epoch, per task.
-        seconds: Time spent training, over all sittings.
-        penalty: Sum of the trunk's penalties of the running epoch; None for a trunk without one.
-        filled: Labels that teachers gave in the running epoch, per task; None without teachers.
-        weights: Sums of the balancer's weights of the running epoch, per task; None without any.
-        weighed: Of how many steps they are the sums, per task.
-    """
-
-    step: int
-    best: float | None
-    best_epoch: int
-    losses: list[float]
-    counts: list[int]
-    seconds: float
-    penalty: float | None = None
-    filled: list[int] | None = None
-    weights: list[float] | None = None
-    weighed: list[int] | None = None
 
 
 Probe = Callable[["Trainer", Batch], None]
@@ -144,7 +115,7 @@ class Trainer:
         self.model, self.optimizer = fabric.setup(model, optimizer.make(groups))
         self._divide()
         self.average = None if settings.ema is None else WeightAverage(model, settings.ema)
-        self.progress = Progress(0, None, 0, [0.0] * len(tasks), [0] * len(tasks), 0.0)
+        self.progress = Progress.start(len(tasks))
         self.steps = settings.epochs * stream.steps_per_epoch
         self._stop = threading.Event()
         self._saved_at = time.monotonic()
@@ -233,30 +204,8 @@ class Trainer:
             raise TrainingError(f"Step {step + 1}: {error} {self._last_good()}") from error
         if self.average is not None:
             self.average.update(self.bare)
-        self.progress.step += 1
-        for i, (loss, n) in enumerate(
-            zip(record.losses.tolist(), record.counts.tolist(), strict=True)
-        ):
-            self.progress.losses[i] += loss * n
-            self.progress.counts[i] += n
-        if record.filled is not None:
-            so_far = self.progress.filled or [0] * len(self.tasks)
-            both = zip(so_far, record.filled.tolist(), strict=True)
-            self.progress.filled = [known + new for known, new in both]
-        if record.weights is not None:
-            self._weigh(record.weights.tolist(), record.counts.tolist())
-        if record.penalty is not None:
-            self.progress.penalty = (self.progress.penalty or 0.0) + float(record.penalty)
+        self.progress.add(record)
         self.reporter.on_step(self.progress.step, record, self.optimizer.param_groups[0]["lr"])
-
-    def _weigh(self, weights: Sequence[float], counts: Sequence[int]) -> None:
-        """Add a step's weights to the epoch's, of the tasks that had labels."""
-        sums = self.progress.weights or [0.0] * len(self.tasks)
-        steps = self.progress.weighed or [0] * len(self.tasks)
-        for i, (weight, n) in enumerate(zip(weights, counts, strict=True)):
-            if n and math.isfinite(weight):
-                sums[i], steps[i] = sums[i] + weight, steps[i] + 1
-        self.progress.weights, self.progress.weighed = sums, steps
 
     def _second(self, step: int) -> Batch | None:
         """A batch independent of the step's, if the balancer compares two: from after the end."""
@@ -275,12 +224,8 @@ class Trainer:
         """Validate, keep the best weights, tell the reporter; whether to stop early."""
         progress = self.progress
         epoch = progress.step // self.stream.steps_per_epoch
-        losses = {
-            task.name: (total / n if n else None)
-            for task, total, n in zip(self.tasks, progress.losses, progress.counts, strict=True)
-        }
         if isinstance(self.balancer, EndsEpoch):
-            means = torch.tensor([value if value is not None else 0.0 for value in losses.values()])
+            means = torch.tensor([0.0 if v is None else v for v in progress.mean_losses()])
             self.balancer.end_epoch(means, torch.tensor([n > 0 for n in progress.counts]))
         self._require_finite_weights()
         state = self.average.average if self.average else self.bare.state_dict()
@@ -290,31 +235,13 @@ class Trainer:
         better = progress.best is None if value is None else improves(value, progress.best)
         if better and self._kept(state):
             progress.best, progress.best_epoch = value, epoch
-        penalty = progress.penalty and progress.penalty / self.stream.steps_per_epoch
-        progress.losses = [0.0] * len(self.tasks)
-        progress.counts = [0] * len(self.tasks)
-        progress.penalty = None
-        filled = None
-        if progress.filled is not None:
-            filled = {t.name: n for t, n in zip(self.tasks, progress.filled, strict=True) if n}
-        progress.filled = None
-        weights = None
-        if progress.weights is not None and progress.weighed is not None:
-            sums = zip(self.tasks, progress.weights, progress.weighed, strict=True)
-            weights = {task.name: (total / n if n else None) for task, total, n in sums}
-        progress.weights = progress.weighed = None
         self.reporter.on_epoch(
-            EpochRecord(
-                epoch,
-                progress.step,
-                progress.seconds,
-                losses,
-                scores,
-                value,
-                better,
-                penalty,
-                filled,
-                weights,
+            progress.end_epoch(
+                (task.name for task in self.tasks),
+                steps=self.stream.steps_per_epoch,
+                scores=scores,
+                value=value,
+                best=better,
             )
         )
         patience = self.settings.patience
@@ -440,37 +367,3 @@ def check_monitor(monitor: str, tasks: Sequence[Task]) -> None:
             f"training.monitor: found '{monitor}', which no task measures. "
             + nearest(monitor, valid)
         )
-
-
-@contextmanager
-def borrowed_weights(model: nn.Module, state: Mapping[str, Tensor] | None) -> Iterator[None]:
-    """Inside, the model has the weights of `state`; afterwards its own. None changes nothing."""
-    if state is None:
-        yield
-        return
-    own = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(state)
-    try:
-        yield
-    finally:
-        model.load_state_dict(own)
-
-
-@contextmanager
-def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Inside, Ctrl-C or a terminate signal sets `stop`; a second Ctrl-C interrupts at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, frame: object) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
