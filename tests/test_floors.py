@@ -15,7 +15,10 @@ FLOORS = {
     2: {"data", "model", "distillation", "affinity", "transfer", "merging"},
     3: {"training", "evaluation"},
     4: {"config", "run", "origin", "workflow", "assembly", "tuning", "tracking", "study"},
-    5: {"cli", "terminal", "study_terminal", "report", "inspection", "serve", "export", "survey"},
+    5: {
+        *("cli", "terminal", "data_terminal", "study_terminal", "report", "inspection"),
+        *("serve", "export", "survey"),
+    },
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 ARROWS = {

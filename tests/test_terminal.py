@@ -7,6 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from polytask.data_terminal import print_summary
 from polytask.terminal import Bars, Terminal, print_scores
 from polytask.training.history import EpochRecord
 from polytask.training.step import StepRecord
@@ -88,3 +89,22 @@ def test_warnings_are_shown_as_they_are() -> None:
     shown = terminal(80, is_terminal=False)
     shown.warn(f"Could not save '{Path('/data/[a]/run')}'")
     assert "/data/[a]/run" in text(shown)
+
+
+def test_many_tasks_are_said_in_a_few_lines() -> None:
+    names = [f"task {k}" for k in range(100)]
+    scores = {n: {"accuracy": k / 100, "loss": None, "count": k} for k, n in enumerate(names)}
+    losses: dict[str, float | None] = {n: k / 50 for k, n in enumerate(names)}
+    shown = terminal(200, is_terminal=False)
+    shown.on_epoch(EpochRecord(1, 9, 1.0, losses, scores, 0.5, True))
+    line = text(shown)
+    assert line.count("\n") == 1 and len(line) < 250
+    assert "losses: 0.0000 to 1.9800, median 0.9900 (100 tasks)" in line
+    assert "validation: accuracy 0.0000 to 0.9900, median 0.4950 (100 tasks)" in line
+    print_scores(scores, "test part", shown.console)
+    rows = {r[1].strip(): r[2:5] for r in (x.split("│") for x in text(shown).splitlines()) if r[4:]}
+    assert [cell.strip() for cell in rows["mean of 100 tasks"]] == ["0.4950", "-", "50"]
+    assert [cell.strip() for cell in rows["tasks that have it"]] == ["100", "0", "100"]
+    labels = {n: {"train": k} for k, n in enumerate(names)}
+    print_summary({"rows": {"train": {"own": 7}}, "labels": labels}, shown.console)
+    assert "labels of 100 tasks: least" in text(shown) and "4,950" in text(shown)

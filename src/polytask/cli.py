@@ -210,8 +210,9 @@ def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Se
     with _mendable():
         from polytask.config.build import build_model
         from polytask.config.load import load_config
+        from polytask.data_terminal import print_leaks, print_summary
         from polytask.survey.profile import leaks
-        from polytask.terminal import Terminal, print_leaks, print_summary
+        from polytask.terminal import Terminal
         from polytask.workflow import make_stream, prepare_data
 
         loaded = load_config(config, set_ or ())

@@ -3,7 +3,8 @@
 import math
 import textwrap
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean, median
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +21,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
+from polytask.data_terminal import MANY, print_summary
 from polytask.run import Run
 from polytask.training.history import EpochRecord
 from polytask.types import Scores
@@ -92,13 +94,8 @@ class Terminal:
         self._rate.add(record.examples * self.processes)
         if "training" not in self._bars or not self.console.is_terminal:
             return
-        losses = "  ".join(
-            f"{name}{GLUE}{loss:.3f}"
-            for name, loss, n in zip(
-                self.names, record.losses.tolist(), record.counts.tolist(), strict=True
-            )
-            if n
-        )
+        triples = zip(self.names, record.losses.tolist(), record.counts.tolist(), strict=True)
+        losses = _each({name: loss for name, loss, n in triples if n}, digits=3)
         figures = f"lr {lr:.2g}  {self._rate.value:,.0f} examples/s"
         self.progress.losses = f"losses: {losses}"
         self.progress.update(self._bars["training"], completed=step, figures=figures)
@@ -107,8 +104,7 @@ class Terminal:
         """A line."""
         line = (
             f"epoch {record.epoch}/{self.epochs}  {record.seconds:.0f}{GLUE}s  "
-            f"{self._rate.value:,.0f}{GLUE}examples/s  losses: "
-            + "  ".join(f"{name}{GLUE}{_number(loss)}" for name, loss in record.losses.items())
+            f"{self._rate.value:,.0f}{GLUE}examples/s  losses: " + _each(record.losses)
         )
         if record.penalty is not None:
             line += f"  penalty{GLUE}{_number(record.penalty)}"
@@ -116,8 +112,7 @@ class Terminal:
             shown_fills = (f"{name}{GLUE}{n:,}" for name, n in record.filled.items())
             line += "  labels by teachers: " + "  ".join(shown_fills)
         if record.scores:
-            shown = ((name, _headline(scores)) for name, scores in record.scores.items())
-            line += "  validation: " + "  ".join(f"{n}{GLUE}{score}" for n, score in shown if score)
+            line += "  validation: " + _headlines(record.scores)
         if record.best and record.scores:
             line += f"  best{GLUE}so{GLUE}far"
         if self.console.is_terminal:
@@ -232,7 +227,10 @@ def print_trials(found: Mapping[str, Any], console: Console | None = None) -> No
 
 
 def print_scores(scores: Scores, title: str, console: Console | None = None) -> None:
-    """Tables of scores, a row per task; tasks that are measured alike share a table."""
+    """Tables of scores, a row per task; tasks that are measured alike share a table.
+
+    Of more than `MANY` tasks a table says what their scores are like.
+    """
     console = console or Console(emoji=False, highlight=False)
     console.print(escape(title), style="italic", soft_wrap=True)
     kinds: dict[tuple[str, ...], list[str]] = {}
@@ -241,6 +239,8 @@ def print_scores(scores: Scores, title: str, console: Console | None = None) -> 
     for metrics, names in kinds.items():
         columns = {m: [_number(scores[name][m]) for name in names] for m in metrics}
         columns["labels"] = [f"{scores[name].get('count') or 0:,.0f}" for name in names]
+        if len(names) > MANY:
+            names, columns = _of_many(metrics, [scores[name] for name in names])
         for shown in fitting(names, columns, console.width):
             table = Table("task")
             for metric in shown:
@@ -248,6 +248,28 @@ def print_scores(scores: Scores, title: str, console: Console | None = None) -> 
             for row, name in enumerate(names):
                 table.add_row(escape(name), *(columns[metric][row] for metric in shown))
             console.print(table)
+
+
+def _of_many(
+    metrics: Sequence[str], scores: Sequence[Mapping[str, float | None]]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Rows, and their columns, that say what the scores of many tasks are like."""
+    kinds: dict[str, Callable[[list[float]], float]] = {
+        "least": min,
+        "median": median,
+        "mean": fmean,
+        "most": max,
+    }
+    columns: dict[str, list[str]] = {}
+    for metric in (*metrics, "count"):
+        known = [value for by in scores if (value := by.get(metric)) is not None]
+        shown = [of(known) if known else None for of in kinds.values()]
+        if metric == "count":
+            columns["labels"] = ["-" if value is None else f"{value:,.0f}" for value in shown]
+        else:
+            columns[metric] = [_number(value) for value in shown]
+        columns["labels" if metric == "count" else metric].append(f"{len(known):,}")
+    return [f"{name} of {len(scores)} tasks" for name in kinds] + ["tasks that have it"], columns
 
 
 def fitting(
@@ -274,126 +296,52 @@ def fitting(
     return tables
 
 
-def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
-    """Rows per part and labels per task, and what was left out."""
-    console = console or Console(emoji=False, highlight=False)
-    parts = list(summary["rows"])
-    table = Table(title="data", title_justify="left")
-    for column in ("", *parts):
-        table.add_column(column, justify="right" if column else "left")
-    sources = dict.fromkeys(s for by in summary["rows"].values() for s in by)
-    for source in sources:
-        counts = [f"{summary['rows'][part].get(source, 0):,}" for part in parts]
-        table.add_row(f"rows of {source}", *counts)
-    for task, labels in summary["labels"].items():
-        table.add_row(f"labels of {task}", *(f"{labels.get(part, 0):,}" for part in parts))
-    console.print(table)
-    for name, facts in summary.get("texts", {}).items():
-        print_text_facts(name, facts, console)
-    for source, count in summary.get("skipped", {}).items():
-        rows = "1 row" if count == 1 else f"{count:,} rows"
-        console.print(f"[yellow]left out {rows} of {source} that cannot be decoded:[/]")
-        for line in summary.get("skipped_rows", {}).get(source, ()):
-            console.print(f"  {escape(line)}", soft_wrap=True)
-    for line in cleaning_lines(summary):
-        console.print(escape(line))
-    for task, count in summary.get("unknown", {}).items():
-        labels = "1 label" if count == 1 else f"{count:,} labels"
-        names = summary.get("unknown_labels", {}).get(task, {})
-        each = ", ".join(f"{name} {n:,}" for name, n in names.items())
-        line = f"left out {labels} of {task} that training rows lack: {each}"
-        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
-    for line in summary.get("doubts", ()):
-        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
-
-
-def print_leaks(
-    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    *,
-    told: Collection[str] = (),
-    console: Console | None = None,
-) -> None:
-    """Rows that are held out and exactly like a training row, a line per part.
-
-    Args:
-        found: By source, input and part.
-        told: Inputs of which that was said before, as it is of texts.
-        console: Where the lines go.
-    """
-    console = console or Console(emoji=False, highlight=False)
-    for source, inputs in found.items():
-        for name, parts in inputs.items():
-            for part, facts in parts.items() if name not in told else ():
-                line = (
-                    f"{name}: rows of the {part} part of {source} that are exactly like a training "
-                    f"row: {facts['rows']:,} ({facts['share']:.1%}), such as {facts['examples'][0]}"
-                )
-                console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
-
-
 def print_table(
     title: str,
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     console: Console | None = None,
 ) -> None:
-    """A table of texts."""
+    """A table of texts; of more than `MANY` rows the first ones."""
     console = console or Console(emoji=False, highlight=False)
     table = Table(*map(escape, columns), title=escape(title), title_justify="left")
-    for row in rows:
+    for row in rows[:MANY]:
         table.add_row(*map(escape, row))
+    if len(rows) > MANY:
+        table.add_row(f"... ({len(rows):,} in all)", *[""] * (len(columns) - 1))
     console.print(table)
 
 
-def cleaning_lines(summary: Mapping[str, Any]) -> list[str]:
-    """What the cleaning of tables did, a line per input and source."""
-    lines = []
-    for name, sources in summary.get("dropped", {}).items():
-        lines += [f"{name}: left {n:,} training rows of {s} out" for s, n in sources.items()]
-    for name, sources in summary.get("cleaned", {}).items():
-        for source, parts in sources.items():
-            total: dict[str, int] = {}
-            for done in parts.values():
-                for column, count in done["imputed"].items():
-                    total[column] = total.get(column, 0) + count
-            shown = sorted(total.items(), key=lambda pair: -pair[1])
-            if shown:
-                each = ", ".join(f"{column} {count:,}" for column, count in shown[:8])
-                more = f", ... ({len(shown)} columns)" if len(shown) > 8 else ""
-                lines.append(f"{name}: blanks of {source} filled: {each}{more}")
-            marked = {part: done["outliers"]["rows"] for part, done in parts.items()}
-            if any(marked.values()):
-                each = ", ".join(f"{part} {count:,}" for part, count in marked.items())
-                lines.append(f"{name}: outliers in {source}: {each}")
-    return lines
+def _each(losses: Mapping[str, float | None], digits: int = 4) -> str:
+    """The losses of all tasks in a line; what they are like, if there are many."""
+    if len(losses) > MANY:
+        return _spread([loss for loss in losses.values() if loss is not None], digits)
+    return "  ".join(f"{name}{GLUE}{_number(loss, digits)}" for name, loss in losses.items())
 
 
-def print_text_facts(name: str, facts: Mapping[str, Any], console: Console) -> None:
-    """The vocabulary of a text input, and what may be wrong with a setting or a split."""
-    line = f"{name}: vocabulary of {facts['vocabulary']:,}"
-    if facts["unknown"] is not None:
-        line += f", which lacks {facts['unknown']:.1%} of the validation part"
-    console.print(line)
-    if facts["truncated"]:
-        console.print(f"[yellow]{name}: {facts['truncated']:,} texts are cut at max_length[/]")
-    if facts.get("blank"):
-        console.print(f"[yellow]{name}: blank texts: {facts['blank']:,}[/]")
-    for part, count in facts["repeated"].items():
-        if count:
-            console.print(
-                f"[yellow]{name}: {count:,} texts of the {part} part are in the training part too, "
-                "word for word[/]",
-                soft_wrap=True,
-            )
+def _headlines(scores: Scores) -> str:
+    """The metric that people look for first, of all tasks; what it is like, if there are many."""
+    shown = {name: found for name, by in scores.items() if (found := _headline(by))}
+    if len(scores) <= MANY:
+        return "  ".join(f"{n}{GLUE}{m}{GLUE}{_number(value)}" for n, (m, value) in shown.items())
+    by_metric: dict[str, list[float]] = {}
+    for metric, value in shown.values():
+        by_metric.setdefault(metric, []).extend([] if value is None else [value])
+    return "  ".join(f"{metric}{GLUE}{_spread(values)}" for metric, values in by_metric.items())
 
 
-def _headline(scores: Mapping[str, float | None]) -> str:
+def _spread(values: Sequence[float], digits: int = 4) -> str:
+    """What many numbers are like."""
+    if not values:
+        return "-"
+    low, middle, high = (_number(of(values), digits) for of in (min, median, max))
+    return f"{low} to {high}, median {middle} ({len(values)} tasks)"
+
+
+def _headline(scores: Mapping[str, float | None]) -> tuple[str, float | None] | None:
     """The metric that people look for first."""
-    for metric in ("span_f1", "accuracy", "r2"):
-        if metric in scores:
-            return f"{metric}{GLUE}{_number(scores[metric])}"
-    return ""
+    return next(((m, scores[m]) for m in ("span_f1", "accuracy", "r2") if m in scores), None)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from polytask.config.build import build_model
 from polytask.config.load import load_config
+from polytask.data_terminal import print_leaks, print_summary
 from polytask.errors import PolytaskError
 from polytask.survey.profile import leaks
-from polytask.terminal import print_leaks, print_summary
 from polytask.tuning import require_validation
 from polytask.workflow import make_stream, prepare_data, sample
 

@@ -37,10 +37,10 @@ from polytask.data.table_cleaning import (
 from polytask.data.table_cleaning.keeping import opened
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
+from polytask.data_terminal import cleaning_lines
 from polytask.errors import ConfigError, DataError, RunError
 from polytask.run import Run
 from polytask.tasks import Binary, Regression
-from polytask.terminal import cleaning_lines
 from polytask.workflow import Silent, evaluate_run, predict_run, reopen_data, train
 
 TASKS = [

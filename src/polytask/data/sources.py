@@ -172,10 +172,11 @@ class Table:
 
     def cells(self, columns: Sequence[str], rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """Raw cells as an object array `[rows, len(columns)]`; a missing cell is None."""
-        frame = self.frame if rows is None else self.frame.iloc[rows]
-        result = np.empty((len(frame), len(columns)), dtype=object)
+        count = len(self.frame) if rows is None else len(rows)
+        result = np.empty((count, len(columns)), dtype=object)
         for k, column in enumerate(columns):
-            series = frame[column]
+            # Columns before rows: taking rows of all columns, for each column, is quadratic.
+            series = self.frame[column] if rows is None else self.frame[column].iloc[rows]
             values = series.astype(object).to_numpy(copy=True)
             values[series.isna().to_numpy()] = None
             result[:, k] = values

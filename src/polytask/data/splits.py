@@ -193,6 +193,13 @@ class Split:
             return np.zeros(len(table), np.int64)
         table.check_column(self.stratify, "the split's stratify")
         cells: list[Any] = table.cells([self.stratify])[:, 0].tolist()
+        several = (list, tuple, dict, set, np.ndarray)
+        wrong = next((row for row, cell in enumerate(cells) if isinstance(cell, several)), None)
+        if wrong is not None:
+            raise DataError(
+                f"{table.describe(wrong)}: the split's stratify '{self.stratify}' should hold one "
+                f"value for each row. Found {str(cells[wrong])[:60]}."
+            )
         values = {c for c in cells if c is not None}
         if len(values) > 20 and all(isinstance(v, (int, float)) for v in values):
             numbers = np.array([np.nan if c is None else float(c) for c in cells])

@@ -100,7 +100,7 @@ class TableFile(Source):
                 row -= size
             raise AssertionError(row)
 
-        unread = {} if formats[0] != "parquet" else _nested(self.paths[0], media)
+        unread = {} if formats[0] != "parquet" else nested(self.paths[0], media)
         return Table(self.paths[0].name, frame, media, key, locate, unread=unread)
 
     def _read(self, path: Path, kind: Format) -> Any:
@@ -237,7 +237,7 @@ def _names_a_file(cell: Any) -> bool:
     return cell is None or isinstance(cell, int) or (isinstance(cell, str) and "\0" not in cell)
 
 
-def _nested(path: Path, media: Iterable[str]) -> dict[str, str]:
+def nested(path: Path, media: Iterable[str]) -> dict[str, str]:
     """Why columns of a Parquet file cannot be read as plain values, by column."""
     schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
     held = {f.name: _holds(f.type) for f in schema if f.name not in media}

@@ -5,13 +5,14 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from polytask.data.class_folders import ClassFolders
+from polytask.data.media import ParquetMedia
 from polytask.data.sources import Table
-from polytask.data.tables import TableFile
+from polytask.data.tables import TableFile, format_of, nested
 from polytask.errors import DataError, nearest
 from polytask.survey.guesses import Column, Target, guess_column, guess_target
 
@@ -33,7 +34,7 @@ def draft(data: Path, targets: Sequence[str], output: Path) -> str:
     path = Path(os.path.relpath(data.absolute(), output.absolute().parent))
     if data.is_dir():
         return _of_folders(data, path, targets)
-    table = TableFile(path=data).load()
+    table = TableFile(path=data, media=encoded_media(data)).load()
     if not targets:
         raise DataError(
             f"Name the columns to predict under --targets, of: {', '.join(table.columns[:30])}."
@@ -43,10 +44,17 @@ def draft(data: Path, targets: Sequence[str], output: Path) -> str:
             raise DataError(
                 f"{data.name} has no column '{name}' to predict. {nearest(name, table.columns)}"
             )
-    cells = {name: table.cells([name])[:, 0].tolist() for name in table.columns}
+    for name in targets:
+        if name in table.media:
+            raise DataError(f"Column '{name}' holds {table.media[name].kind}s: it is no target.")
+    cells = {name: table.cells([name])[:, 0].tolist() for name in table.frame.columns}
     goals = [guess_target(name, cells[name]) for name in targets]
-    others = [n for n in table.columns if n not in targets]
-    columns = [guess_column(n, cells[n], data.parent) for n in others]
+    others = [n for n in table.frame.columns if n not in targets]
+    columns = [
+        Column(n, "sound" if m.kind == "sound" else "image", "its cells are encoded")
+        for n, m in table.media.items()
+    ]
+    columns += [guess_column(n, cells[n], data.parent) for n in others]
     return _of_table(table, path, columns, goals)
 
 
@@ -111,10 +119,29 @@ def _of_table(table: Table, path: Path, columns: Sequence[Column], goals: Sequen
     ]
     if not media and not plain:
         raise DataError(f"{path.name} has no column to predict from: all are targets or left out.")
-    if not media:
+    if not media and [c.kind for c in plain] == ["text"]:
+        lines += [f"  # {plain[0].why}", *_text_input(plain[0].name)]
+    elif not media:
         lines += ["  row:", "    kind: table", "    columns:", *map(_column_line, plain)]
         lines += _kinds(plain)
     return "\n".join([*lines, "tasks:", *_task_lines(goals), *_rest(len(table))])
+
+
+def encoded_media(data: Path) -> dict[str, Literal["image", "sound", "map"]]:
+    """Columns of a Parquet file whose cells are encoded pictures or sounds, by their first one."""
+    if format_of(data) != "parquet" or not data.is_file():
+        return {}
+    found: dict[str, Literal["image", "sound", "map"]] = {}
+    for name in nested(data, ()):
+        for kind in ("image", "sound"):
+            media = ParquetMedia(kind, [data], name)
+            try:
+                media.picture(0) if kind == "image" else media.wave(0)
+            except (DataError, OSError):
+                continue
+            found[name] = kind
+            break
+    return found
 
 
 def _media_input(column: str, kind: str) -> list[str]:
@@ -125,6 +152,11 @@ def _media_input(column: str, kind: str) -> list[str]:
     )
     name = "picture" if kind == "image" else "sound"
     return [f"  {name}: {{kind: {kind}, column: {quoted(column)}, pool: mean, {body}}}"]
+
+
+def _text_input(column: str) -> list[str]:
+    body = "body: {kind: recurrent, width: 64}"
+    return [f"  words: {{kind: text, column: {quoted(column)}, pool: mean, {body}}}"]
 
 
 def _column_line(column: Column) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
 from polytask.data.splits import part_named
+from polytask.data.words import is_list
 from polytask.errors import DataError, require
 from polytask.tasks.base import label_text, truth_names
 
@@ -76,6 +77,8 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
     def is_(kind: Kind, why: str) -> Column:
         return Column(name, kind, why, missing)
 
+    if any(is_list(c) or isinstance(c, dict) for c in known):
+        return is_("left out", "its cells hold several values")
     different = {label_text(c) for c in known}
     if len(different) < 2:
         return is_("left out", "it is blank" if not known else "it says the same in every row")
@@ -109,6 +112,8 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
     """
     known = [c for c in cells if c is not None]
     missing = len(cells) - len(known)
+    if any(is_list(c) for c in known):
+        return _of_lists(name, known, missing)
     counts = Counter(label_text(c) for c in known)
     if len(counts) < 2:
         raise DataError(
@@ -152,6 +157,17 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
     uneven = rarest < 0.2 * len(known) / len(counts)
     weights = {"class_weights": "effective"} if uneven else {}
     return is_("multiclass", f"{len(counts)} labels; the rarest is {share}", **weights)
+
+
+def _of_lists(name: str, known: Sequence[Any], missing: int) -> Target:
+    """What a column of lists of labels is."""
+    labels = {label_text(label) for cell in known for label in (cell if is_list(cell) else [cell])}
+    if len(labels) < 2:
+        raise DataError(
+            f"Column '{name}' can be no target: its lists hold {', '.join(labels) or 'nothing'}."
+        )
+    why = f"lists of {len(labels)} labels; 'tagging' if there is one for each word"
+    return Target(name, "multilabel", why, {"threshold": "tuned"}, missing)
 
 
 def _tuned(rare: bool) -> dict[str, str]:

@@ -27,7 +27,7 @@ _SHOWN = 20
 def profile_table(path: Path) -> Facts:
     """A table of which nothing is known: its columns, blanks, outliers and repeated rows."""
     table = TableFile(path=path).load()
-    cells = {name: table.cells([name])[:, 0].tolist() for name in table.columns}
+    cells = {name: table.cells([name])[:, 0].tolist() for name in table.frame.columns}
     guesses = [guess_column(n, c, path.parent) for n, c in cells.items()]
     columns = {
         g.name: {"kind": g.kind, "why": g.why, "missing": g.missing, "share": _share(g, table)}

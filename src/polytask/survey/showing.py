@@ -12,6 +12,8 @@ from polytask.run import written
 
 Facts = Mapping[str, Any]
 
+_NAMED = 80  # rows and columns of a heat map up to which names fit beside them
+
 
 def tables(facts: Facts) -> list[tuple[str, Table]]:
     """What a profile says, as tables with headings."""
@@ -119,8 +121,10 @@ def _heat(
         colours = LinearSegmentedColormap.from_list("share", ["#ffffff", LIGHT[0]])
         axes.imshow(values, cmap=colours, vmin=0, vmax=1, aspect="auto")
         small = 8 if len(rows) < 40 else 4
-        axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=small)
-        axes.set_yticks(range(len(rows)), rows, fontsize=small)
+        if len(columns) <= _NAMED:
+            axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=small)
+        if len(rows) <= _NAMED:
+            axes.set_yticks(range(len(rows)), rows, fontsize=small)
         if values.size <= 400:
             for i, j in np.ndindex(values.shape):
                 axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=6)

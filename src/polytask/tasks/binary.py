@@ -3,9 +3,11 @@
 Shapes: B examples.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -82,7 +84,8 @@ class Binary(PooledTask):
 
     def fit(self, values: Cells) -> Self:
         require_labels(self, values)
-        names = sort_labels(label_names(self, values))
+        seen = Counter(label_names(self, values))
+        names = sort_labels(list(seen))
         if self.classes:
             classes = self.classes
         else:
@@ -96,9 +99,12 @@ class Binary(PooledTask):
                 f"'tasks.{self.name}.classes'."
             )
         fitted = replace(self, classes=classes)
-        target, present = fitted.encode(values, unknown="skip")
-        positive = int(target[present].sum())
-        return replace(fitted, counts=(int(present.sum()) - positive, positive))
+        # What is the same is read once.
+        different = np.array([[name] for name in seen], dtype=object)
+        target, present = fitted.encode(different, unknown="skip")
+        number = torch.tensor(list(seen.values())) * present
+        positive = int((number * target).sum())
+        return replace(fitted, counts=(int(number.sum()) - positive, positive))
 
     def encode(self, values: Cells, *, unknown: Unknown = "error") -> tuple[Tensor, Tensor]:
         negative, positive = (name.lower() for name in self.classes)
