@@ -1,0 +1,37 @@
+"""Train, evaluate and predict, each as one call over a run."""
+
+from polytask.workflow.judging import (
+    EVALUATION_BATCH,
+    best_model,
+    evaluate_run,
+    evaluation_batch,
+    fitting_weights,
+    for_judging,
+    predict_run,
+    score,
+    validator,
+)
+from polytask.workflow.opening import SAMPLE, Part, make_stream, prepare_data, reopen_data, sample
+from polytask.workflow.training import train
+from polytask.workflow.watching import Silent, Watcher
+
+__all__ = [
+    "EVALUATION_BATCH",
+    "SAMPLE",
+    "Part",
+    "Silent",
+    "Watcher",
+    "best_model",
+    "evaluate_run",
+    "evaluation_batch",
+    "fitting_weights",
+    "for_judging",
+    "make_stream",
+    "predict_run",
+    "prepare_data",
+    "reopen_data",
+    "sample",
+    "score",
+    "train",
+    "validator",
+]

@@ -1,0 +1,165 @@
+"""Scores and predictions of a run's best weights."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from polytask.config.build import build_model, build_settings
+from polytask.data.dataset import Policy, Prepared
+from polytask.data.files import save_pictures, save_sounds
+from polytask.data.mixing import evaluation_batches
+from polytask.errors import RunError
+from polytask.evaluation import evaluate
+from polytask.model import MultiTaskModel
+from polytask.run import Run, restored, written
+from polytask.tasks import Task
+from polytask.training.devices import kept_precision, make_fabric
+from polytask.types import Scores
+from polytask.workflow.opening import Part, reopen_data
+
+# Rows per evaluation batch, and where a task is about every pixel.
+EVALUATION_BATCH = 512
+DENSE_BATCH = 32
+
+
+def validator(prepared: Prepared, device: torch.device) -> Callable[[nn.Module], Scores] | None:
+    """Scores a model on the validation part; None where there is no such part."""
+    if not any(len(rows) for rows in prepared.parts.get("validation", {}).values()):
+        return None
+    return lambda model: score(model, prepared, "validation", device)
+
+
+def score(model: nn.Module, prepared: Prepared, part: Part, device: torch.device) -> Scores:
+    """Scores of a model on one part of the data."""
+    size = evaluation_batch(prepared.tasks)
+    batches = evaluation_batches(prepared.datasets, prepared.parts[part], size)
+    return evaluate(model, batches, prepared.tasks, device)
+
+
+def evaluation_batch(tasks: Sequence[Task]) -> int:
+    """Rows per batch outside training: fewer where outputs have a value for every pixel."""
+    return DENSE_BATCH if any(task.media is not None for task in tasks) else EVALUATION_BATCH
+
+
+@contextmanager
+def fitting_weights(run: Run) -> Iterator[None]:
+    """Say what is the matter where saved weights do not fit the run's configuration."""
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise RunError(
+            f"What is saved in '{run.path}' does not fit its config.yaml, which must stay as it "
+            f"was when training began: {error}"
+        ) from error
+
+
+def best_model(run: Run) -> tuple[MultiTaskModel, Any, Any]:
+    """The run's best model in evaluation mode, its inputs and its tasks."""
+    inputs, tasks = restored(run)
+    model = build_model(run.config, inputs, tasks)
+    with fitting_weights(run):
+        model.load_state_dict(run.weights())
+    return model.eval(), inputs, tasks
+
+
+def evaluate_run(
+    run: Run, part: Part, progress: Callable[[int, int, str], None] | None = None
+) -> Scores:
+    """Score a run's best weights on a part of its data, and write `scores.json`.
+
+    Computes in the number format and with the threads of the training.
+
+    Raises:
+        RunError: If the run has no weights, or a source has changed.
+    """
+    model, prepared, device = for_judging(run, part, progress)
+    scores = score(model, prepared, part, device)
+    run.save_scores(part, scores)
+    return scores
+
+
+def for_judging(
+    run: Run, part: Part, progress: Callable[[int, int, str], None] | None = None
+) -> tuple[nn.Module, Prepared, torch.device]:
+    """A run's best model, its data and where it computes: as in training, in one process.
+
+    Raises:
+        RunError: If the run has no weights or no rows in the part, or a source has changed.
+    """
+    model, _, _ = best_model(run)
+    prepared = reopen_data(run, progress)
+    if not prepared.parts.get(part):
+        raise RunError(f"The run '{run.path}' has no rows in the part '{part}'.")
+    facts = run.read_json("environment.json", needs=("precision", "threads"))
+    settings = build_settings(run.config)
+    precision = kept_precision(settings, facts["precision"])
+    settings = replace(settings, precision=precision, devices=1)
+    fabric = make_fabric(settings)
+    torch.set_num_threads(facts["threads"])
+    return fabric.setup_module(model), prepared, fabric.device
+
+
+def predict_run(
+    run: Run,
+    path: Path,
+    *,
+    on_bad: Policy | None = None,
+    pictures: Path | None = None,
+    sounds: Path | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Predictions of a run's best weights for unlabelled pictures, sounds, texts or table rows.
+
+    Args:
+        run: The run.
+        path: A picture, a sound, a folder of them, a table, or a .txt with a text on each line.
+        on_bad: Whether what cannot be decoded is an error, or is left out with a warning; None as
+            in training.
+        pictures: The folder for predictions that are pictures, made if need be; None leaves them
+            out.
+        sounds: The same for those that are sounds.
+
+    Yields:
+        One mapping per example: where it comes from, and each task's label and probabilities, or
+        the path of a picture or sound.
+
+    Raises:
+        DataError: If the input cannot be read.
+    """
+    from polytask.data.predicting import read_unlabelled
+
+    model, inputs, tasks = best_model(run)
+    facts = run.read_json("environment.json", needs=("precision", "threads"))
+    settings = build_settings(run.config)
+    precision = kept_precision(settings, facts["precision"])
+    settings = replace(settings, precision=precision, devices=1)
+    fabric = make_fabric(settings)
+    network = fabric.setup_module(model)
+    network.eval()
+    found = read_unlabelled(path, inputs, on_bad=on_bad or run.config.on_bad)
+    for batch in found.batches(evaluation_batch(tasks)):
+        batch = batch.to(fabric.device)
+        here = [task for task in tasks if task.input in batch.inputs]
+        with torch.inference_mode():
+            outputs = network(batch.inputs, [task.name for task in here])
+        lines: dict[int, dict[str, Any]] = {}  # by row: inputs of one row share a line
+        for task in here:
+            decoded = task.decode(outputs[task.name].float()).cpu()
+            described = task.describe(decoded)
+            rows = batch.rows[task.input].tolist()
+            for folder, save in ((pictures, save_pictures), (sounds, save_sounds)):
+                if folder is not None:
+                    with written(folder, "Free some space, or name another output."):
+                        saved = save(task, decoded, rows, folder)
+                    described = [a | b for a, b in zip(saved, described, strict=True)]
+            for row, columns in zip(rows, described, strict=True):
+                said = {"input": found.describe(row), **found.texts(row)}
+                lines.setdefault(row, said).update(columns)
+        yield from lines.values()
+    for where, reason in found.skipped:
+        warnings.warn(f"left out {where}: {reason}", stacklevel=2)

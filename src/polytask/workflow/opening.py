@@ -1,0 +1,104 @@
+"""The data of a configuration or a run, made ready."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from polytask.config.build import (
+    build_augment,
+    build_blend,
+    build_inputs,
+    build_mixing,
+    build_sources,
+    build_splits,
+    build_tasks,
+)
+from polytask.config.schema import Config
+from polytask.data.dataset import Prepared, prepare
+from polytask.data.mixing import BatchStream
+from polytask.origin import Origin
+from polytask.run import Run, restored
+from polytask.types import Features
+
+Part = Literal["train", "validation", "test"]
+
+# Rows of each input from which parts that start from data do so.
+SAMPLE = 1024
+
+
+def prepare_data(
+    config: Config,
+    progress: Callable[[int, int, str], None] | None,
+    origin: Origin | None = None,
+) -> Prepared:
+    """Load, decode, split and fit everything that a configuration names.
+
+    Args:
+        config: The configuration.
+        progress: Told about decoding.
+        origin: The run to start from: its inputs and labels stay as they were fitted there.
+
+    Raises:
+        DataError: If the data is not what the configuration says.
+    """
+    inputs = build_inputs(config)
+    return prepare(
+        build_sources(config),
+        inputs,
+        build_tasks(config),
+        splits=build_splits(config),
+        seed=config.seed,
+        on_bad=config.on_bad,
+        unknown_labels=config.unknown_labels,
+        progress=progress,
+        known_inputs=() if origin is None else origin.keep_inputs(inputs),
+        adjust=None if origin is None else origin.adjust,
+    )
+
+
+def reopen_data(run: Run, progress: Callable[[int, int, str], None] | None) -> Prepared:
+    """The data of a run, with the same rows in the same parts and the same fitted facts.
+
+    Raises:
+        DataError: If a source has changed since.
+    """
+    config = run.config
+    parts, fingerprints = run.parts()
+    inputs, tasks = restored(run)
+    return prepare(
+        build_sources(config),
+        inputs,
+        tasks,
+        splits=build_splits(config),
+        seed=config.seed,
+        on_bad=config.on_bad,
+        unknown_labels=config.unknown_labels,
+        progress=progress,
+        parts=parts,
+        fitted=True,
+        fingerprints=fingerprints,
+    )
+
+
+def make_stream(config: Config, prepared: Prepared, rank: int, world_size: int) -> BatchStream:
+    """The training batches of a configuration."""
+    return BatchStream(
+        prepared.datasets,
+        prepared.parts["train"],
+        batch_size=config.batches.size,
+        mixing=build_mixing(config),
+        augment=build_augment(config),
+        blend=build_blend(config),
+        seed=config.seed,
+        epoch_examples=config.batches.epoch_examples,
+        rank=rank,
+        world_size=world_size,
+    )
+
+
+def sample(prepared: Prepared) -> dict[str, Features]:
+    """Raw training rows of each input, evenly spaced: rows are often in order of speaker."""
+    found: dict[str, Features] = {}
+    for name, rows in prepared.parts["train"].items():
+        batch = prepared.datasets[name].gather(rows[:: -(-len(rows) // SAMPLE)])
+        found |= {k: v for k, v in batch.inputs.items() if k not in found}
+    return found

@@ -1,0 +1,188 @@
+"""A whole training, from the data to the last epoch."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from polytask.config.build import (
+    build_balancer,
+    build_loggers,
+    build_model,
+    build_optimizer,
+    build_schedule,
+    build_settings,
+)
+from polytask.config.schema import Config
+from polytask.data.dataset import Prepared
+from polytask.data.mixing import Prefetcher
+from polytask.origin import Origin
+from polytask.run import Run, environment
+from polytask.tracking import HistoryKeeper
+from polytask.training.checkpoint import load_state
+from polytask.training.devices import (
+    choose_threads,
+    kept_precision,
+    make_fabric,
+    resolve_precision,
+)
+from polytask.tuning import require_validation, tune
+from polytask.workflow.judging import fitting_weights, validator
+from polytask.workflow.opening import make_stream, prepare_data, reopen_data, sample
+from polytask.workflow.teachers import (
+    TEACHERS,
+    make_teaching,
+    require_same_teachers,
+    warn_of_leaks,
+)
+from polytask.workflow.watching import Silent, Watcher
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from polytask.training.trainer import Probe
+
+
+def train(
+    start: Config | Run,
+    root: Path,
+    watcher: Watcher,
+    command: list[str],
+    origin: Origin | None = None,
+    probe: "Probe | None" = None,
+) -> bool:
+    """Train from a configuration, or go on with a run that was stopped.
+
+    Args:
+        start: What to train, or the stopped run.
+        root: Where the folder of a fresh run is made.
+        watcher: Told everything, in the first of several processes.
+        command: The command line, for the record.
+        origin: The run whose weights a fresh training starts from.
+        probe: Looks at each step before it is taken.
+
+    Returns:
+        Whether training reached its end.
+
+    Raises:
+        PolytaskError: For anything that a person can mend.
+    """
+    from polytask.training.trainer import Trainer  # Lightning takes seconds to import
+
+    config = start.config if isinstance(start, Run) else start
+    settings = build_settings(config)
+    resumed = isinstance(start, Run) and (start.path / "facts.json").exists()
+    if resumed:
+        assert isinstance(start, Run)
+        known = start.read_json("environment.json", needs=("precision", "threads"))
+        precision = kept_precision(settings, known["precision"])
+        settings = replace(settings, precision=precision, threads=known["threads"])
+    fabric = make_fabric(settings)
+    if not fabric.is_global_zero:
+        watcher = Silent()
+    loggers = build_loggers(config) if fabric.is_global_zero else []
+    prepared = (
+        reopen_data(start, watcher.on_decoding)
+        if isinstance(start, Run) and resumed
+        else prepare_data(config, watcher.on_decoding, origin)
+    )
+    require_validation(prepared)
+    torch.manual_seed(config.seed)
+    model = build_model(config, prepared.inputs, prepared.tasks)
+    model.fit_to(sample(prepared))
+    begun = None
+    if isinstance(start, Run) and resumed:
+        origin = Origin.of(start) if not (start.path / "checkpoint.pt").exists() else None
+    if origin is not None:
+        begun = origin.give_to(model, prepared.tasks)
+    teaching, taught_by = make_teaching(config, model, prepared)
+    if resumed and isinstance(start, Run) and taught_by:
+        require_same_teachers(start, taught_by)
+    for source in [
+        *([origin.run] if origin else []),
+        *(Run.open(Path(t["run"])) for t in taught_by),
+    ]:
+        warn_of_leaks(prepared, source, watcher)
+    stream = make_stream(config, prepared, fabric.global_rank, fabric.world_size)
+    threads = settings.threads
+    if threads == "auto":
+        threads = choose_threads(
+            fabric, model.to(fabric.device), prepared.tasks, stream.batch(0).to(fabric.device)
+        )
+    torch.set_num_threads(threads)
+    facts = environment(resolve_precision(settings), threads, str(fabric.device), command)
+    run = open_run(fabric, start, root)
+    if fabric.is_global_zero and not resumed:
+        keep_facts(run, prepared, facts)
+        if taught_by:
+            run.write_json(TEACHERS, taught_by)
+        if origin is not None and begun is not None:
+            origin.record(run, begun)
+    keeper = HistoryKeeper(run, watcher, loggers) if fabric.is_global_zero else None
+    with Prefetcher(stream) as ahead:
+        trainer = Trainer(
+            fabric,
+            model,
+            build_balancer(config, len(prepared.tasks)),
+            prepared.tasks,
+            optimizer=build_optimizer(config),
+            schedule=build_schedule(config),
+            settings=settings,
+            stream=ahead,
+            validate=validator(prepared, fabric.device),
+            keep=run.save_weights,
+            directory=run.path,
+            reporter=keeper or watcher,
+            seed=config.seed,
+            teaching=teaching,
+            probe=probe,
+        )
+        if resumed and trainer.checkpoint.exists():
+            with fitting_weights(run):
+                trainer.load_state_dict(load_state(trainer.checkpoint))
+        if fabric.is_global_zero:
+            run.cut_history(trainer.progress.step // stream.steps_per_epoch)
+        progress = {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "steps": trainer.steps,
+            "done": trainer.progress.step,
+            "epochs": settings.epochs,
+            "processes": fabric.world_size,
+            "epoch": stream.describe_epoch(),
+            "summary": prepared.summary(),
+            "tasks": [task.name for task in prepared.tasks],
+            "start": [] if begun is None else list(begun.parts()),
+        }
+        watcher.on_start(run, {**facts, **progress})
+        step = trainer.progress.step
+        finished = trainer.fit() if keeper is None else keeper.follow(trainer.fit, step)
+    if any(task.tunes for task in prepared.tasks) and fabric.is_global_zero:
+        model.load_state_dict(run.weights())
+        tune(run, model, prepared, fabric.device)
+    watcher.on_end(run, finished)
+    return finished
+
+
+def open_run(fabric: "Fabric", start: Config | Run, root: Path) -> Run:
+    """The run that all processes share; the first one makes it."""
+    if isinstance(start, Run):
+        return start
+    path = str(Run.create(start, root).path) if fabric.is_global_zero else ""
+    return Run.open(Path(fabric.broadcast(path)))
+
+
+def keep_facts(run: Run, prepared: Prepared, facts: Mapping[str, Any]) -> None:
+    """Write what was learned from the data, and which rows are for what."""
+    fingerprints = {name: d.table.fingerprint for name, d in prepared.datasets.items()}
+    run.save_parts(prepared.parts, fingerprints)
+    run.write_json("environment.json", dict(facts))
+    run.write_json("data.json", prepared.summary())
+    run.write_json(
+        "facts.json",
+        {
+            "inputs": {name: some.state for name, some in prepared.inputs.items()},
+            "tasks": {task.name: task.facts() for task in prepared.tasks},
+        },
+    )
