@@ -340,7 +340,8 @@ def _spread(values: Sequence[float], digits: int = 4) -> str:
 
 def _headline(scores: Mapping[str, float | None]) -> tuple[str, float | None] | None:
     """The metric that people look for first."""
-    return next(((m, scores[m]) for m in ("span_f1", "accuracy", "r2") if m in scores), None)
+    names = ("span_f1", "accuracy", "r2", "recall_at_1", "d2")
+    return next(((m, scores[m]) for m in names if m in scores), None)
 
 
 def _number(value: float | None, digits: int = 4) -> str:

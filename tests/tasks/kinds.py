@@ -21,6 +21,7 @@ from polytask.tasks import (
     Reconstruction,
     Regression,
     Segmentation,
+    Similarity,
     Synthesis,
     Tagging,
     Task,
@@ -184,6 +185,7 @@ EXAMPLES: dict[str, tuple[type[Task], dict[str, Any], Cells]] = {
         {"unit": "words", "beam": 3, "width": 24},
         cells("a b", ("b", "a"), None, "a", "c b a", "b a"),
     ),
+    "similarity": (Similarity, {}, cells("ann", "bob", None, "ann", "bob", "ann")),
     "synthesis": (Synthesis, {**VOICE, "width": 32}, sounds()),
     "segmentation": (
         Segmentation,

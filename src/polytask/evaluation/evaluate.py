@@ -24,13 +24,15 @@ def evaluate(
         device: Where the model is.
 
     Returns:
-        Per task its metrics, `loss` (mean per labelled example) and `count` (labelled examples).
+        Per task its metrics, `loss` (the mean over labelled examples that have one) and `count`
+        (labelled examples).
         Every value but the count is None for a task without a label, and a metric is None where
         it is not defined, such as R2 of a single example.
     """
     metrics = {task.name: task.metrics().to(device) for task in tasks}
     losses = {task.name: 0.0 for task in tasks}
     counts = {task.name: 0 for task in tasks}
+    sizes = {task.name: 0 for task in tasks}  # how many examples have a loss
     training = model.training
     model.eval()
     try:
@@ -50,6 +52,7 @@ def evaluate(
                 metrics[task.name].update(task.decode(output), target)
                 losses[task.name] += float(task.loss(output, target).sum())
                 counts[task.name] += len(target)
+                sizes[task.name] += int(task.counted(target, present[present]).sum())
     finally:
         model.train(training)
     scores: dict[str, dict[str, float | None]] = {}
@@ -58,7 +61,8 @@ def evaluate(
         if count:
             values = {k: float(v) for k, v in metrics[task.name].compute().items()}
             scores[task.name] = {k: v if math.isfinite(v) else None for k, v in values.items()}
-            scores[task.name]["loss"] = losses[task.name] / count
+            size = sizes[task.name]
+            scores[task.name]["loss"] = losses[task.name] / size if size else None
         else:
             scores[task.name] = dict.fromkeys([*metrics[task.name], "loss"])
         scores[task.name]["count"] = count

@@ -35,8 +35,9 @@ def looking(
     figures: list[Drawing] = []
     numbers: dict[str, Any] = {}
     for name, given in prepared.inputs.items():
-        # What is written word by word has no one answer to attribute.
-        tasks = [t for t in prepared.tasks if t.input == name and not t.reads_target]
+        # What is written word by word, or lies in a space, has no one answer to attribute.
+        asked = [t for t in prepared.tasks if t.single_answer and not t.reads_target]
+        tasks = [t for t in asked if t.input == name]
         batch = next((batch for batch in batches if name in batch.inputs), None)
         if batch is None or not tasks:
             continue

@@ -78,9 +78,14 @@ def interval(of: Judged, resamples: int = RESAMPLES) -> tuple[float, float] | No
     (Efron 1979, the percentile interval). None where the score is not defined in most of them.
     """
     generator = torch.Generator().manual_seed(0)
-    count, values = len(of.target), []
-    for _ in range(resamples):
+    # A copy of an example would be its own nearest neighbour: what each adds is drawn if it can be.
+    each = of.task.each(of.decoded, of.target)
+    count, values = len(of.target if each is None else each), []
+    for _ in range(resamples if count else 0):
         rows = torch.randint(count, (count,), generator=generator)
+        if each is not None:
+            values.append(float(each[rows].double().mean()))
+            continue
         metric = of.task.metrics()[of.task.score]
         metric.update(of.decoded[rows], of.target[rows])
         value = float(metric.compute())

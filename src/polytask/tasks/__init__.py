@@ -11,6 +11,7 @@ from polytask.tasks.recognition import Recognition
 from polytask.tasks.reconstruction import Reconstruction
 from polytask.tasks.regression import Regression
 from polytask.tasks.segmentation import Edges, Segmentation
+from polytask.tasks.similarity import Similarity
 from polytask.tasks.surfaces import DenseRegression, Normals
 from polytask.tasks.synthesis import Synthesis
 from polytask.tasks.tagging import Tagging
@@ -32,6 +33,7 @@ __all__ = [
     "Reconstruction",
     "Regression",
     "Segmentation",
+    "Similarity",
     "Synthesis",
     "Tagging",
     "Task",

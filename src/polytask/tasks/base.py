@@ -111,6 +111,8 @@ class Task(ABC):
 
     # What its target's column holds: plain values, or media that are decoded once into the cache.
     media: ClassVar[Literal["image", "map", "sound"] | None] = None
+    # Whether one entry of its output is its answer, so that one can ask what speaks for it.
+    single_answer: ClassVar[bool] = True
     # Whether its head is given the targets, where there are any, beside the features.
     reads_target: ClassVar[bool] = False
 
@@ -164,6 +166,18 @@ class Task(ABC):
         """How many tokens of its input each target is about, `[N]`; None if it is of the whole."""
         return None
 
+    def counted(self, target: Tensor, present: Tensor) -> Tensor:
+        """Which examples of a batch have a loss, `[B]` bool: those with a label.
+
+        A task that compares examples with each other leaves out those that have none to be
+        compared with; `loss` gives 0 for them.
+
+        Args:
+            target: `[B, ...]`.
+            present: `[B]` bool.
+        """
+        return present
+
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """The loss of each example, `[B]`; never reduced here."""
@@ -194,7 +208,10 @@ class Task(ABC):
         return True
 
     def each(self, decoded: Tensor, target: Tensor) -> Tensor | None:
-        """What each example adds to `score`, `[B]`, if that is their mean; None if it is not."""
+        """What each example adds to `score`, `[B]`, if that is their mean; None if it is not.
+
+        Fewer than B where only some examples count, which targets alone decide.
+        """
         return None
 
     @abstractmethod

@@ -228,7 +228,10 @@ def task_losses(
         if task.name in boundary.drafts:
             drafted = batch_loss(task, boundary.drafts[task.name], batch)
             sums[task.name] = sums[task.name] + boundary.draft_weight * drafted
-    counted = {task.name: batch.present[task.name].sum() for task in here}
+    counted = {
+        task.name: task.counted(batch.targets[task.name], batch.present[task.name]).sum()
+        for task in here
+    }
     zero = torch.zeros((), device=fabric.device)
     counts = torch.stack([counted.get(task.name, zero.long()) for task in tasks])
     if fabric.world_size > 1:
