@@ -85,6 +85,7 @@ def lines(
                     ends.append((*known[-1], line.label, colour(place)))
             _label_ends(axis, ends)
             axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axis.ticklabel_format(axis="y", useOffset=False)  # 1.0001 and not 0.0001 + 1
             axis.set_xlabel(x)
         for axis in axes[::columns]:
             axis.set_ylabel(y)
@@ -142,7 +143,7 @@ def intervals(
             axis.plot([value], [at], "o", color=colour(0), markersize=7)
             mark = marks[place] if place < len(marks) else None
             if mark is not None:
-                axis.plot([float(mark)], [at], "|", color=INK, markersize=14, markeredgewidth=2)
+                axis.plot([float(mark)], [at], "|", color=INK, markersize=10, markeredgewidth=2)
         label_rows(axis, [(row[0], _with_ends(*row[1:])) for row in rows])
         axis.margins(x=0.05)
         axis.set_xlabel(x)

@@ -148,13 +148,15 @@ def _gains(shared: Sequence[Row], names: Mapping[str, str]) -> Table:
     for row in shared:
         gain: list[Cell] = [None] * 3
         if row.gain is not None:
-            gain = [row.gain.mean, row.gain.low, row.gain.high]
-        rows.append([names[row.candidate.name], *gain, row.validation, helped(row)])
+            gain = [100 * v for v in (row.gain.mean, row.gain.low, row.gain.high)]
+        validated = None if row.validation is None else 100 * row.validation
+        rows.append([names[row.candidate.name], *gain, validated, helped(row)])
     return Table(
-        columns=["way to share", "mean gain", "from", "to", "on validation rows", "verdicts"],
+        columns=["way to share", "mean gain, %", "from", "to", "on validation rows, %", "verdicts"],
         rows=rows,
-        caption="Mean gain over every task alone, means over seeds. A verdict is corrected for the "
-        "tasks of its way to share, not for the number of ways.",
+        caption="Mean gain over every task alone in percent, means over seeds. A verdict is "
+        "corrected for the tasks of its way to share, not for the number of ways.",
+        digits=3,
     )
 
 
@@ -230,9 +232,11 @@ def _figures(shared: Sequence[Row]) -> Iterator[Drawing]:
         ],
         name="candidates",
         alt="Mean gain of each way to share over every task alone, with 95 % intervals.",
-        caption="Mean gain over the tasks, against every task alone. Numbers are those of the "
-        f"tables; the words are corrected for the number of ways.{some}",
+        caption="Mean gain over the tasks, against every task alone, with its 95 % interval. Words "
+        "are corrected for the number of ways: of many, one strays from 0 by luck, so a bar may "
+        f"keep clear of the line and nothing be told. Numbers are those of the tables.{some}",
         x="mean gain on test rows",
+        relative=True,
     )
     yield costs(
         [(n, 1000 * row.step_seconds, d.mean) for (n, row), d in zip(measured, gains, strict=True)],

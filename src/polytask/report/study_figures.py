@@ -7,7 +7,10 @@ from polytask.evaluation.intervals import Difference, Verdict
 from polytask.evaluation.ranking import pareto
 from polytask.report.charts import NARROW, label_rows
 from polytask.report.figures import INK, Drawing, colour, drawn, styled
-from polytask.report.words import signed
+from polytask.report.words import in_percent, signed
+
+# Costs that are more times apart than this are drawn on a scale of ratios.
+WIDE = 8
 
 # The colour and the mark of each verdict: nothing is told by colour alone.
 LOOKS: Mapping[Verdict, tuple[int, str]] = {
@@ -18,7 +21,13 @@ LOOKS: Mapping[Verdict, tuple[int, str]] = {
 
 
 def forest(
-    rows: Sequence[tuple[str, Difference, Verdict]], *, name: str, alt: str, caption: str, x: str
+    rows: Sequence[tuple[str, Difference, Verdict]],
+    *,
+    name: str,
+    alt: str,
+    caption: str,
+    x: str,
+    relative: bool = False,
 ) -> Drawing:
     """Differences with their intervals around a line at 0, and the verdict above each.
 
@@ -28,8 +37,10 @@ def forest(
         alt: What it shows.
         caption: How to read it.
         x: What is measured.
+        relative: Whether it is shown in percent.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
 
     reach = _reach([d for _, d, _ in rows])
     with styled():
@@ -45,7 +56,10 @@ def forest(
                 if end != cut:  # it goes on beyond the chart
                     axis.plot([end], [at], arrow, color=colour(hue), clip_on=False)
             axis.plot([d.mean], [at], mark, color=colour(hue), markersize=8)
-        label_rows(axis, [(label, f"{verdict}, {signed(d.mean)}") for label, d, verdict in rows])
+        written = in_percent if relative else signed
+        label_rows(axis, [(label, f"{verdict}, {written(d.mean)}") for label, d, verdict in rows])
+        if relative:
+            axis.xaxis.set_major_formatter(PercentFormatter(1.0))
         axis.set_xlim(-reach, reach)
         axis.set_xlabel(x)
         axis.set_title("← sharing hurts", color=colour(LOOKS["hurts"][0]))
@@ -74,6 +88,7 @@ def costs(
         y: The quality.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter, ScalarFormatter
 
     best = pareto([p[1] for p in points], [p[2] for p in points])
     kept = {p[0] for p, stays in zip(points, best, strict=True) if stays}
@@ -90,11 +105,20 @@ def costs(
             hue = colour(2) if good else colour(0)
             axis.plot([cost], [quality], "o" if good else "s", color=hue, markersize=6)
         axis.margins(0.12)
-        for together in _neighbours(points, axis.get_xlim(), axis.get_ylim()):
-            _, cost, quality = max(together, key=lambda p: p[1])
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+        every = [cost for _, cost, _ in points]
+        wide = max(every) > WIDE * min(every) > 0
+        if wide:
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter(ScalarFormatter())
+        places = [(n, math.log(cost) if wide else cost, up) for n, cost, up in points]
+        ends = axis.get_xlim()
+        ends = (math.log(ends[0]), math.log(ends[1])) if wide else ends
+        at = {number: (cost, quality) for number, cost, quality in points}
+        for together in _neighbours(places, ends, axis.get_ylim()):
             axis.annotate(
                 ", ".join(str(p[0]) for p in together),
-                (cost, quality),
+                at[max(together, key=lambda p: p[1])[0]],
                 (6, 5),
                 textcoords="offset points",
                 fontweight="bold" if any(p[0] in kept for p in together) else "normal",

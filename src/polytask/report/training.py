@@ -173,7 +173,7 @@ def _confidence(seen: Seen) -> list[str]:
             (high if too_sure else low).append(task.task.name)
     found = []
     if high:
-        found.append(f"Too sure of themselves, on average: {', '.join(high)}.")
+        found.append(f"More confident than right, on average: {', '.join(high)}.")
     if low:
         found.append(f"More often right than their confidence says: {', '.join(low)}.")
     return found
@@ -279,8 +279,8 @@ def _learning(history: list[dict[str, Any]], tasks: tuple[Task, ...]) -> Section
         )
     given = [v for line in history for v in (line.get("weights") or {}).values() if v is not None]
     text = "The balancer gave no weights that the history could keep."
-    if given and max(given) - min(given) < 1e-6:
-        text = f"The balancer's weight was {given[0]:.3g} for every task in every epoch."
+    if given and max(given) - min(given) < 1e-3:
+        text = f"The balancer's weight was {given[0]:.3f} for every task in every epoch."
     elif given:
         text = ""
         weights = [

@@ -100,28 +100,31 @@ def chosen_sentence(found: Verdicts) -> str:
 
 
 def others_sentence(found: Verdicts, most: int = 3) -> str:
-    """Other ways to share that help or hurt a task, the strongest first."""
-    spoken = [
-        row
-        for row in found.rows
-        if row is not found.chosen
-        and row.candidate.role != "alone"
-        and any(r.verdict != "cannot tell" for r in row.tasks.values())
-    ]
-    if found.chosen is None or not spoken:
+    """Other ways to share that help or hurt a task; those that do the same are told together.
+
+    Args:
+        found: What was found.
+        most: Names of ways that are written out where there are more.
+    """
+    if found.chosen is None:
         return ""
-    spoken.sort(key=lambda row: -abs(row.gain.mean if row.gain else 0.0))
-    told = []
-    for row in spoken[:most]:
+    same: dict[str, list[str]] = {}
+    for row in found.rows:
         said = [
             f"{word} {listed(names)}"
-            for word in ("helps", "hurts")
-            if (names := [r.task for r in row.tasks.values() if r.verdict == word])
+            for word in ("help", "hurt")
+            if (names := [r.task for r in row.tasks.values() if r.verdict == f"{word}s"])
         ]
-        told.append(f"{row.candidate.name} {' and '.join(said)}")
-    if len(spoken) > most:
-        told.append(f"{len(spoken) - most} more have a verdict in the table")
-    return f"Of the other ways to share, {'; '.join(told)}."
+        if said and row is not found.chosen:
+            same.setdefault(" and ".join(said), []).append(row.candidate.name)
+    told = []
+    for what, names in same.items():
+        if len(names) == 1:
+            told.append(f"{names[0]} would {what}")
+        else:
+            some = f"{', '.join(names[:most])}{', ...' if len(names) > most else ''}"
+            told.append(f"{len(names)} would {what} ({some})")
+    return f"Of the other ways to share, {'; '.join(told)}." if told else ""
 
 
 def balancing_sentence(found: Verdicts) -> str:
@@ -151,10 +154,14 @@ def interval(d: Difference) -> str:
 def percent(d: Difference) -> str:
     """A relative difference with its interval, in percent."""
     if math.isinf(d.high):
-        return f"{100 * d.mean:+.1f}{NARROW}%".replace("-", "−") + " (one seed: no interval)"
-    low, high = f"{100 * d.low:+.1f}", f"{100 * d.high:+.1f}"
-    text = f"{100 * d.mean:+.1f}{NARROW}% (95{NARROW}%: {low} to {high}{NARROW}%)"
-    return text.replace("-", "−")
+        return f"{in_percent(d.mean)} (one seed: no interval)"
+    low = in_percent(d.low).removesuffix(f"{NARROW}%")
+    return f"{in_percent(d.mean)} (95{NARROW}%: {low} to {in_percent(d.high)})"
+
+
+def in_percent(value: float) -> str:
+    """A share in percent, with its sign."""
+    return f"{100 * value:+.1f}{NARROW}%".replace("-", "−")
 
 
 def signed(value: float) -> str:

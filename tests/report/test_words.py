@@ -1,0 +1,75 @@
+"""Sentences about a comparison: what can be said is said first, and nothing else."""
+
+from dataclasses import replace
+
+from polytask.evaluation.intervals import Difference, Spread, Verdict
+from polytask.report.words import (
+    chosen_sentence,
+    headline,
+    listed,
+    others_sentence,
+    percent,
+    reasons,
+)
+from polytask.study.judge import Row, TaskResult, Verdicts
+from polytask.study.plan import Candidate
+
+SPREAD = Spread(0.01, 3, 0.01, 100)
+
+
+def row(name: str, **said: Verdict) -> Row:
+    """A candidate with a verdict for each task."""
+    d = Difference(-0.05, -0.07, -0.03, 0.01, 0.001, SPREAD)
+    results = {
+        task: TaskResult(task, "accuracy", True, 0.85, 0.9, d, verdict, None)
+        for task, verdict in said.items()
+    }
+    candidate = Candidate(name, "shared", tuple(said))
+    return Row(candidate, results, d, 0.1, 1.0, 10, 0.1, (0, 1, 2), {})
+
+
+def found(*rows: Row) -> Verdicts:
+    return Verdicts(rows, rows[0], None)
+
+
+def test_the_headline_says_whom_to_share_and_whom_to_keep_apart() -> None:
+    mixed = row("m", a="helps", b="hurts", c="cannot tell", d="helps")
+    assert headline(found(mixed)) == "Share a and d; keep b apart; cannot tell for c."
+    unclear = row("u", a="cannot tell", b="cannot tell")
+    assert headline(found(unclear)) == "Cannot tell whether sharing helps a or b."
+    assert headline(Verdicts((), None, None)).startswith("Nothing can be said yet")
+
+
+def test_tasks_of_which_something_is_known_come_first_and_the_rest_is_counted() -> None:
+    many = row("m", **{f"t{n}": "cannot tell" for n in range(8)}, last="hurts")  # type: ignore[arg-type]
+    told = reasons(found(many), most=3)
+    assert told[0].startswith("last: sharing hurts. Its accuracy is 0.8500 shared and 0.9000 alone")
+    assert len(told) == 4 and told[-1] == "And 6 tasks more: see the table."
+    error = replace(many.tasks["last"], metric="mae", higher_is_better=False)
+    turned = replace(many, tasks={"last": error})
+    assert "turned round because less is better" in reasons(found(turned))[0]
+
+
+def test_other_ways_that_say_the_same_are_told_together() -> None:
+    chosen = row("best", a="cannot tell")
+    others = [row(f"way {n}", a="hurts", b="hurts") for n in range(4)]
+    assert others_sentence(
+        found(chosen, *others, row("x", a="helps"), row("y", a="cannot tell"))
+    ) == (
+        "Of the other ways to share, 4 would hurt a and b (way 0, way 1, way 2, ...); "
+        "x would help a."
+    )
+    assert others_sentence(found(chosen)) == ""
+
+
+def test_gains_are_told_in_percent_with_their_interval() -> None:
+    d = Difference(-0.0446, -0.0573, 0.0318, 0.01, 0.001, SPREAD)
+    assert percent(d).replace("\u202f", " ") == "−4.5 % (95 %: −5.7 to +3.2 %)"
+    one = replace(d, low=float("-inf"), high=float("inf"))
+    assert "no interval" in percent(one)
+    assert "of 2 ways the best" in chosen_sentence(found(row("a", t="hurts"), row("b", t="hurts")))
+
+
+def test_long_lists_are_cut() -> None:
+    assert listed(["a"]) == "a" and listed(["a", "b"], "or") == "a or b"
+    assert listed([str(n) for n in range(20)], most=3) == "0, 1 and 18 more"
