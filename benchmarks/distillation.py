@@ -9,9 +9,11 @@ intervals (Student's t over seeds; what other examples would give is not in them
 
     POLYTASK_DATA=... python benchmarks/distillation.py recipes/compare-speech.yaml --seeds 5
     ... --set training.epochs=4 --ways logits features
+    ... --seeds 3 --keep scores.jsonl    later --seeds 5 trains seeds 3 and 4 only
 """
 
 import argparse
+import json
 import statistics
 import tempfile
 from collections.abc import Iterator
@@ -83,16 +85,29 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--metric", default="accuracy")
+    parser.add_argument("--keep", type=Path, help="scores of seeds that were trained already")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args()
     config = varied(load_config(asked.config, asked.set), {"compare": None})
-    found: dict[str, list[dict[str, float]]] = {}
+    kept: list[dict[str, Any]] = []
+    if asked.keep and asked.keep.is_file():
+        kept = [json.loads(line) for line in asked.keep.read_text().splitlines()]
+    wanted = ["each alone", JOINT, *asked.ways]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in wanted}
     for seed in range(asked.seeds):
-        with tempfile.TemporaryDirectory() as folder:
-            made = of_seed(with_seed(config, seed), Path(folder), asked.ways, asked.metric)
-            for name, by_task in made:
-                found.setdefault(name, []).append(by_task)
-                print(f"seed {seed}, {name}: {by_task}", flush=True)
+        known = {line["name"]: line["scores"] for line in kept if line["seed"] == seed}
+        if not set(wanted) <= set(known):
+            with tempfile.TemporaryDirectory() as folder:
+                made = of_seed(with_seed(config, seed), Path(folder), asked.ways, asked.metric)
+                for name, by_task in made:
+                    known[name] = by_task
+                    print(f"seed {seed}, {name}: {by_task}", flush=True)
+            if asked.keep:
+                lines = [{"seed": seed, "name": name, "scores": known[name]} for name in wanted]
+                with asked.keep.open("a") as file:
+                    file.writelines(json.dumps(line) + "\n" for line in lines)
+        for name in wanted:
+            found[name].append(known[name])
     tasks = list(config.tasks)
     columns = [*tasks, "mean", *(f"{task} - joint" for task in [*tasks, "mean"])]
     print("| | " + " | ".join(columns) + " |\n" + "|---" * (1 + len(columns)) + "|")
