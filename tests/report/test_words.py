@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from polytask.evaluation.intervals import Difference, Spread, Verdict
+from polytask.report.study_figures import _neighbours
 from polytask.report.words import (
     chosen_sentence,
     headline,
@@ -73,3 +74,9 @@ def test_gains_are_told_in_percent_with_their_interval() -> None:
 def test_long_lists_are_cut() -> None:
     assert listed(["a"]) == "a" and listed(["a", "b"], "or") == "a or b"
     assert listed([str(n) for n in range(20)], most=3) == "0, 1 and 18 more"
+
+
+def test_numbers_that_would_cover_each_other_are_written_together() -> None:
+    points = [(1, 0.0, 0.0), (2, 0.5, 0.5), (3, 0.05, 0.01), (4, 0.1, 0.0), (5, 0.5, 0.9)]
+    groups = _neighbours(points, (0.0, 1.0), (0.0, 1.0))
+    assert sorted([number for number, *_ in group] for group in groups) == [[1, 3, 4], [2], [5]]

@@ -80,6 +80,11 @@ def proof(found: Found) -> str:
     )
 
 
+def _validated(tried: Mapping[str, Any]) -> float:
+    gain = tried["validation_gain"]
+    return -math.inf if gain is None else float(gain)
+
+
 def tried_table(found: Found) -> Table:
     """The groupings that were trained, the best first."""
     rows = [
@@ -89,7 +94,7 @@ def tried_table(found: Found) -> Table:
             one["validation_gain"],
             "chosen" if one["chosen"] else "",
         ]
-        for one in sorted(found["tried"], key=lambda one: -one["validation_gain"])
+        for one in sorted(found["tried"], key=_validated, reverse=True)
     ]
     return Table(
         columns=["groups", "predicted", "gain on validation rows", ""],

@@ -106,12 +106,12 @@ def costs(
             axis.plot([cost], [quality], "o" if good else "s", color=hue, markersize=6)
         axis.margins(0.12)
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
-        every = [cost for _, cost, _ in points]
+        every = [p[1] for p in points]
         wide = max(every) > WIDE * min(every) > 0
         if wide:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(ScalarFormatter())
-        places = [(n, math.log(cost) if wide else cost, up) for n, cost, up in points]
+        places = [(n, math.log(c) if wide else c, quality) for n, c, quality in points]
         ends = axis.get_xlim()
         ends = (math.log(ends[0]), math.log(ends[1])) if wide else ends
         at = {number: (cost, quality) for number, cost, quality in points}

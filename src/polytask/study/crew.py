@@ -11,7 +11,8 @@ from polytask.study.folder import Study
 from polytask.study.testing import RECORD as TESTED
 from polytask.study.worker import judged
 
-LOOK = 1.0  # seconds between looks, at least; looking takes a fiftieth of the time at most
+LOOK = 1.0  # seconds between looks
+REST = 50  # times as long as a look at all folders takes, until the next one
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,13 @@ def run_study(study: Study, workers: int, look: Callable[[Standing], None]) -> S
         with (logs / f"worker-{os.getpid()}-{number}.txt").open("w") as log:
             crew.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
     try:
+        due = 0.0
         while any(worker.poll() is None for worker in crew):
             began = time.monotonic()
-            look(standing(study))
-            time.sleep(max(LOOK, 50 * (time.monotonic() - began)))
+            if began >= due:
+                look(standing(study))
+                due = began + REST * (time.monotonic() - began)
+            time.sleep(LOOK)
     except KeyboardInterrupt:
         for worker in crew:  # they were asked to stop by the same key
             worker.wait()

@@ -4,6 +4,7 @@ T tasks.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +130,7 @@ def group(config: Config, root: Path, plan: Plan, watcher: Watcher | None = None
             {
                 "groups": [[names[t] for t in g.trains] for g in one.grouping.groups],
                 "predicted": plain(one.grouping.gains.mean()),
-                "validation_gain": one.gain,
+                "validation_gain": one.gain if math.isfinite(one.gain) else None,
                 "chosen": one.grouping is best,
             }
             for one in tries

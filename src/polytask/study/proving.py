@@ -24,7 +24,8 @@ class Tried:
 
     Attributes:
         grouping: The grouping, with what was predicted.
-        gain: The mean over tasks of what they gained over being alone, on validation rows.
+        gain: The mean over tasks of what they gained over being alone, on validation rows; minus
+            infinity where nothing was measured.
     """
 
     grouping: Grouping
@@ -60,7 +61,8 @@ def tried(
             whole = alone[members[0]] if len(members) == 1 else finished(job, root, watcher)
             outcomes |= dict.fromkeys(members, whole)
         each = [gained(outcomes[task.name], alone[task.name], task) for task in tasks]
-        found.append(Tried(grouping, float(torch.tensor(each, dtype=torch.float64).nanmean())))
+        mean = float(torch.tensor(each, dtype=torch.float64).nanmean())
+        found.append(Tried(grouping, -math.inf if math.isnan(mean) else mean))
     return found
 
 
