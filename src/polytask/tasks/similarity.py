@@ -73,7 +73,9 @@ class Similarity(PooledTask):
     scaled by the ratio of two temperatures that the authors' code has, which is 1 by default.
 
     Batches are drawn without regard to identities: where there are many, only large batches hold
-    pairs. In several processes each one compares the examples of its own part of the batch.
+    pairs. In several processes each one compares the examples of its own part of the batch. The
+    loss grows with the number of examples that it is among, so that of a training step and that
+    of a part, whose batches are larger, are not of one size.
 
     Attributes:
         dimensions: E, the entries of an embedding.
