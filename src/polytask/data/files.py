@@ -1,9 +1,9 @@
 """Pictures and sounds without labels: one file, or a folder of them; and predictions that are
 such."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from torch import Tensor
 
@@ -11,9 +11,10 @@ from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES, FileMedia
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import MediaKind, Source, Table
 from polytask.errors import DataError, require
-from polytask.tasks.base import Task
+from polytask.tasks.base import Picture, Sound, Task
 
 _COLUMN = {"image": "image", "sound": "audio"}
+_Item = TypeVar("_Item")
 
 
 class Files(Source):
@@ -86,20 +87,7 @@ def save_pictures(
     Raises:
         OSError: If a file cannot be written.
     """
-    pictures = task.pictures(decoded)
-    if pictures is None:
-        return [{} for _ in rows]
-    image = require("PIL.Image", "image")
-    folder.mkdir(parents=True, exist_ok=True)
-    found = []
-    for row, picture in zip(rows, pictures, strict=True):
-        made = image.fromarray(picture.pixels)
-        if picture.palette is not None:
-            made.putpalette(picture.palette.ravel().tolist())  # shades become its numbers
-        path = folder / f"{row:06d}-{task.name}.png"
-        made.save(path)
-        found.append({task.name: str(path)})
-    return found
+    return _saved(task, task.pictures(decoded), rows, folder, ".png", _write_picture)
 
 
 def save_sounds(
@@ -107,32 +95,44 @@ def save_sounds(
 ) -> list[dict[str, str]]:
     """Writes a task's predictions as WAV files of 16 bits, if they are sounds.
 
-    Args:
-        task: The task.
-        decoded: `[B, ...]`, as its `decode` gives them.
-        rows: A number for each, which the file's name has.
-        folder: Where they go; made if need be.
-
-    Returns:
-        Per example the file under the task's name; nothing for a task without sounds.
-
-    Raises:
-        OSError: If a file cannot be written.
+    Otherwise as `save_pictures`.
     """
-    sounds = task.sounds(decoded)
-    if sounds is None:
+    return _saved(task, task.sounds(decoded), rows, folder, ".wav", _write_sound)
+
+
+def _saved(
+    task: Task,
+    items: Sequence[_Item] | None,
+    rows: Sequence[int],
+    folder: Path,
+    suffix: str,
+    write: Callable[[_Item, Path], None],
+) -> list[dict[str, str]]:
+    """A file per item, and where it is."""
+    if items is None:
         return [{} for _ in rows]
-    soundfile = require("soundfile", "audio")
     folder.mkdir(parents=True, exist_ok=True)
     found = []
-    for row, sound in zip(rows, sounds, strict=True):
-        path = folder / f"{row:06d}-{task.name}.wav"
-        try:
-            soundfile.write(path, sound.wave, sound.sample_rate, subtype="PCM_16")
-        except soundfile.SoundFileError as error:
-            raise OSError(str(error)) from error
+    for row, item in zip(rows, items, strict=True):
+        path = folder / f"{row:06d}-{task.name}{suffix}"
+        write(item, path)
         found.append({task.name: str(path)})
     return found
+
+
+def _write_picture(picture: Picture, path: Path) -> None:
+    made = require("PIL.Image", "image").fromarray(picture.pixels)
+    if picture.palette is not None:
+        made.putpalette(picture.palette.ravel().tolist())  # shades become its numbers
+    made.save(path)
+
+
+def _write_sound(sound: Sound, path: Path) -> None:
+    soundfile = require("soundfile", "audio")
+    try:
+        soundfile.write(path, sound.wave, sound.sample_rate, subtype="PCM_16")
+    except soundfile.SoundFileError as error:
+        raise OSError(str(error)) from error
 
 
 def nothing_readable(path: Path) -> str:
