@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from polytask.data.collate import SOURCE_SHIFT, collate
 from polytask.data.dataset import Dataset
 from polytask.data.mixing import (
+    Annealed,
     BatchStream,
     Capped,
     Counts,
@@ -244,3 +245,47 @@ def test_sources_take_turns_step_by_step() -> None:
     assert turns.steps_per_epoch == 15
     rows = torch.cat([turns.batch(step).rows["in"] for step in range(15)])
     assert len(set(rows[rows < SOURCE_SHIFT].tolist())) == 40  # an epoch sees every row
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.integers(1, 300), min_size=1, max_size=4),
+    st.integers(2, 6),
+    st.floats(0, 1),
+    st.integers(1, 24),
+)
+def test_annealing_goes_from_proportional_towards_uniform(
+    sizes: list[int], epochs: int, last: float, batch: int
+) -> None:
+    named = {f"s{k}": n for k, n in enumerate(sizes)}
+    some = stream(named, Annealed(epochs=epochs, last=last), batch)
+    length, total = some.steps_per_epoch, sum(sizes)
+    exponents = [1 - (1 - last) * min(e / (epochs - 1), 1) for e in range(epochs + 2)]
+    for name, size in named.items():
+        assert abs(some.quota[name] - Fraction(batch * size, total)) < Fraction(1, 1000)
+        expected, before = 0.0, 0
+        for epoch, exponent in enumerate(exponents):
+            share = batch * size**exponent / sum(n**exponent for n in sizes)
+            expected += share * length
+            after = some.drawn(name, (epoch + 1) * length)
+            assert abs(after - expected) < 1 + 1e-3 * (epoch + 1) * length
+            steps = [some.drawn(name, epoch * length + k) for k in range(length + 1)]
+            assert steps == sorted(steps) and steps[0] == before and steps[-1] == after
+            before = after
+
+
+def test_annealed_batches_depend_on_seed_and_step_only() -> None:
+    sizes = {"a": 60, "b": 6}
+    used = stream(sizes, Annealed(epochs=3, last=0.0), 6)
+    assert used.steps_per_epoch == 11
+    asked = {step: used.batch(step) for step in (40, 3, 25, 11, 12)}
+    for step, batch in asked.items():
+        assert same(batch, stream(sizes, Annealed(epochs=3, last=0.0), 6).batch(step))
+    ends = [len(used._picked("b", step)) for step in range(30, 40)]
+    assert sum(ends) == 30
+    assert used.describe_epoch() == (
+        "one epoch = 11 steps = 60 of a (1.0 pass) + 6 of b (1.0 pass) at first, "
+        "33 of a (0.6 passes) + 33 of b (5.5 passes) from epoch 3 on"
+    )
+    with pytest.raises(ConfigError, match="at least 2"):
+        Annealed(epochs=1)

@@ -15,6 +15,7 @@ from polytask.config.spec import Spec
 from polytask.data.blending import Blending
 from polytask.data.inputs import Input
 from polytask.data.mixing import Mixing
+from polytask.data.resampling import Resampling
 from polytask.data.sources import Source
 from polytask.data.splits import Split
 from polytask.data.transforms import Transform
@@ -129,6 +130,13 @@ def build_mixing(config: Config) -> Mixing:
     """How the sources share a step."""
     mixing: Mixing = made(config.batches.mixing, "batches", "mixing")
     return mixing
+
+
+def build_resampling(config: Config) -> Resampling | None:
+    """How often training rows are drawn, if not once each."""
+    spec = config.batches.resample
+    found: Resampling | None = None if spec is None else made(spec, "batches", "resample")
+    return found
 
 
 def build_balancer(config: Config, num_tasks: int) -> Balancer:

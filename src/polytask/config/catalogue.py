@@ -20,6 +20,7 @@ from polytask.data.class_folders import ClassFolders
 from polytask.data.conll import Columns, UniversalDependencies
 from polytask.data.inputs import ImageInput, Input, SoundInput
 from polytask.data.mixing import (
+    Annealed,
     Capped,
     Counts,
     Mixing,
@@ -31,6 +32,7 @@ from polytask.data.mixing import (
 from polytask.data.overlaid import Overlaid
 from polytask.data.random_augment import RandAugment
 from polytask.data.recoloring import Blur, Contrast, Grey, Hue, PixelNoise, Saturation
+from polytask.data.resampling import Over, Resampling, Tomek, Under
 from polytask.data.sentences import Chunks, EnglishWeb, Lines, Questions, Sentences
 from polytask.data.shapes import Shapes
 from polytask.data.sources import Source
@@ -140,6 +142,7 @@ __all__ = [
     "NEEDS",
     "OPTIMIZERS",
     "OUTLIERS",
+    "RESAMPLINGS",
     "SCHEDULES",
     "SELECTIONS",
     "SHAPES",
@@ -317,10 +320,13 @@ TRUNKS: dict[str, type[Trunk]] = {
     "sluice": Sluice,
     "joint": JointMany,
 }
+# How often training rows are drawn, by the classes of a task.
+RESAMPLINGS: dict[str, type[Resampling]] = {"over": Over, "under": Under, "tomek": Tomek}
 MIXINGS: dict[str, type[Mixing]] = {
     "proportional": Proportional,
     "uniform": Uniform,
     "temperature": Temperature,
+    "annealed": Annealed,
     "capped": Capped,
     "round-robin": RoundRobin,
     "counts": Counts,

@@ -26,6 +26,7 @@ TRAINING = derive(Settings)
 BACKBONES = choice("backbone", catalogue.BACKBONES, default="perceptron")
 BALANCERS = choice("balancer", catalogue.BALANCERS, default="equal")
 MIXINGS = choice("mixing", catalogue.MIXINGS, default="proportional")
+RESAMPLINGS = choice("resampling", catalogue.RESAMPLINGS)
 OPTIMIZERS = choice("optimizer", catalogue.OPTIMIZERS, default="sgd")
 LOGGERS = choice("logger", catalogue.LOGGERS)
 SCHEDULES = choice("schedule", catalogue.SCHEDULES, default="constant")
@@ -217,6 +218,11 @@ class Batches(Section):
     mixing: Annotated[Spec, MIXINGS] = Field(
         default=MIXINGS.usual(), description=_STREAM["mixing"][1].description
     )
+    resample: Annotated[Spec, RESAMPLINGS] | None = Field(
+        default=None,
+        description="Training rows that are drawn more or less often, so that the classes of one "
+        "task are less uneven; what is fitted on training rows counts each once.",
+    )
     epoch_examples: int | None = Field(
         default=None, description=_STREAM["epoch_examples"][1].description
     )
@@ -359,6 +365,7 @@ MODELS: dict[str, type[Spec]] = {
         LOGGERS,
         *(*ENCODERS.values(), *TRANSFORMS.values(), *BLENDINGS.values(), *BODIES.values()),
         *PARTS_OF_CLEANING.values(),
+        RESAMPLINGS,
     )
     for kind, model in place.models.items()
 }

@@ -26,7 +26,13 @@ from polytask.types import Batch, Blend
 
 
 class Mixing(ABC):
-    """How many examples of a step come from each source."""
+    """How many examples of a step come from each source.
+
+    Attributes:
+        settles: The epoch, from 0, from which on shares stay as they are.
+    """
+
+    settles: int = 0
 
     @abstractmethod
     def shares(self, sizes: Mapping[str, int], batch_size: int) -> dict[str, Fraction]:
@@ -37,8 +43,16 @@ class Mixing(ABC):
             batch_size: Examples per step over all sources.
         """
 
+    def shares_in(
+        self, epoch: int, sizes: Mapping[str, int], batch_size: int
+    ) -> dict[str, Fraction]:
+        """Examples per step and source in an epoch, counted from 0."""
+        return self.shares(sizes, batch_size)
+
     def drawn(self, shares: Mapping[str, Fraction], source: str, steps: int) -> int:
         """How many examples of a source the first steps draw; a whole number that never falls.
+
+        Where shares change with the epoch, this is not asked.
 
         Args:
             shares: Examples per step and source.
@@ -80,6 +94,40 @@ class Temperature(Mixing):
     def shares(self, sizes: Mapping[str, int], batch_size: int) -> dict[str, Fraction]:
         """`batch_size * N ** (1 / T) / sum(N ** (1 / T))`."""
         powers = {n: Fraction(size ** (1 / self.temperature)) for n, size in sizes.items()}
+        total = sum(powers.values())
+        return {n: (batch_size * p / total).limit_denominator(10**6) for n, p in powers.items()}
+
+
+class Annealed(Mixing):
+    """From proportional towards uniform, epoch by epoch (Stickland and Murray 2019).
+
+    Shares are proportional to `N ** a`, where `a` falls from 1 in the first epoch to `last` in
+    epoch `epochs`, by the same amount each time; it stays there. The authors draw sources at random
+    with these probabilities; here the shares are exact.
+
+    Args:
+        epochs: How many epochs it takes; usually `training.epochs`.
+        last: The exponent in the end; 0 is uniform. The authors take 0.2.
+    """
+
+    def __init__(self, *, epochs: int, last: float = 0.2) -> None:
+        if epochs < 2 or not 0 <= last <= 1:
+            raise ConfigError(
+                f"`epochs` should be at least 2 and `last` from 0 to 1. Found {epochs} and {last}."
+            )
+        self.epochs, self.last = epochs, last
+        self.settles = epochs - 1
+
+    def shares(self, sizes: Mapping[str, int], batch_size: int) -> dict[str, Fraction]:
+        """Those of the first epoch: `batch_size * N / sum(N)`."""
+        return self.shares_in(0, sizes, batch_size)
+
+    def shares_in(
+        self, epoch: int, sizes: Mapping[str, int], batch_size: int
+    ) -> dict[str, Fraction]:
+        """`batch_size * N ** a / sum(N ** a)`."""
+        exponent = 1 - (1 - self.last) * min(epoch / self.settles, 1.0)
+        powers = {name: Fraction(size**exponent) for name, size in sizes.items()}
         total = sum(powers.values())
         return {n: (batch_size * p / total).limit_denominator(10**6) for n, p in powers.items()}
 
@@ -153,7 +201,8 @@ class BatchStream:
         blend: Per input, how its examples are blended with others of their source, after that.
         seed: Decides order and augmentation.
         epoch_examples: Examples of an epoch, over all sources. None: until every row of every
-            source was seen at least once.
+            source was seen at least once, at the shares of the first epoch.
+        notes: What else a person should know of the rows.
         rank: Which process this is.
         world_size: How many processes share every step. Their rows together are exactly those of
             one process; each gathers the whole step and keeps its share.
@@ -170,6 +219,7 @@ class BatchStream:
         blend: Mapping[str, Blending] | None = None,
         seed: int = 0,
         epoch_examples: int | None = None,
+        notes: Sequence[str] = (),
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -180,13 +230,16 @@ class BatchStream:
         empty = [name for name, r in self.rows.items() if len(r) == 0]
         if empty or not self.rows:
             raise DataError(f"Source '{', '.join(empty)}' has no rows to draw from.")
-        self.mixing = mixing
-        self.quota = mixing.shares({n: len(r) for n, r in self.rows.items()}, batch_size)
+        self.mixing, self.batch_size = mixing, batch_size
+        self.sizes = {name: len(r) for name, r in self.rows.items()}
+        self.quota = mixing.shares(self.sizes, batch_size)
+        self.notes = list(notes)
         self.augment = dict(augment or {})
         self.blend = dict(blend or {})
         self.seed = seed
         self.rank, self.world_size = rank, world_size
         self._order: dict[tuple[str, int], Rows] = {}
+        self._before: list[dict[str, Fraction]] = []
         self._lock = threading.Lock()
         if epoch_examples is None:
             self.steps_per_epoch = max(
@@ -197,7 +250,24 @@ class BatchStream:
 
     def drawn(self, source: str, steps: int) -> int:
         """How many examples of a source the first steps have drawn."""
-        return self.mixing.drawn(self.quota, source, steps)
+        if not self.mixing.settles:
+            return self.mixing.drawn(self.quota, source, steps)
+        epoch = min(steps // self.steps_per_epoch, self.mixing.settles)
+        rest = steps - epoch * self.steps_per_epoch
+        share = self.mixing.shares_in(epoch, self.sizes, self.batch_size)[source]
+        return int(self._drawn_before(epoch)[source] + share * rest)
+
+    def _drawn_before(self, epoch: int) -> dict[str, Fraction]:
+        """What the epochs before one have drawn of each source."""
+        with self._lock:
+            if not self._before:
+                self._before.append(dict.fromkeys(self.sizes, Fraction(0)))
+            while len(self._before) <= epoch:
+                last = self._before[-1]
+                some = self.mixing.shares_in(len(self._before) - 1, self.sizes, self.batch_size)
+                steps = self.steps_per_epoch
+                self._before.append({name: last[name] + some[name] * steps for name in last})
+            return self._before[epoch]
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all epochs."""
@@ -268,14 +338,22 @@ class BatchStream:
             return self._order[key]
 
     def describe_epoch(self) -> str:
-        """What an epoch is, in one line."""
+        """What an epoch is, in a line; a further line for each note."""
+        said = f"one epoch = {self.steps_per_epoch:,} steps = {self._described(0)}"
+        if self.mixing.settles:
+            last = self.mixing.settles
+            said += f" at first, {self._described(last)} from epoch {last + 1} on"
+        return "\n".join([said, *self.notes])
+
+    def _described(self, epoch: int) -> str:
         parts = []
         for name, rows in self.rows.items():
-            count = self.drawn(name, self.steps_per_epoch)
+            begin = epoch * self.steps_per_epoch
+            count = self.drawn(name, begin + self.steps_per_epoch) - self.drawn(name, begin)
             passes = count / len(rows)
             plural = "pass" if f"{passes:.1f}" == "1.0" else "passes"
             parts.append(f"{count:,} of {name} ({passes:.1f} {plural})")
-        return f"one epoch = {self.steps_per_epoch:,} steps = " + " + ".join(parts)
+        return " + ".join(parts)
 
 
 class Prefetcher:

@@ -8,6 +8,7 @@ from polytask.config.build import (
     build_blend,
     build_inputs,
     build_mixing,
+    build_resampling,
     build_sources,
     build_splits,
     build_tasks,
@@ -81,9 +82,12 @@ def reopen_data(run: Run, progress: Callable[[int, int, str], None] | None) -> P
 
 def make_stream(config: Config, prepared: Prepared, rank: int, world_size: int) -> BatchStream:
     """The training batches of a configuration."""
+    resample = build_resampling(config)
+    rows, notes = resample(prepared, config.seed) if resample else (prepared.parts["train"], [])
     return BatchStream(
         prepared.datasets,
-        prepared.parts["train"],
+        rows,
+        notes=notes,
         batch_size=config.batches.size,
         mixing=build_mixing(config),
         augment=build_augment(config),

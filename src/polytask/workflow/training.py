@@ -1,6 +1,6 @@
 """A whole training, from the data to the last epoch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,7 +115,7 @@ def train(
     facts = environment(resolve_precision(settings), threads, str(fabric.device), command)
     run = open_run(fabric, start, root)
     if fabric.is_global_zero and not resumed:
-        keep_facts(run, prepared, facts)
+        keep_facts(run, prepared, facts, stream.notes)
         if taught_by:
             run.write_json(TEACHERS, taught_by)
         if origin is not None and begun is not None:
@@ -173,12 +173,14 @@ def open_run(fabric: "Fabric", start: Config | Run, root: Path) -> Run:
     return Run.open(Path(fabric.broadcast(path)))
 
 
-def keep_facts(run: Run, prepared: Prepared, facts: Mapping[str, Any]) -> None:
-    """Write what was learned from the data, and which rows are for what."""
+def keep_facts(
+    run: Run, prepared: Prepared, facts: Mapping[str, Any], notes: Sequence[str]
+) -> None:
+    """Write what was learned from the data, which rows are for what, and what was done to them."""
     fingerprints = {name: d.table.fingerprint for name, d in prepared.datasets.items()}
     run.save_parts(prepared.parts, fingerprints)
     run.write_json("environment.json", dict(facts))
-    run.write_json("data.json", prepared.summary())
+    run.write_json("data.json", {**prepared.summary(), "notes": list(notes)})
     run.write_json(
         "facts.json",
         {
