@@ -172,6 +172,10 @@ NEEDED: dict[str, dict[str, Any]] = {
     "kind=source.conllu": {"path": "x.conllu"},
     "kind=source.sentences": {"set": "subj"},
     "kind=mixing.counts": {"counts": {"a": 1}},
+    "kind=mixing.annealed": {"epochs": 3},
+    "kind=resampling.over": {"task": "t"},
+    "kind=resampling.under": {"task": "t"},
+    "kind=resampling.tomek": {"task": "t"},
     "kind=task.segmentation": {"classes": ["a", "b"]},
 }
 
