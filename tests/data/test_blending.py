@@ -7,9 +7,9 @@ import torch
 
 from polytask.data.blending import Blending, CutMix, MixUp
 from polytask.data.collate import collate, take
-from polytask.data.dataset import prepare
 from polytask.data.inputs import ImageInput
 from polytask.data.mixing import BatchStream, Uniform
+from polytask.data.preparing import prepare
 from polytask.data.shapes import Shapes
 from polytask.errors import ConfigError
 from polytask.tasks import Multiclass

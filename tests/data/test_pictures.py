@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from polytask.data.dataset import prepare
 from polytask.data.inputs import ImageInput
 from polytask.data.media import ArrayMedia, decode_picture
+from polytask.data.preparing import prepare
 from polytask.data.shapes import Shapes
 from polytask.encoders.colors import rgb_to_hsv
 from polytask.tasks import Multiclass

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 
 from polytask.data import cache as cache_module
-from polytask.data.dataset import Prepared, prepare
+from polytask.data.dataset import Prepared
 from polytask.data.inputs import ImageInput, SoundInput
 from polytask.data.media import FileMedia, decode_picture
 from polytask.data.mixing import BatchStream, Uniform
+from polytask.data.preparing import prepare
 from polytask.data.speech import SpokenDigits
 from polytask.data.splits import Split
 from polytask.data.tables import TableFile

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from polytask.data.dataset import prepare
 from polytask.data.inputs import SoundInput
 from polytask.data.media import FileMedia, decode_wave
+from polytask.data.preparing import prepare
 from polytask.data.sound_cleaning import (
     Cleaning,
     audible,

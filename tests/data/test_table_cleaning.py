@@ -18,7 +18,8 @@ from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.preprocessing import RobustScaler, StandardScaler, quantile_transform
 
 from polytask.config import load_config
-from polytask.data.dataset import Prepared, prepare
+from polytask.data.dataset import Prepared
+from polytask.data.preparing import prepare
 from polytask.data.splits import Split
 from polytask.data.table_cleaning import (
     ByModel,

@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 
 from polytask.data.arff import ArffFile
-from polytask.data.dataset import prepare
+from polytask.data.preparing import prepare
 from polytask.data.splits import Split
 from polytask.data.tabular import TableInput
 from polytask.data.tabular_sets import Adult, Landmine, School, Tox21

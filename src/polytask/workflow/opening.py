@@ -14,8 +14,9 @@ from polytask.config.build import (
     build_tasks,
 )
 from polytask.config.schema import Config
-from polytask.data.dataset import Prepared, prepare
+from polytask.data.dataset import Prepared
 from polytask.data.mixing import BatchStream
+from polytask.data.preparing import prepare
 from polytask.origin import Origin
 from polytask.run import Run, restored
 from polytask.types import Features
