@@ -14,7 +14,7 @@ demo: env
 	$(BIN)/polytask evaluate
 
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal
 
 check: env
 	$(BIN)/ruff check .

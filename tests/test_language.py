@@ -18,7 +18,7 @@ name: small
 sources:
   words:
     kind: columns
-    path: {train: train.txt, validation: dev.txt, test: dev.txt}
+    path: {train: train.txt, validation: dev.txt, test: test.txt}
     columns: [words, kind]
     split: {fixed: true}
   films: {kind: table, path: films.csv, split: {test: 0.2, validation: 0.2}}
@@ -53,7 +53,8 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     level, body = LEVELS[request.param]
     sentence = "the D\ncat N\nsat V\n\na D\ndog N\nran V\naway A\n\n"
     (tmp_path / "train.txt").write_text(sentence * 8)
-    (tmp_path / "dev.txt").write_text(sentence)
+    for name in ("dev.txt", "test.txt"):
+        (tmp_path / name).write_text(sentence)
     films = [{"review": f"a {w} film!", "liked": w == "good"} for w in ("good", "bad") * 10]
     pd.DataFrame(films).to_csv(tmp_path / "films.csv", index=False)
     path = tmp_path / "small.yaml"

@@ -221,7 +221,9 @@ def take_up(study: Any, root: Path) -> None:
         stopped = trial.state == states.FAIL and trial.user_attrs.get("stopped")
         if trial.state == states.RUNNING:
             with claimed(root / "trials", alive_name(trial)) as free:
-                stopped = free
+                # It may have come to its end since it was read, and its lock been given up.
+                now = study.get_trials(deepcopy=False)[trial.number].state
+                stopped = free and now == states.RUNNING
             if stopped:
                 study.tell(trial.number, state=states.FAIL)
         again = {t.user_attrs.get("goes_on") for t in study.get_trials(deepcopy=False)}
