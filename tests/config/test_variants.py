@@ -51,6 +51,13 @@ def test_what_is_said_of_absent_parts_goes_with_them(load: Load) -> None:
     assert with_tasks(load(TWO_SOURCES), ["color", "shape"]) == load(TWO_SOURCES)
 
 
+def test_classes_to_even_out_go_with_their_task(load: Load) -> None:
+    lines = "batches: {resample: {kind: over, task: shape}, mixing:"
+    config = load(TWO_SOURCES.replace("batches: {mixing:", lines))
+    assert with_tasks(config, ["color"]).batches.resample is None
+    assert with_tasks(config, ["shape"]).batches.resample is not None
+
+
 def test_seeds_share_the_rows_of_their_parts(load: Load) -> None:
     config = load(TWO_SOURCES)
     parts = [prepare_data(c, None).parts for c in (config, with_seed(config, 7))]

@@ -33,7 +33,7 @@ def with_tasks(config: Config, names: Sequence[str]) -> Config:
     """A configuration with some of its tasks, and only the inputs and sources that these need.
 
     A source stays if it has labels for one of the tasks. What is said of parts that are gone
-    (a score to monitor, parts that do not learn) goes with them.
+    (a score to monitor, parts that do not learn, classes to even out) goes with them.
 
     Args:
         config: The configuration.
@@ -56,6 +56,9 @@ def with_tasks(config: Config, names: Sequence[str]) -> Config:
     mixing, training = raw["batches"]["mixing"], raw["training"]
     if "counts" in mixing:
         mixing["counts"] = {s: n for s, n in mixing["counts"].items() if s in sources}
+    resample = raw["batches"]["resample"]
+    if resample is not None and resample["task"] not in tasks:
+        raw["batches"]["resample"] = None
     if training["monitor"] != "mean" and training["monitor"].rsplit(".", 1)[0] not in tasks:
         training["monitor"] = "mean"
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from polytask.data.dataset import Prepared
 from polytask.data.stores import Rows, VectorStore, as_rows
 from polytask.errors import ConfigError, DataError, nearest, require
+from polytask.tasks import Binary, Multiclass, Ordinal
 from polytask.tasks.base import Task
 
 
@@ -67,25 +68,34 @@ class Resampling(ABC):
                     f"'{task.name}' only."
                 )
             picked = self.picked(classes, vectors, seed)
-            names: Sequence[str] = getattr(task, "classes", ())
-            said.append(_said(source, task.name, names, classes, classes[picked]))
+            said.append(_said(source, task, classes, classes[picked]))
             drawn = np.sort(np.concatenate([labelled[picked], others]), kind="stable")
             train[source] = torch.from_numpy(drawn)
         return train, said
 
 
-class Over(Resampling):
+class _ToShare(Resampling):
+    """Until no class has less than a share of the rows of another.
+
+    Args:
+        task: The task whose classes count: multiclass, binary or ordinal.
+        share: That share.
+    """
+
+    def __init__(self, *, task: str, share: float = 1.0) -> None:
+        super().__init__(task=task)
+        if not 0 < share <= 1:
+            raise ConfigError(f"`share` should be above 0 and at most 1. Found {share}.")
+        self.share = share
+
+
+class Over(_ToShare):
     """Rows of rare classes are drawn more than once, chosen at random.
 
     Args:
         task: The task whose classes count: multiclass, binary or ordinal.
         share: How many rows each class gets at least, as a share of the largest one's.
     """
-
-    def __init__(self, *, task: str, share: float = 1.0) -> None:
-        super().__init__(task=task)
-        _require_share(share)
-        self.share = share
 
     def picked(self, classes: Rows, vectors: NDArray[np.float32] | None, seed: int) -> Rows:
         counts = _counts(classes)
@@ -94,18 +104,13 @@ class Over(Resampling):
         return _sampled("RandomOverSampler", "over_sampling", classes, wanted, seed)
 
 
-class Under(Resampling):
+class Under(_ToShare):
     """Rows of frequent classes are left out, chosen at random.
 
     Args:
         task: The task whose classes count: multiclass, binary or ordinal.
         share: How many rows the smallest class has at least, as a share of any other's.
     """
-
-    def __init__(self, *, task: str, share: float = 1.0) -> None:
-        super().__init__(task=task)
-        _require_share(share)
-        self.share = share
 
     def picked(self, classes: Rows, vectors: NDArray[np.float32] | None, seed: int) -> Rows:
         counts = _counts(classes)
@@ -134,24 +139,20 @@ class Tomek(Resampling):
         return np.asarray(made.sample_indices_, np.int64)
 
 
-def _named(name: str, tasks: Sequence[Task]) -> Task:
-    """The task of a name, whose targets are classes."""
+def _named(name: str, tasks: Sequence[Task]) -> Multiclass | Binary | Ordinal:
+    """The task of a name, whose targets are one class a row."""
     found = next((task for task in tasks if task.name == name), None)
     if found is None:
         raise ConfigError(
             f"batches.resample.task: there is no task '{name}'. "
             + nearest(name, [task.name for task in tasks])
         )
-    if not getattr(found, "classes", ()) or len(getattr(found, "counts", ())) < 2:
-        raise DataError(f"batches.resample.task: '{name}' has no classes to be evened out.")
-    if type(found).__name__ == "Multilabel":
-        raise DataError(f"batches.resample.task: rows of '{name}' have several labels at once.")
+    if not isinstance(found, (Multiclass, Binary, Ordinal)):
+        raise DataError(
+            f"batches.resample.task: '{name}' has no classes of which each row has one. Expected a "
+            f"task of kind multiclass, binary or ordinal, found {type(found).__name__}."
+        )
     return found
-
-
-def _require_share(share: float) -> None:
-    if not 0 < share <= 1:
-        raise ConfigError(f"`share` should be above 0 and at most 1. Found {share}.")
 
 
 def _counts(classes: Rows) -> dict[int, int]:
@@ -167,11 +168,12 @@ def _sampled(name: str, module: str, classes: Rows, wanted: Mapping[int, int], s
     return np.asarray(made.sample_indices_, np.int64)
 
 
-def _said(source: str, task: str, names: Sequence[str], before: Rows, after: Rows) -> str:
+def _said(source: str, task: Multiclass | Binary | Ordinal, before: Rows, after: Rows) -> str:
     """What became of each class."""
     was, now = _counts(before), _counts(after)
     each = ", ".join(
-        f"{names[kind]} {count:,} -> {now.get(kind, 0):,}" for kind, count in list(was.items())[:10]
+        f"{task.classes[kind]} {count:,} -> {now.get(kind, 0):,}"
+        for kind, count in list(was.items())[:10]
     )
     more = ", ..." if len(was) > 10 else ""
-    return f"training rows of {source} by {task}, resampled: {each}{more}"
+    return f"training rows of {source} by {task.name}, resampled: {each}{more}"
