@@ -1,0 +1,100 @@
+"""Commands that look at data and configuration, before anything is trained."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polytask.cli.options import Sets, mendable
+from polytask.errors import ConfigError
+
+
+def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Sets = None) -> None:
+    """Look at a configuration and its data without training: files, columns, labels per task."""
+    with mendable():
+        from polytask.config.build import build_model
+        from polytask.config.load import load_config
+        from polytask.data_terminal import print_leaks, print_summary
+        from polytask.survey.profile import leaks
+        from polytask.terminal import Terminal
+        from polytask.workflow import make_stream, prepare_data
+
+        loaded = load_config(config, set_ or ())
+        with Terminal() as terminal:
+            prepared = prepare_data(loaded, terminal.on_decoding)
+        model = build_model(loaded, prepared.inputs, prepared.tasks)
+        print_summary(prepared.summary())
+        print_leaks(leaks(prepared), told=prepared.summary()["texts"])
+        typer.echo(make_stream(loaded, prepared, 0, 1).describe_epoch())
+        typer.echo(f"{sum(p.numel() for p in model.parameters()):,} parameters")
+
+
+def init(
+    data: Annotated[
+        Path, typer.Argument(help="A table, a treebank (.conllu), or a folder of class folders.")
+    ],
+    targets: Annotated[
+        str, typer.Option(help="The columns to predict, with commas between them.")
+    ] = "",
+    output: Annotated[Path | None, typer.Option(help="The YAML file to write.")] = None,
+) -> None:
+    """Write a configuration for your data: guesses of columns and tasks, with the reasons."""
+    with mendable():
+        from polytask.config.load import load_config
+        from polytask.run import written
+        from polytask.survey.drafting import draft
+        from polytask.survey.treebanks import draft_treebank, treebank_files
+
+        file = output or Path(f"{data.name.split('.')[0]}.yaml")
+        if file.exists():
+            raise ConfigError(f"'{file}' is there already. Name another file with --output.")
+        wanted = [name.strip() for name in targets.split(",") if name.strip()]
+        treebank = treebank_files(data)
+        if treebank:
+            text = draft_treebank(treebank, wanted, file.parent)
+        else:
+            text = draft(data, wanted, file)
+        with written(file, "Name another file with --output."):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        load_config(file)
+    typer.echo(f"{file} is written; the reasons are in its comments. Look at it, then:")
+    typer.echo(f"  polytask check {file}\n  polytask train {file}")
+
+
+def profile(
+    data: Annotated[Path, typer.Argument(help="A YAML file, or a table.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The folder for numbers, heat maps and a page.")
+    ] = None,
+    set_: Sets = None,
+) -> None:
+    """What data is like: labels and their overlap, balance, blanks, outliers, leaks."""
+    with mendable():
+        from polytask.config.load import load_config
+        from polytask.survey.profile import profile_prepared, profile_table
+        from polytask.survey.showing import tables, verdict, write
+        from polytask.terminal import Terminal, print_table
+        from polytask.workflow import prepare_data
+
+        if data.suffix.lower() in (".yaml", ".yml"):
+            loaded = load_config(data, set_ or ())
+            with Terminal() as terminal:
+                facts = profile_prepared(prepare_data(loaded, terminal.on_decoding))
+        else:
+            facts = profile_table(data)
+        folder = output or Path(f"{data.name.split('.')[0]}-profile")
+        page = write(facts, folder, f"Profile of {data.name}")
+        for heading, table in tables(facts):
+            print_table(heading, table.columns, [[table.shown(c) for c in r] for r in table.rows])
+    typer.echo(
+        f"{verdict(facts)}\nA page with heat maps: {page}; the numbers: {folder}/profile.json"
+    )
+
+
+def schema() -> None:
+    """Print the JSON schema of the YAML file, for editors."""
+    from polytask.config.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,47 @@
+"""What commands have in common: options, and what becomes of errors and warnings."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polytask.errors import PolytaskError
+
+Config = Annotated[Path, typer.Argument(help="A YAML file.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as training.epochs=5."),
+]
+Runs = Annotated[Path, typer.Option("--runs", help="The folder in which runs are kept.")]
+RunPath = Annotated[Path | None, typer.Argument(help="A run's folder; default: the newest run.")]
+
+
+@contextmanager
+def mendable() -> Iterator[None]:
+    """Print what a person can mend, and warnings, without tracebacks and lines of our code."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(stderr=True, emoji=False)
+    rank = int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
+    error_in = "error:" if rank == 0 else f"error in process {rank}:"
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        if rank == 0:  # the others warn of the same
+            console.print(f"[bold yellow]warning:[/] {escape(str(message))}", soft_wrap=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        try:
+            yield
+        except PolytaskError as error:
+            console.print(f"[bold red]{error_in}[/] {escape(str(error))}", soft_wrap=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            if rank == 0:
+                console.print("Stopped.")
+            raise typer.Exit(130) from None

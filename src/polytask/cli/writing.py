@@ -1,0 +1,37 @@
+"""Lines of predictions as a file."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from polytask.errors import require
+
+
+def write_table(lines: list[dict[str, Any]], output: Path | None) -> None:
+    """Write lines as CSV, JSON lines or Parquet, by the file's ending; CSV to standard output."""
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    kind = ".csv" if output is None else output.suffix.lower()
+    if kind == ".parquet":
+        require("pyarrow", "train")
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        full = [{column: line.get(column) for column in columns} for line in lines]
+        pq.write_table(pa.Table.from_pylist(full), output)
+    else:
+        with output.open("w", newline="") if output else _standard_output() as file:
+            if kind == ".jsonl":
+                file.writelines(json.dumps(line) + "\n" for line in lines)
+            else:
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                writer.writerows(lines)
+
+
+@contextmanager
+def _standard_output() -> Iterator[Any]:
+    yield sys.stdout
