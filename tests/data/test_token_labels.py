@@ -6,7 +6,7 @@ import pytest
 from polytask.data.labels import encode_cells, require_token_labels
 from polytask.errors import DataError
 from polytask.tasks import Tagging
-from polytask.tasks.base import Cells
+from polytask.tasks.labels import Cells
 from tests.tasks.kinds import cells
 
 TABLE = cells(("A", "B"), None, np.array(["B", None, "A"], dtype=object), ("A", "B"), "B A")

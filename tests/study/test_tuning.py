@@ -11,7 +11,8 @@ from polytask.errors import ConfigError, RunError
 from polytask.run import Run
 from polytask.study.runs import outcome_of
 from polytask.study.space import Space, suggested
-from polytask.study.tuning import Pruning, Search, folder_of, opened, taken, tune
+from polytask.study.trials import Pruning, Search, folder_of, opened, taken
+from polytask.study.tuning import tune
 from polytask.training.history import EpochRecord
 from tests.study.conftest import TINY
 

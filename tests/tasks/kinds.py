@@ -26,8 +26,8 @@ from polytask.tasks import (
     Tagging,
     Task,
 )
-from polytask.tasks.base import Cells
 from polytask.tasks.dense import DenseTask
+from polytask.tasks.labels import Cells
 from polytask.types import Features
 
 

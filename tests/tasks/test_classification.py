@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from polytask.errors import DataError
 from polytask.tasks import Binary, Multiclass, Multilabel
-from polytask.tasks.base import label_text, sort_labels
+from polytask.tasks.labels import label_text, sort_labels
 from tests.tasks.kinds import cells, guess, ready
 
 COMMON = {"name": "task", "input": "x", "target": {"t": "label"}}

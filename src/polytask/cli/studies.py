@@ -131,7 +131,7 @@ def tune(
     """Search for better settings; the same command goes on with a search that was stopped."""
     with mendable():
         from polytask.config.load import load_config
-        from polytask.study.tuning import Search
+        from polytask.study.trials import Search
         from polytask.study.tuning import tune as find
         from polytask.terminal import print_trials
 

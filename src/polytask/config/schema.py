@@ -13,7 +13,8 @@ from polytask.data.table_cleaning import TableCleaning
 from polytask.data.tabular import TableInput
 from polytask.distillation import Lesson
 from polytask.encoders import StackedEncoder
-from polytask.tasks.base import Task, Unknown
+from polytask.tasks.base import Task
+from polytask.tasks.labels import Unknown
 from polytask.training.settings import Settings
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from polytask.data.sources import Table
 from polytask.errors import DataError, require
-from polytask.tasks.base import label_text
+from polytask.tasks.labels import label_text
 
 Facts = dict[str, Any]
 Places = Sequence[tuple[Table, int]]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polytask.errors import DataError, require
-from polytask.tasks.base import LabelError, Task, label_text
+from polytask.tasks.base import Task
+from polytask.tasks.labels import LabelError, label_text
 from polytask.tasks.sequences import PADDING
 
 

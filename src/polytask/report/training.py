@@ -1,56 +1,27 @@
 """The page about one run: what it reached, how it got there, and what it rests on."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
-import torch
-
-from polytask.config.build import build_settings
 from polytask.data.dataset import Prepared
 from polytask.model import MultiTaskModel
 from polytask.report.charts import Heat, Line, bars, heats, intervals, lines, reliability, scatters
 from polytask.report.figures import Drawing
 from polytask.report.judged import (
-    Judged,
     bins,
     calibration_error,
     confidences,
     confusion,
-    interval,
-    judged,
     most_confused,
 )
 from polytask.report.page import Cell, Page, Section, Table, number
+from polytask.report.seen import Seen, see
+from polytask.report.told import verdict
 from polytask.run import Run
 from polytask.tasks import Regression, Task
-from polytask.workflow import Part, best_model, evaluation_batch, reopen_data
-
-Score = tuple[float, float | None, float | None]
 
 # Classes of a confusion matrix that is drawn; of larger ones the worst mistakes are listed.
 DRAWN = 30
-# A confidence that strays further than this from being right is worth a sentence.
-HONEST = 0.05
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What is known of a run's predictions.
-
-    Attributes:
-        part: The part that was predicted.
-        prepared: The data.
-        model: The run's best model.
-        tasks: Predictions per task.
-        scores: Per task its score, with the ends of its interval.
-    """
-
-    part: Part
-    prepared: Prepared
-    model: MultiTaskModel
-    tasks: Mapping[str, Judged]
-    scores: Mapping[str, Score]
 
 
 def report_run(run: Run, progress: Callable[[int, int, str], None] | None = None) -> Page:
@@ -83,112 +54,6 @@ def report_run(run: Run, progress: Callable[[int, int, str], None] | None = None
         sections=sections,
         footer=f"Made by polytask report {run.path} from what lies in that folder and its data.",
     )
-
-
-def see(run: Run, progress: Callable[[int, int, str], None] | None) -> Seen:
-    """Predict a part with a run's best weights."""
-    model, _, _ = best_model(run)
-    prepared = reopen_data(run, progress)
-    known = run.read_json("scores.json") if (run.path / "scores.json").exists() else {}
-    part: Part = "validation" if prepared.parts.get("validation") else "train"
-    if "test" in known:
-        part = "test"
-    found = judged(model, prepared, part, evaluation_batch(prepared.tasks), torch.device("cpu"))
-    history = run.history()
-    best = next((line for line in reversed(history) if line["best"]), None)
-    noted = known.get(part) or (best["scores"] if best and part == "validation" else {})
-    scores: dict[str, Score] = {}
-    for task in prepared.tasks:
-        value = (noted.get(task.name) or {}).get(task.score)
-        ends: tuple[float | None, float | None] = (None, None)
-        if task.name in found:
-            metric = task.metrics()[task.score]
-            metric.update(found[task.name].decoded, found[task.name].target)
-            value = float(metric.compute())
-            ends = interval(found[task.name]) or ends
-        if value is not None:
-            scores[task.name] = (value, *ends)
-    return Seen(part, prepared, model, found, scores)
-
-
-def verdict(run: Run, history: list[dict[str, Any]], seen: Seen) -> str:
-    """What the run reached, in a few sentences that claim no more than was measured."""
-    told = []
-    for task in seen.prepared.tasks:
-        if task.name in seen.scores:
-            value, low, high = seen.scores[task.name]
-            ends = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
-            told.append((value, f"{task.name} {task.score} {value:.3f}{ends}"))
-    texts = [text for _, text in told]
-    if len(told) > 6:
-        ordered = sorted(told)
-        texts = [text for _, text in (*ordered[-2:][::-1], *ordered[:2])]
-        shown = f"{len(told)} tasks were scored; the best two and the last two: "
-    else:
-        shown = ""
-    first = (
-        f"On the {seen.part} part: {shown}{', '.join(texts)}."
-        if told
-        else (f"No task has a score on the {seen.part} part.")
-    )
-    second = {
-        "test": "The test part was not used to choose anything.",
-        "validation": "The weights were chosen on this part, so the scores flatter a little; the "
-        "test part has not been looked at (polytask evaluate does).",
-        "train": "There is no validation part: these rows were learned from, so the scores say "
-        "nothing about new ones.",
-    }[seen.part]
-    return f"{first}\n\n{second}\n\n{' '.join(_course(run, history, seen))}"
-
-
-def _course(run: Run, history: list[dict[str, Any]], seen: Seen) -> list[str]:
-    """How training went, and what to mind."""
-    found = []
-    if history:
-        planned = build_settings(run.config).epochs
-        best = max((line["epoch"] for line in history if line["best"]), default=0)
-        done = history[-1]["epoch"]
-        text = f"Trained for {done} of {planned} epochs; the weights are of epoch {best}."
-        if best == planned:
-            text += " The last epoch was the best: a longer training may reach more."
-        found.append(text)
-    found += _confidence(seen)
-    weak = [
-        task.name for task in seen.prepared.tasks if _no_better(task, seen.tasks.get(task.name))
-    ]
-    if weak:
-        found.append(f"No better than always giving the commonest answer: {', '.join(weak)}.")
-    return found
-
-
-def _confidence(seen: Seen) -> list[str]:
-    """Of which tasks confidence says too much or too little."""
-    high: list[str] = []
-    low: list[str] = []
-    for task in seen.tasks.values():
-        pair = confidences(task)
-        if pair is not None and calibration_error(bins(*pair)) > HONEST:
-            sure, right = pair
-            too_sure = float(sure.mean()) > float(right.float().mean())
-            (high if too_sure else low).append(task.task.name)
-    found = []
-    if high:
-        found.append(f"More confident than right, on average: {', '.join(high)}.")
-    if low:
-        found.append(f"More often right than their confidence says: {', '.join(low)}.")
-    return found
-
-
-def _no_better(task: Task, of: Judged | None) -> bool:
-    """Whether a task has an accuracy that the commonest class alone would reach."""
-    if of is None:
-        return False
-    metrics = task.metrics()
-    if not {"accuracy", "majority"} <= set(metrics.keys()):
-        return False
-    metrics.update(of.decoded, of.target)
-    values = metrics.compute()
-    return float(values["accuracy"]) <= float(values["majority"])
 
 
 def _scores(seen: Seen) -> Section:

@@ -16,7 +16,7 @@ from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
 from polytask.data.splits import part_named
 from polytask.data.words import is_list
 from polytask.errors import DataError, require
-from polytask.tasks.base import label_text, truth_names
+from polytask.tasks.labels import label_text, truth_names
 
 Kind = Literal["number", "category", "date", "text", "image", "sound", "split", "left out"]
 

@@ -1,9 +1,10 @@
 """Tasks: frozen descriptions of what to predict."""
 
-from polytask.tasks.base import LabelError, PooledTask, Task
+from polytask.tasks.base import PooledTask, Task
 from polytask.tasks.binary import Binary
 from polytask.tasks.classification import Multiclass
 from polytask.tasks.generation import Generation
+from polytask.tasks.labels import LabelError
 from polytask.tasks.multilabel import Multilabel
 from polytask.tasks.ordinal import Ordinal
 from polytask.tasks.probabilistic import Gaussian, Quantile

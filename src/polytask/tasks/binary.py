@@ -13,23 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from polytask.errors import DataError
-from polytask.tasks.base import (
-    FALSE,
-    LOCAL,
-    TRUE,
-    Cells,
-    LabelError,
-    PooledTask,
-    Task,
-    Unknown,
-    is_missing,
-    label_name,
-    label_names,
-    require_labels,
-    sort_labels,
-    truth_names,
-    unknown_label,
-)
+from polytask.tasks.base import LOCAL, PooledTask, Task
 from polytask.tasks.imbalance import (
     ByFrequency,
     best_threshold,
@@ -38,6 +22,20 @@ from polytask.tasks.imbalance import (
     positive_factor,
     require_settings,
     require_threshold,
+)
+from polytask.tasks.labels import (
+    FALSE,
+    TRUE,
+    Cells,
+    LabelError,
+    Unknown,
+    is_missing,
+    label_name,
+    label_names,
+    require_labels,
+    sort_labels,
+    truth_names,
+    unknown_label,
 )
 
 if TYPE_CHECKING:

@@ -14,18 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from polytask.errors import DataError, nearest
-from polytask.tasks.base import (
-    LOCAL,
-    Cells,
-    PooledTask,
-    Task,
-    Unknown,
-    encode_classes,
-    label_names,
-    require_classes,
-    require_labels,
-    sort_labels,
-)
+from polytask.tasks.base import LOCAL, PooledTask, Task
 from polytask.tasks.imbalance import (
     ByFrequency,
     binary_focal_factor,
@@ -33,6 +22,15 @@ from polytask.tasks.imbalance import (
     frequency_factors,
     log_priors,
     require_settings,
+)
+from polytask.tasks.labels import (
+    Cells,
+    Unknown,
+    encode_classes,
+    label_names,
+    require_classes,
+    require_labels,
+    sort_labels,
 )
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polytask.errors import ConfigError, DataError
-from polytask.tasks.base import Cells, require_labels
+from polytask.tasks.labels import Cells, require_labels
 from polytask.tasks.stored import Stored, StoredTask
 from polytask.types import Features
 

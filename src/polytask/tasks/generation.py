@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from polytask.errors import ConfigError
 from polytask.tasks import sequences
-from polytask.tasks.base import Cells, Task
+from polytask.tasks.base import Task
+from polytask.tasks.labels import Cells
 from polytask.tasks.sequences import UNKNOWN
 from polytask.tasks.texts import TextTask
 from polytask.tasks.writing import END, Writer

@@ -12,22 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from polytask.errors import DataError
-from polytask.tasks.base import (
-    FALSE,
-    TRUE,
-    Cells,
-    LabelError,
-    PooledTask,
-    Task,
-    Unknown,
-    is_missing,
-    label_text,
-    masked,
-    mean_of_known,
-    require_labels,
-    sort_labels,
-    unknown_label,
-)
+from polytask.tasks.base import PooledTask, Task, masked, mean_of_known
 from polytask.tasks.imbalance import (
     ByFrequency,
     best_threshold,
@@ -35,6 +20,18 @@ from polytask.tasks.imbalance import (
     positive_factor,
     require_settings,
     require_threshold,
+)
+from polytask.tasks.labels import (
+    FALSE,
+    TRUE,
+    Cells,
+    LabelError,
+    Unknown,
+    is_missing,
+    label_text,
+    require_labels,
+    sort_labels,
+    unknown_label,
 )
 
 if TYPE_CHECKING:

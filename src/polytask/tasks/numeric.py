@@ -11,16 +11,8 @@ import torch
 from torch import Tensor
 
 from polytask.errors import DataError
-from polytask.tasks.base import (
-    Cells,
-    PooledTask,
-    Unknown,
-    as_number,
-    columns,
-    is_missing,
-    masked,
-    require_labels,
-)
+from polytask.tasks.base import PooledTask, masked
+from polytask.tasks.labels import Cells, Unknown, as_number, columns, is_missing, require_labels
 
 # Cells that become numbers all at once.
 _PLAIN = (int, float, type(None))

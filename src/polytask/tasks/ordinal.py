@@ -12,11 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polytask.errors import DataError
-from polytask.tasks.base import (
+from polytask.tasks.base import PooledLinear, PooledTask, Task
+from polytask.tasks.labels import (
     Cells,
-    PooledLinear,
-    PooledTask,
-    Task,
     Unknown,
     encode_classes,
     label_names,

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from polytask.tasks.base import Cells, mean_of_known
+from polytask.tasks.base import mean_of_known
+from polytask.tasks.labels import Cells
 from polytask.tasks.numeric import Numeric
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polytask.tasks.base import Cells, Picture
+from polytask.tasks.base import Picture
 from polytask.tasks.dense import DenseTask, mean_of_pixels
+from polytask.tasks.labels import Cells
 from polytask.tasks.stored import Stored
 
 if TYPE_CHECKING:

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polytask.errors import ConfigError, DataError, nearest
-from polytask.tasks.base import Cells, Picture
+from polytask.tasks.base import Picture
 from polytask.tasks.dense import (
     DenseTask,
     label_map,
     mean_of_pixels,
 )
+from polytask.tasks.labels import Cells
 from polytask.tasks.stored import Stored
 
 if TYPE_CHECKING:

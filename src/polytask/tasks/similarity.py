@@ -12,15 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polytask.errors import ConfigError, DataError
-from polytask.tasks.base import (
-    Cells,
-    PooledLinear,
-    PooledTask,
-    Unknown,
-    is_missing,
-    label_text,
-    require_labels,
-)
+from polytask.tasks.base import PooledLinear, PooledTask
+from polytask.tasks.labels import Cells, Unknown, is_missing, label_text, require_labels
 from polytask.types import Features, Pooling
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polytask.tasks.base import Cells, Task, Unknown
+from polytask.tasks.base import Task
+from polytask.tasks.labels import Cells, Unknown
 
 Stored = NDArray[Any]
 

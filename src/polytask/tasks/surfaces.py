@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polytask.errors import DataError
-from polytask.tasks.base import Cells, Picture, masked
+from polytask.tasks.base import Picture, masked
 from polytask.tasks.dense import DenseTask, mean_of_pixels, number_map
+from polytask.tasks.labels import Cells
 from polytask.tasks.stored import Stored
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polytask.errors import ConfigError
-from polytask.tasks.base import Cells, Sound, require_labels
+from polytask.tasks.base import Sound
+from polytask.tasks.labels import Cells, require_labels
 from polytask.tasks.speaking import Speaker
 from polytask.tasks.stored import StoredTask
 from polytask.tasks.voices import MelFrames, stretched

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from polytask.errors import ConfigError, DataError
 from polytask.tasks import sequences
-from polytask.tasks.base import (
+from polytask.tasks.base import Task
+from polytask.tasks.crf import best_tags, negative_log_likelihood
+from polytask.tasks.labels import (
     Cells,
     LabelError,
-    Task,
     Unknown,
     columns,
     is_missing,
@@ -26,7 +27,6 @@ from polytask.tasks.base import (
     sort_labels,
     unknown_label,
 )
-from polytask.tasks.crf import best_tags, negative_log_likelihood
 from polytask.tasks.sequences import UNKNOWN
 from polytask.types import Features
 

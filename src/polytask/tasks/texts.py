@@ -13,10 +13,10 @@ from torch import Tensor
 
 from polytask.errors import DataError
 from polytask.tasks import sequences
-from polytask.tasks.base import (
+from polytask.tasks.base import Task
+from polytask.tasks.labels import (
     Cells,
     LabelError,
-    Task,
     Unknown,
     is_missing,
     label_text,

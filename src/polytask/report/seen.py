@@ -1,0 +1,59 @@
+"""What a run predicts for one of its parts, and how well."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from polytask.data.dataset import Prepared
+from polytask.model import MultiTaskModel
+from polytask.report.judged import Judged, interval, judged
+from polytask.run import Run
+from polytask.workflow import Part, best_model, evaluation_batch, reopen_data
+
+Score = tuple[float, float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a run's predictions.
+
+    Attributes:
+        part: The part that was predicted.
+        prepared: The data.
+        model: The run's best model.
+        tasks: Predictions per task.
+        scores: Per task its score, with the ends of its interval.
+    """
+
+    part: Part
+    prepared: Prepared
+    model: MultiTaskModel
+    tasks: Mapping[str, Judged]
+    scores: Mapping[str, Score]
+
+
+def see(run: Run, progress: Callable[[int, int, str], None] | None) -> Seen:
+    """Predict a part with a run's best weights."""
+    model, _, _ = best_model(run)
+    prepared = reopen_data(run, progress)
+    known = run.read_json("scores.json") if (run.path / "scores.json").exists() else {}
+    part: Part = "validation" if prepared.parts.get("validation") else "train"
+    if "test" in known:
+        part = "test"
+    found = judged(model, prepared, part, evaluation_batch(prepared.tasks), torch.device("cpu"))
+    history = run.history()
+    best = next((line for line in reversed(history) if line["best"]), None)
+    noted = known.get(part) or (best["scores"] if best and part == "validation" else {})
+    scores: dict[str, Score] = {}
+    for task in prepared.tasks:
+        value = (noted.get(task.name) or {}).get(task.score)
+        ends: tuple[float | None, float | None] = (None, None)
+        if task.name in found:
+            metric = task.metrics()[task.score]
+            metric.update(found[task.name].decoded, found[task.name].target)
+            value = float(metric.compute())
+            ends = interval(found[task.name]) or ends
+        if value is not None:
+            scores[task.name] = (value, *ends)
+    return Seen(part, prepared, model, found, scores)

@@ -1,0 +1,92 @@
+"""The verdict on a run: what it reached, how training went, and what to mind."""
+
+from typing import Any
+
+from polytask.config.build import build_settings
+from polytask.report.judged import Judged, bins, calibration_error, confidences
+from polytask.report.seen import Seen
+from polytask.run import Run
+from polytask.tasks import Task
+
+# A confidence that strays further than this from being right is worth a sentence.
+HONEST = 0.05
+
+
+def verdict(run: Run, history: list[dict[str, Any]], seen: Seen) -> str:
+    """What the run reached, in a few sentences that claim no more than was measured."""
+    told = []
+    for task in seen.prepared.tasks:
+        if task.name in seen.scores:
+            value, low, high = seen.scores[task.name]
+            ends = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+            told.append((value, f"{task.name} {task.score} {value:.3f}{ends}"))
+    texts = [text for _, text in told]
+    if len(told) > 6:
+        ordered = sorted(told)
+        texts = [text for _, text in (*ordered[-2:][::-1], *ordered[:2])]
+        shown = f"{len(told)} tasks were scored; the best two and the last two: "
+    else:
+        shown = ""
+    first = (
+        f"On the {seen.part} part: {shown}{', '.join(texts)}."
+        if told
+        else (f"No task has a score on the {seen.part} part.")
+    )
+    second = {
+        "test": "The test part was not used to choose anything.",
+        "validation": "The weights were chosen on this part, so the scores flatter a little; the "
+        "test part has not been looked at (polytask evaluate does).",
+        "train": "There is no validation part: these rows were learned from, so the scores say "
+        "nothing about new ones.",
+    }[seen.part]
+    return f"{first}\n\n{second}\n\n{' '.join(_course(run, history, seen))}"
+
+
+def _course(run: Run, history: list[dict[str, Any]], seen: Seen) -> list[str]:
+    """How training went, and what to mind."""
+    found = []
+    if history:
+        planned = build_settings(run.config).epochs
+        best = max((line["epoch"] for line in history if line["best"]), default=0)
+        done = history[-1]["epoch"]
+        text = f"Trained for {done} of {planned} epochs; the weights are of epoch {best}."
+        if best == planned:
+            text += " The last epoch was the best: a longer training may reach more."
+        found.append(text)
+    found += _confidence(seen)
+    weak = [
+        task.name for task in seen.prepared.tasks if _no_better(task, seen.tasks.get(task.name))
+    ]
+    if weak:
+        found.append(f"No better than always giving the commonest answer: {', '.join(weak)}.")
+    return found
+
+
+def _confidence(seen: Seen) -> list[str]:
+    """Of which tasks confidence says too much or too little."""
+    high: list[str] = []
+    low: list[str] = []
+    for task in seen.tasks.values():
+        pair = confidences(task)
+        if pair is not None and calibration_error(bins(*pair)) > HONEST:
+            sure, right = pair
+            too_sure = float(sure.mean()) > float(right.float().mean())
+            (high if too_sure else low).append(task.task.name)
+    found = []
+    if high:
+        found.append(f"More confident than right, on average: {', '.join(high)}.")
+    if low:
+        found.append(f"More often right than their confidence says: {', '.join(low)}.")
+    return found
+
+
+def _no_better(task: Task, of: Judged | None) -> bool:
+    """Whether a task has an accuracy that the commonest class alone would reach."""
+    if of is None:
+        return False
+    metrics = task.metrics()
+    if not {"accuracy", "majority"} <= set(metrics.keys()):
+        return False
+    metrics.update(of.decoded, of.target)
+    values = metrics.compute()
+    return float(values["accuracy"]) <= float(values["majority"])
