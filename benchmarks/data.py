@@ -118,7 +118,7 @@ def augment(rounds: int) -> None:
 def wait(recipe: Path, steps: int) -> None:
     from polytask.config.build import build_model
     from polytask.config.load import load_config
-    from polytask.data.mixing import Prefetcher
+    from polytask.data.stream import Prefetcher
     from polytask.workflow import make_stream, prepare_data
 
     config = load_config(recipe)

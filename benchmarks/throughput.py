@@ -31,7 +31,7 @@ from polytask.config.build import (
     build_settings,
 )
 from polytask.config.load import load_config
-from polytask.data.mixing import BatchStream, Prefetcher
+from polytask.data.stream import BatchStream, Prefetcher
 from polytask.model import MultiTaskModel
 from polytask.training.devices import choose_threads, make_fabric, resolve_precision
 from polytask.training.settings import Settings

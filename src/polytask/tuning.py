@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from polytask.data.dataset import Prepared
-from polytask.data.mixing import evaluation_batches
+from polytask.data.stream import evaluation_batches
 from polytask.errors import ConfigError
 from polytask.evaluation.evaluate import decoded_labels
 from polytask.run import Run

@@ -8,9 +8,10 @@ import torch
 from polytask.data.blending import Blending, CutMix, MixUp
 from polytask.data.collate import collate, take
 from polytask.data.inputs import ImageInput
-from polytask.data.mixing import BatchStream, Uniform
+from polytask.data.mixing import Uniform
 from polytask.data.preparing import prepare
 from polytask.data.shapes import Shapes
+from polytask.data.stream import BatchStream
 from polytask.errors import ConfigError
 from polytask.tasks import Multiclass
 from polytask.types import Batch, Features

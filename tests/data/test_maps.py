@@ -13,10 +13,11 @@ from polytask.data.camvid import CamVid
 from polytask.data.dataset import Prepared
 from polytask.data.inputs import ImageInput
 from polytask.data.media import decode_map
-from polytask.data.mixing import BatchStream, Proportional
+from polytask.data.mixing import Proportional
 from polytask.data.preparing import prepare
 from polytask.data.random_augment import RandAugment
 from polytask.data.splits import Split
+from polytask.data.stream import BatchStream
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
 from polytask.data.transforms import (

@@ -14,19 +14,17 @@ from polytask.data.collate import SOURCE_SHIFT, collate
 from polytask.data.dataset import Dataset
 from polytask.data.mixing import (
     Annealed,
-    BatchStream,
     Capped,
     Counts,
     Mixing,
-    Prefetcher,
     Proportional,
     RoundRobin,
     Temperature,
     Uniform,
-    evaluation_batches,
 )
 from polytask.data.sources import Table
 from polytask.data.stores import PictureStore, SoundStore, VectorStore, pack_waves
+from polytask.data.stream import BatchStream, Prefetcher, evaluation_batches
 from polytask.data.transforms import Gain, HorizontalFlip, RandomCrop, Shrink
 from polytask.errors import ConfigError, DataError
 from polytask.types import Batch

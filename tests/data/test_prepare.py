@@ -14,10 +14,11 @@ from polytask.data import cache as cache_module
 from polytask.data.dataset import Prepared
 from polytask.data.inputs import ImageInput, SoundInput
 from polytask.data.media import FileMedia, decode_picture
-from polytask.data.mixing import BatchStream, Uniform
+from polytask.data.mixing import Uniform
 from polytask.data.preparing import prepare
 from polytask.data.speech import SpokenDigits
 from polytask.data.splits import Split
+from polytask.data.stream import BatchStream
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
 from polytask.data.timit import Timit

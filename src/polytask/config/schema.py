@@ -7,8 +7,8 @@ from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 from polytask.config import catalogue
 from polytask.config.derive import FieldOf, Text, descriptions, settings
 from polytask.config.spec import Exactly, OneOf, Section, Spec, choice, derive
-from polytask.data.mixing import BatchStream
 from polytask.data.splits import Split
+from polytask.data.stream import BatchStream
 from polytask.data.table_cleaning import TableCleaning
 from polytask.data.tabular import TableInput
 from polytask.distillation import Lesson

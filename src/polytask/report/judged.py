@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask.data.dataset import Prepared
-from polytask.data.mixing import evaluation_batches
+from polytask.data.stream import evaluation_batches
 from polytask.model import guidance
 from polytask.tasks import Binary, Multiclass, Multilabel, Task
 

@@ -15,7 +15,7 @@ from polytask.affinity.measures import representation_similarity
 from polytask.config.schema import Config
 from polytask.config.variants import with_tasks
 from polytask.data.dataset import Prepared
-from polytask.data.mixing import evaluation_batches
+from polytask.data.stream import evaluation_batches
 from polytask.errors import ConfigError
 from polytask.model import Boundary, guidance
 from polytask.run import Run

@@ -53,7 +53,7 @@ def test(path: Path) -> bool:
 def _score(run: Run) -> None:
     from safetensors.torch import save
 
-    from polytask.data.mixing import evaluation_batches
+    from polytask.data.stream import evaluation_batches
     from polytask.evaluation.evaluate import decoded_labels
     from polytask.workflow import EVALUATION_BATCH, evaluate_run, for_judging
 

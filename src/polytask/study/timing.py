@@ -17,7 +17,7 @@ from polytask.config.build import (
 from polytask.config.schema import Config
 from polytask.config.variants import varied
 from polytask.data.dataset import Prepared
-from polytask.data.mixing import BatchStream
+from polytask.data.stream import BatchStream
 from polytask.training.devices import make_fabric
 from polytask.training.history import EpochRecord
 from polytask.training.step import StepRecord

@@ -13,7 +13,7 @@ from torch import nn
 from polytask.config.build import build_model, build_settings
 from polytask.data.dataset import Policy, Prepared
 from polytask.data.files import save_pictures, save_sounds
-from polytask.data.mixing import evaluation_batches
+from polytask.data.stream import evaluation_batches
 from polytask.errors import RunError
 from polytask.evaluation import evaluate
 from polytask.model import MultiTaskModel

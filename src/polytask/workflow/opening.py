@@ -15,8 +15,8 @@ from polytask.config.build import (
 )
 from polytask.config.schema import Config
 from polytask.data.dataset import Prepared
-from polytask.data.mixing import BatchStream
 from polytask.data.preparing import prepare
+from polytask.data.stream import BatchStream
 from polytask.origin import Origin
 from polytask.run import Run, restored
 from polytask.types import Features

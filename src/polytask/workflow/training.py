@@ -17,7 +17,7 @@ from polytask.config.build import (
 )
 from polytask.config.schema import Config
 from polytask.data.dataset import Prepared
-from polytask.data.mixing import Prefetcher
+from polytask.data.stream import Prefetcher
 from polytask.origin import Origin
 from polytask.run import Run, environment
 from polytask.tracking import HistoryKeeper
