@@ -1,14 +1,18 @@
-"""Every way of sharing on one recipe: scores, parameters and the time of a step.
+"""Ways of sharing, or of balancing, on one recipe: scores, parameters and the time of a step.
 
-Trains the recipe once per topology and seed, with the same data, seeds and number of steps, and
-scores the test part. One seed says whether a topology works and what it costs, not which is best;
-with several there is a mean, and the difference to the first topology, paired by seed, each with
-its 95 % interval. `independent` is the single-task networks.
+Trains the recipe once per way and seed, with the same data, seeds and number of steps, and scores
+the test part by each task's own score. One seed says whether a way works and what it costs, not
+which is best; with several there is a mean, and the difference to the first row, paired by seed,
+each with its 95 % interval. `independent` is the single-task networks; `mean gain` is the mean over
+tasks of the relative gain over the first row (`polytask.evaluation.ranking`).
 
     python benchmarks/sharing.py recipes/shapes.yaml --set training.epochs=4
     POLYTASK_DATA=... python benchmarks/sharing.py recipes/multi-mnist.yaml --seeds 5 \\
         --kinds independent hard cross-stitch mmoe ple mtan
-    python benchmarks/sharing.py recipes/shapes.yaml --kinds hard mmoe --set training.epochs=2
+    python benchmarks/sharing.py recipes/shapes.yaml --kinds independent hard \\
+        --balancers equal uw cagrad --set training.epochs=2
+
+With `--balancers` the last kind is trained with each of them, the others with equal weights.
 """
 
 import argparse
@@ -21,8 +25,10 @@ from typing import Any
 
 from scipy.stats import t as student
 
+from polytask.config.build import build_tasks
 from polytask.config.catalogue import TRUNKS
 from polytask.config.load import load_config
+from polytask.evaluation.ranking import mean_gain
 from polytask.run import Run
 from polytask.workflow import Silent, evaluate_run, train
 
@@ -45,13 +51,15 @@ class Clock(Silent):
 
 
 def trained(path: Path, changes: list[str]) -> tuple[Clock, dict[str, float]]:
-    """Trains once; the score of each task on the test part."""
+    """Trains once; each task's own score on the test part."""
     config = load_config(path, changes)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         train(config, Path(folder), clock, [])
         scores = evaluate_run(clock.run, "test")
-    return clock, {task: float(some["accuracy"] or 0.0) for task, some in scores.items()}
+    return clock, {
+        task.name: float(scores[task.name][task.score] or 0.0) for task in build_tasks(config)
+    }
 
 
 def interval(values: list[float]) -> str:
@@ -63,40 +71,49 @@ def interval(values: list[float]) -> str:
     return f"{mean:.4f} ± {half / len(values) ** 0.5:.4f}"
 
 
+def ways(kinds: list[str], balancers: list[str] | None) -> dict[str, list[str]]:
+    """What is trained: per row of the table, the keys that are changed."""
+    if not balancers:
+        return {f"`{kind}`": [f"trunk.kind={kind}"] for kind in kinds}
+    rows = {f"`{kind}`": [f"trunk.kind={kind}", "balancer.kind=equal"] for kind in kinds[:-1]}
+    for name in balancers:
+        rows[f"`{kinds[-1]}`, `{name}`"] = [f"trunk.kind={kinds[-1]}", f"balancer.kind={name}"]
+    return rows
+
+
 def main() -> None:
-    """Print a line per topology."""
+    """Print a line per way."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--kinds", nargs="+", default=list(TRUNKS), choices=list(TRUNKS))
+    parser.add_argument("--balancers", nargs="+", metavar="KIND")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each, seeds 0, 1, ...")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args()
-    first: dict[str, list[float]] = {}
-    for kind in asked.kinds:
-        found: dict[str, list[float]] = {}
+    tasks = {task.name: task for task in build_tasks(load_config(asked.config, asked.set))}
+    better = {name: task.higher_is_better for name, task in tasks.items()}
+    first: list[dict[str, float]] = []
+    for name, changes in ways(asked.kinds, asked.balancers).items():
+        by_seed: list[dict[str, float]] = []
         for seed in range(asked.seeds):
-            clock, scores = trained(
-                asked.config, [*asked.set, f"trunk.kind={kind}", f"seed={seed}"]
-            )
-            for task, score in scores.items():
-                found.setdefault(task, []).append(score)
-        cells = [interval(values) for values in found.values()]
-        if asked.seeds > 1:
-            cells += [
-                interval([a - b for a, b in zip(found[task], first[task], strict=True)])
-                if first
-                else ""
-                for task in found
-            ]
+            clock, scores = trained(asked.config, [*asked.set, *changes, f"seed={seed}"])
+            by_seed.append(scores)
+        cells = [interval([scores[task] for scores in by_seed]) for task in tasks]
         if not first:
-            first = found
-            head = list(found)
+            first = by_seed
+            head = [f"{task.name} {task.score}" for task in tasks.values()]
             if asked.seeds > 1:
-                head += [f"{task} - {asked.kinds[0]}" for task in found]
-            print("| kind | parameters | ms a step | " + " | ".join(head) + " |")
-            print("|---" * (3 + len(head)) + "|")
+                head += [f"{task} - first" for task in tasks]
+            print("| way | parameters | ms a step | " + " | ".join([*head, "mean gain"]) + " |")
+            print("|---" * (4 + len(head)) + "|")
+            cells += [""] * (1 + len(head) - len(cells))
+        else:
+            pairs = list(zip(by_seed, first, strict=True))
+            if asked.seeds > 1:
+                cells += [interval([ours[t] - base[t] for ours, base in pairs]) for t in tasks]
+            cells.append(interval([mean_gain(ours, base, better) for ours, base in pairs]))
         print(
-            f"| `{kind}` | {clock.facts['parameters']:,} | "
+            f"| {name} | {clock.facts['parameters']:,} | "
             f"{1000 * statistics.median(clock.steps):.0f} | {' | '.join(cells)} |",
             flush=True,
         )
