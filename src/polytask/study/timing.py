@@ -7,13 +7,7 @@ from pathlib import Path
 
 import torch
 
-from polytask.config.build import (
-    build_balancer,
-    build_model,
-    build_optimizer,
-    build_schedule,
-    build_settings,
-)
+from polytask.config.build import build_model, build_settings
 from polytask.config.schema import Config
 from polytask.config.variants import varied
 from polytask.data.dataset import Prepared
@@ -22,15 +16,13 @@ from polytask.training.devices import make_fabric
 from polytask.training.history import EpochRecord
 from polytask.training.step import StepRecord
 from polytask.types import Batch
-from polytask.workflow import make_stream, sample
+from polytask.workflow import make_stream, make_trainer, sample
 
 STEPS = 5
 
 
 def step_seconds(config: Config, prepared: Prepared, steps: int = STEPS) -> float:
     """The median seconds of a training step; the first one, which warms up, does not count."""
-    from polytask.training.trainer import Trainer
-
     config = varied(config, {"training.epochs": 1, "training.patience": None})
     settings = build_settings(config)
     fabric = make_fabric(settings)
@@ -40,20 +32,17 @@ def step_seconds(config: Config, prepared: Prepared, steps: int = STEPS) -> floa
         model = build_model(config, prepared.inputs, prepared.tasks)
         model.fit_to(sample(prepared))
         clock = Clock()
-        Trainer(
+        make_trainer(
+            config,
             fabric,
             model,
-            build_balancer(config, len(prepared.tasks)),
-            prepared.tasks,
-            optimizer=build_optimizer(config),
-            schedule=build_schedule(config),
+            prepared,
             settings=settings,
             stream=Beginning(make_stream(config, prepared, 0, 1), steps),
             validate=None,
             keep=lambda _: None,
             directory=Path(scratch),
             reporter=clock,
-            seed=config.seed,
         ).fit()
     return clock.median
 

@@ -12,7 +12,7 @@ from polytask.workflow.judging import (
     validator,
 )
 from polytask.workflow.opening import SAMPLE, Part, make_stream, prepare_data, reopen_data, sample
-from polytask.workflow.training import train
+from polytask.workflow.training import make_trainer, train
 from polytask.workflow.watching import Silent, Watcher
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "fitting_weights",
     "for_judging",
     "make_stream",
+    "make_trainer",
     "predict_run",
     "prepare_data",
     "reopen_data",

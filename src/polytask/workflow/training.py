@@ -18,6 +18,7 @@ from polytask.config.build import (
 from polytask.config.schema import Config
 from polytask.data.dataset import Prepared
 from polytask.data.stream import Prefetcher
+from polytask.model import MultiTaskModel
 from polytask.origin import Origin
 from polytask.run import Run, environment
 from polytask.tracking import HistoryKeeper
@@ -28,6 +29,7 @@ from polytask.training.devices import (
     make_fabric,
     resolve_precision,
 )
+from polytask.training.settings import Settings
 from polytask.tuning import require_validation, tune
 from polytask.workflow.judging import fitting_weights, validator
 from polytask.workflow.opening import make_stream, prepare_data, reopen_data, sample
@@ -42,7 +44,7 @@ from polytask.workflow.watching import Silent, Watcher
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from polytask.training.trainer import Probe
+    from polytask.training.trainer import Probe, Trainer
 
 
 def train(
@@ -69,37 +71,28 @@ def train(
     Raises:
         PolytaskError: For anything that a person can mend.
     """
-    from polytask.training.trainer import Trainer  # Lightning takes seconds to import
-
     config = start.config if isinstance(start, Run) else start
-    settings = build_settings(config)
-    resumed = isinstance(start, Run) and (start.path / "facts.json").exists()
-    if resumed:
-        assert isinstance(start, Run)
-        known = start.read_json("environment.json", needs=("precision", "threads"))
-        precision = kept_precision(settings, known["precision"])
-        settings = replace(settings, precision=precision, threads=known["threads"])
+    stopped = start if isinstance(start, Run) and (start.path / "facts.json").exists() else None
+    settings = settings_of(config, stopped)
     fabric = make_fabric(settings)
     if not fabric.is_global_zero:
         watcher = Silent()
     loggers = build_loggers(config) if fabric.is_global_zero else []
     prepared = (
-        reopen_data(start, watcher.on_decoding)
-        if isinstance(start, Run) and resumed
-        else prepare_data(config, watcher.on_decoding, origin)
+        prepare_data(config, watcher.on_decoding, origin)
+        if stopped is None
+        else reopen_data(stopped, watcher.on_decoding)
     )
     require_validation(prepared)
     torch.manual_seed(config.seed)
     model = build_model(config, prepared.inputs, prepared.tasks)
     model.fit_to(sample(prepared))
-    begun = None
-    if isinstance(start, Run) and resumed:
-        origin = Origin.of(start) if not (start.path / "checkpoint.pt").exists() else None
-    if origin is not None:
-        begun = origin.give_to(model, prepared.tasks)
+    if stopped is not None:
+        origin = None if (stopped.path / "checkpoint.pt").exists() else Origin.of(stopped)
+    begun = origin.give_to(model, prepared.tasks) if origin is not None else None
     teaching, taught_by = make_teaching(config, model, prepared)
-    if resumed and isinstance(start, Run) and taught_by:
-        require_same_teachers(start, taught_by)
+    if stopped is not None and taught_by:
+        require_same_teachers(stopped, taught_by)
     for source in [
         *([origin.run] if origin else []),
         *(Run.open(Path(t["run"])) for t in taught_by),
@@ -114,7 +107,7 @@ def train(
     torch.set_num_threads(threads)
     facts = environment(resolve_precision(settings), threads, str(fabric.device), command)
     run = open_run(fabric, start, root)
-    if fabric.is_global_zero and not resumed:
+    if fabric.is_global_zero and stopped is None:
         keep_facts(run, prepared, facts, stream.notes)
         if taught_by:
             run.write_json(TEACHERS, taught_by)
@@ -122,24 +115,21 @@ def train(
             origin.record(run, begun)
     keeper = HistoryKeeper(run, watcher, loggers) if fabric.is_global_zero else None
     with Prefetcher(stream) as ahead:
-        trainer = Trainer(
+        trainer = make_trainer(
+            config,
             fabric,
             model,
-            build_balancer(config, len(prepared.tasks)),
-            prepared.tasks,
-            optimizer=build_optimizer(config),
-            schedule=build_schedule(config),
+            prepared,
             settings=settings,
             stream=ahead,
             validate=validator(prepared, fabric.device),
             keep=run.save_weights,
             directory=run.path,
             reporter=keeper or watcher,
-            seed=config.seed,
             teaching=teaching,
             probe=probe,
         )
-        if resumed and trainer.checkpoint.exists():
+        if stopped is not None and trainer.checkpoint.exists():
             with fitting_weights(run):
                 trainer.load_state_dict(load_state(trainer.checkpoint))
         if fabric.is_global_zero:
@@ -163,6 +153,42 @@ def train(
         tune(run, model, prepared, fabric.device)
     watcher.on_end(run, finished)
     return finished
+
+
+def settings_of(config: Config, stopped: Run | None) -> Settings:
+    """How to train; a stopped run goes on with the precision and the threads that it had."""
+    settings = build_settings(config)
+    if stopped is None:
+        return settings
+    known = stopped.read_json("environment.json", needs=("precision", "threads"))
+    precision = kept_precision(settings, known["precision"])
+    return replace(settings, precision=precision, threads=known["threads"])
+
+
+def make_trainer(
+    config: Config, fabric: "Fabric", model: MultiTaskModel, prepared: Prepared, **rest: Any
+) -> "Trainer":
+    """The trainer that a configuration asks for.
+
+    Args:
+        config: The configuration.
+        fabric: The processes and devices.
+        model: What is trained.
+        prepared: The data, whose tasks are trained.
+        rest: What the trainer wants beside these.
+    """
+    from polytask.training.trainer import Trainer  # Lightning takes seconds to import
+
+    return Trainer(
+        fabric,
+        model,
+        build_balancer(config, len(prepared.tasks)),
+        prepared.tasks,
+        optimizer=build_optimizer(config),
+        schedule=build_schedule(config),
+        seed=config.seed,
+        **rest,
+    )
 
 
 def open_run(fabric: "Fabric", start: Config | Run, root: Path) -> Run:
