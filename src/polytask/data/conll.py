@@ -5,16 +5,15 @@ A row is a sentence; a cell is a tuple of words or labels, None where a word has
 
 import gzip
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from polytask.data.disguises import not_text, require_different, require_encoding, require_file
-from polytask.data.places import content_key, file_key
+from polytask.data.disguises import not_text, require_encoding, require_file
+from polytask.data.places import PathOrParts, by_part, content_key, file_key
 from polytask.data.sources import Source, Table
 from polytask.errors import ConfigError, DataError, nearest, require
 
-PathOrParts = Path | list[Path] | dict[str, Path]
 Cell = tuple[str | None, ...]
 # A sentence: the line that it begins on (from 1), and its cells by column.
 Sentence = tuple[int, dict[str, Cell]]
@@ -211,27 +210,6 @@ def sentences_table(path: PathOrParts, read: Any, key: Sequence[str]) -> Table:
     found = content_key(["sentences", *key, *(k for _, f in files for k in (_, stored_key(f)))])
     split = pandas.Series(parts, dtype=object) if isinstance(path, dict) else None
     return Table(files[0][1].name, frame, {}, found, lambda row: places[row], split)
-
-
-def by_part(path: PathOrParts) -> list[tuple[str, Path]]:
-    """Files with the part that each is for; a single file, or a list, is for no part.
-
-    Raises:
-        ConfigError: If a part has no known name.
-    """
-    if not isinstance(path, Mapping):
-        paths = path if isinstance(path, list) else [path]
-        require_different(paths)
-        if not paths:
-            raise ConfigError("`path` should name at least one file.")
-        return [("", p) for p in paths]
-    wrong = next((p for p in path if p not in ("train", "validation", "test")), None)
-    if wrong is not None or not path:
-        raise ConfigError(
-            f"`path` should name a file, or files by part: train, validation, test. Found '{wrong}'"
-        )
-    require_different(path.values())
-    return list(path.items())
 
 
 def blocks(

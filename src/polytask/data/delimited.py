@@ -7,16 +7,60 @@ import csv
 import gzip
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from polytask.data.disguises import disguise, not_text
+from polytask.data.swallowing import first_swallower
 from polytask.errors import DataError, require
 
 Kind = Literal["csv", "tsv"]
 Decimal = Literal[".", ","]
 
-_SEPARATORS = {"csv": (",", ";", "\t", "|"), "tsv": ("\t",)}
+_SEPARATORS: dict[Kind, tuple[str, ...]] = {"csv": (",", ";", "\t", "|"), "tsv": ("\t",)}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table is written as text.
+
+    Attributes:
+        kind: What divides its cells.
+        encoding: How letters are stored.
+        decimal: What begins the fraction of a number.
+        missing: Texts that mean that a cell is blank.
+        columns: The names of the columns, where the first line does not name them.
+        quotes: Whether quotes may begin and end cells; else they are letters like others.
+    """
+
+    kind: Kind
+    encoding: str = "utf-8"
+    decimal: Decimal = "."
+    missing: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    quotes: bool = True
+
+    def records(self, file: IO[str], separator: str, *, strict: bool = False) -> Any:
+        """A reader of all records, the header among them."""
+        csv.field_size_limit(2**31 - 1)  # cells may hold whole texts
+        return csv.reader(
+            file,
+            delimiter=separator,
+            skipinitialspace=True,
+            strict=strict,
+            quoting=csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE,
+        )
+
+    def rows(self, reader: Any) -> Iterator[tuple[int, list[str]]]:
+        """Every record below the header, if there is one, with its first line."""
+        named, before = bool(self.columns), 0
+        for record in reader:
+            first, before = before + 1, reader.line_num
+            if record and named:
+                yield first, record
+            named = named or bool(record)
 
 
 def open_text(path: Path, encoding: str = "utf-8") -> IO[str]:
@@ -41,18 +85,19 @@ def unreadable(path: Path, kind: str, error: Exception, encoding: str = "utf-8")
     return DataError(f"{path} cannot be read as {kind.upper()}: {str(error).strip().rstrip('.')}.")
 
 
-def header(path: Path, kind: Kind, encoding: str = "utf-8") -> tuple[list[str], str]:
-    """The names in the first line that has any, and what divides them.
+def header(path: Path, layout: Layout) -> tuple[list[str], str]:
+    """The names of the columns, and what divides them.
 
     Raises:
-        DataError: If there are none.
+        DataError: If there are none, or the first line has not as many cells as `columns` names.
     """
+    kind, encoding = layout.kind, layout.encoding
     best: tuple[list[str], str] = ([], _SEPARATORS[kind][0])
     try:
         with open_text(path, encoding) as file:
             for separator in _SEPARATORS[kind]:
                 file.seek(0)
-                names: list[str] = next((r for r in _records(file, separator) if r), [])
+                names: list[str] = next((r for r in layout.records(file, separator) if r), [])
                 if len(names) > len(best[0]):
                     best = ([name.strip() for name in names], separator)
     except (OSError, EOFError, ValueError, csv.Error) as error:
@@ -70,75 +115,77 @@ def header(path: Path, kind: Kind, encoding: str = "utf-8") -> tuple[list[str], 
         raise DataError(f"{path} is not text in {encoding}. Is it in utf-16? Set `encoding`.")
     if names[0].lower().startswith("sep="):
         raise DataError(f"{path}: remove its first line '{names[0]}', which is only for Excel.")
-    return best
+    if layout.columns and len(names) != len(layout.columns):
+        raise DataError(
+            f"`columns` names {len(layout.columns)} columns ({', '.join(layout.columns)[:80]}); "
+            f"the first line of {path.name} has {len(names)} cells."
+        )
+    return (list(layout.columns), best[1]) if layout.columns else best
 
 
-def _records(file: IO[str], separator: str, *, strict: bool = False) -> Any:
-    csv.field_size_limit(2**31 - 1)  # cells may hold whole texts
-    return csv.reader(file, delimiter=separator, skipinitialspace=True, strict=strict)
-
-
-def lines(path: Path, kind: Kind, encoding: str = "utf-8") -> Iterator[int]:
-    """The first line of every record below the header."""
-    separator = header(path, kind, encoding)[1]
-    with open_text(path, encoding) as file:
-        for line, _ in _rows(_records(file, separator)):
+def lines(path: Path, layout: Layout) -> Iterator[int]:
+    """The first line of every row."""
+    separator = header(path, layout)[1]
+    with open_text(path, layout.encoding) as file:
+        for line, _ in layout.rows(layout.records(file, separator)):
             yield line
 
 
-def _rows(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """Every record below the header with its first line."""
-    named, before = False, 0
-    for record in reader:
-        first, before = before + 1, reader.line_num
-        if record and named:
-            yield first, record
-        named = named or bool(record)
-
-
-def read_delimited(
-    path: Path, kind: Kind, *, missing: list[str], encoding: str, decimal: Decimal
-) -> Any:
+def read_delimited(path: Path, layout: Layout) -> Any:
     """A table of text as a data frame.
 
-    Args:
-        path: The file.
-        kind: Which.
-        missing: Texts that mean that a cell is blank.
-        encoding: How letters are stored.
-        decimal: What begins the fraction of a number.
-
     Raises:
-        DataError: If it cannot be read, or a row has more or fewer cells than the header.
+        DataError: If it cannot be read, or a row has more or fewer cells than there are columns.
     """
     pandas = require("pandas", "train")
-    names, separator = header(path, kind, encoding)
+    names, separator = header(path, layout)
     require_distinct(path, names)
     try:
-        with warnings.catch_warnings(), open_text(path, encoding) as file:
+        with warnings.catch_warnings(), open_text(path, layout.encoding) as file:
             warnings.simplefilter("error", pandas.errors.ParserWarning)  # more cells than names
             frame = pandas.read_csv(
                 file,
                 sep=separator,
                 index_col=False,  # else longer rows silently shift all columns
+                header=None if layout.columns else 0,
+                names=names if layout.columns else None,
+                quoting=csv.QUOTE_MINIMAL if layout.quotes else csv.QUOTE_NONE,
                 dtype_backend="numpy_nullable",
                 keep_default_na=False,
-                na_values=missing,
-                decimal=decimal,
+                na_values=list(layout.missing),
+                decimal=layout.decimal,
                 skipinitialspace=True,
                 low_memory=False,
             )
     except (pandas.errors.ParserWarning, ValueError, OSError, EOFError) as error:
-        _require_even(path, names, separator, encoding)
-        _require_quotes(path, separator, encoding)
-        raise unreadable(path, kind, error, encoding) from error
+        _require_even(path, names, separator, layout)
+        _require_quotes(path, separator, layout)
+        raise unreadable(path, layout.kind, error, layout.encoding) from error
     if len(frame) and len(names) > 1 and frame.iloc[:, -1].isna().any():
         # Cells that are not there look like blanks.
-        _require_even(path, names, separator, encoding)
+        _require_even(path, names, separator, layout)
+    if layout.quotes:
+        _require_whole_rows(path, frame, separator, layout)
     return frame.rename(columns=lambda name: str(name).strip())
 
 
-def _require_even(path: Path, names: list[str], separator: str, encoding: str) -> None:
+def _require_whole_rows(path: Path, frame: Any, separator: str, layout: Layout) -> None:
+    """Make sure that no cell holds rows: a lone quote swallows them up to the next one.
+
+    Raises:
+        DataError: For the first that does.
+    """
+    found = first_swallower(frame, separator)
+    if found is not None:
+        name, row = found
+        line = next(islice(lines(path, layout), row, None))
+        raise DataError(
+            f"{path.name} row {line}: a quote in column '{name}' takes in whole rows. Close it or "
+            "remove it; if quotes are letters in this file like others, set `quotes: false`."
+        )
+
+
+def _require_even(path: Path, names: list[str], separator: str, layout: Layout) -> None:
     """Make sure that every row has as many cells as the header.
 
     Raises:
@@ -146,8 +193,8 @@ def _require_even(path: Path, names: list[str], separator: str, encoding: str) -
     """
     mark = _named(separator)
     try:
-        with open_text(path, encoding) as file:
-            for line, record in _rows(_records(file, separator)):
+        with open_text(path, layout.encoding) as file:
+            for line, record in layout.rows(layout.records(file, separator)):
                 count = len(record)
                 if count < len(names) and any(cell.strip() for cell in record):
                     opened = any("\n" in cell for cell in record)
@@ -170,7 +217,7 @@ def _require_even(path: Path, names: list[str], separator: str, encoding: str) -
         return  # who called has an error that says what is wrong
 
 
-def _require_quotes(path: Path, separator: str, encoding: str) -> None:
+def _require_quotes(path: Path, separator: str, layout: Layout) -> None:
     """Make sure that quotes begin and end cells.
 
     Raises:
@@ -178,8 +225,8 @@ def _require_quotes(path: Path, separator: str, encoding: str) -> None:
     """
     line = 1
     try:
-        with open_text(path, encoding) as file:
-            for begins, _ in _rows(_records(file, separator, strict=True)):
+        with open_text(path, layout.encoding) as file:
+            for begins, _ in layout.rows(layout.records(file, separator, strict=True)):
                 line = begins
     except csv.Error as error:
         raise DataError(

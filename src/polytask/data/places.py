@@ -6,10 +6,13 @@ import shutil
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from polytask.errors import DataError
+from polytask.data.disguises import require_different
+from polytask.errors import ConfigError, DataError
+
+PathOrParts = Path | list[Path] | dict[str, Path | list[Path]]
 
 _WHOLE_FILE_HASH = 256 * 2**20  # bytes: larger files are keyed by ends, size and time
 
@@ -143,3 +146,26 @@ def remove_folder(path: Path) -> None:
     """Removes a folder if it is there."""
     if path.exists():
         shutil.rmtree(path)
+
+
+def by_part(path: PathOrParts) -> list[tuple[str, Path]]:
+    """Files with the part that each is for; a single file, or a list, is for no part.
+
+    Raises:
+        ConfigError: If a part has no known name, or a file is named twice.
+    """
+    if isinstance(path, Mapping):
+        wrong = next((p for p in path if p not in ("train", "validation", "test")), None)
+        if wrong is not None or not path:
+            raise ConfigError(
+                "`path` should name a file, or files by part: train, validation, test. Found "
+                f"'{wrong}'"
+            )
+    named: Mapping[str, Path | list[Path]] = path if isinstance(path, Mapping) else {"": path}
+    files = [
+        (part, p) for part, ps in named.items() for p in (ps if isinstance(ps, list) else [ps])
+    ]
+    if not files or [] in named.values():
+        raise ConfigError("`path` should name at least one file.")
+    require_different([p for _, p in files])
+    return files

@@ -6,15 +6,13 @@ from typing import Any, Literal
 
 from polytask.data.conll import (
     Columns,
-    PathOrParts,
     blocks,
-    by_part,
     iob2,
     read_text,
     sentences_table,
 )
 from polytask.data.disguises import require_encoding
-from polytask.data.places import find
+from polytask.data.places import PathOrParts, by_part, find
 from polytask.data.sources import Source, Table
 from polytask.errors import DataError
 
@@ -147,7 +145,7 @@ class Questions(Source):
     def load(self) -> Table:
         """Reads all questions."""
         place = _corpus("Questions", self.path, "qc")
-        files = {part: place / f"{part}.txt" for part in ("train", "test")}
+        files: PathOrParts = {part: place / f"{part}.txt" for part in ("train", "test")}
         table = Lines(path=files, label=True, levels=["coarse", "fine"], encoding="latin-1").load()
         table.frame = table.frame.drop(columns=["label"])
         return table
@@ -170,7 +168,7 @@ class Chunks(Source):
     def load(self) -> Table:
         """Reads all sentences."""
         place = _corpus("CoNLL-2000", self.path, "conll2000")
-        files = {part: place / f"{part}.txt" for part in ("train", "test")}
+        files: PathOrParts = {part: place / f"{part}.txt" for part in ("train", "test")}
         return Columns(path=files, columns=["words", "pos", "chunks"], spans=["chunks"]).load()
 
 
@@ -200,7 +198,9 @@ class EnglishWeb(Source):
             "XPOS HEAD DEPREL NER, and put them there or name them as `path`.",
         )
         parts = {"train": "train", "validation": "dev", "test": "test"}
-        files = {part: folder / f"en_ewt.pos_ner.{p}.tsv.gz" for part, p in parts.items()}
+        files: PathOrParts = {
+            part: folder / f"en_ewt.pos_ner.{p}.tsv.gz" for part, p in parts.items()
+        }
         return sentences_table(files, _english_web, ["ewt"])
 
 

@@ -4,18 +4,19 @@ Letters: N rows.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from polytask.data import delimited
-from polytask.data.delimited import Decimal, open_text, require_distinct, unreadable
-from polytask.data.disguises import require_different, require_encoding, require_file
+from polytask.data.delimited import Decimal, Layout, open_text, require_distinct, unreadable
+from polytask.data.disguises import require_encoding, require_file
 from polytask.data.media import FileMedia, ParquetMedia
-from polytask.data.places import content_key, file_key, files_key
+from polytask.data.parquet import nested, read_parquet
+from polytask.data.places import PathOrParts, by_part, content_key, file_key, files_key
 from polytask.data.sources import Media, Source, Table
-from polytask.errors import ConfigError, DataError, nearest, require
+from polytask.errors import DataError, nearest, require
 
 Format = Literal["csv", "tsv", "parquet", "jsonl"]
 
@@ -28,43 +29,52 @@ SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
+_USUAL = ("utf-8", ".")
 _MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A")
 
 
 class TableFile(Source):
     """Rows of a file, or of several files with the same columns.
 
+    Parquet files that the library `datasets` wrote name their classes: numbers of these columns
+    are read as the names.
+
     Args:
         path: The file or files: `.csv`, `.tsv`, `.parquet`, `.jsonl` (all but Parquet also `.gz`).
             The cells of a CSV are divided by what divides its header: commas, else semicolons,
-            tabs or bars.
+            tabs or bars. Or files by part (`train`, `validation`, `test`), which the source's
+            split then takes with `fixed: true`.
         format: What they are, if the name does not say it.
         media: Columns that hold pictures, sounds or maps (pictures of numbers, for tasks about
             pixels): paths (relative to the table's folder), or in Parquet the encoded bytes.
         missing: Texts that mean that a cell is blank. Blank and white cells always do.
         encoding: How letters are stored where the file is text, such as latin-1.
         decimal: What begins the fraction of a number in CSV and TSV.
+        columns: The names of all columns of a CSV or TSV whose first line is a row.
+        quotes: Whether a cell of a CSV or TSV may stand in quotes; if not, they are letters like
+            others, as in texts that nothing but tabs divides.
     """
 
     def __init__(
         self,
         *,
-        path: Path | list[Path],
+        path: PathOrParts,
         format: Format | None = None,
         media: dict[str, Literal["image", "sound", "map"]] | None = None,
         missing: list[str] | None = None,
         encoding: str = "utf-8",
         decimal: Decimal = ".",
+        columns: list[str] | None = None,
+        quotes: bool = True,
     ) -> None:
-        paths = path if isinstance(path, list) else [path]
-        if not paths:
-            raise ConfigError("`path` should name at least one file.")
-        self.paths = [Path(p).expanduser() for p in paths]
-        require_different(self.paths)
+        files = by_part(path)
+        self.paths = [Path(p).expanduser() for _, p in files]
+        self.parts = [part for part, _ in files] if isinstance(path, dict) else None
         self.format = format
         self.media = dict(media or {})
         self.missing = list(_MISSING if missing is None else missing)
         self.encoding, self.decimal = require_encoding(encoding), decimal
+        self.columns, self.quotes = list(columns or ()), quotes
 
     def load(self) -> Table:
         """Reads all plain columns."""
@@ -88,34 +98,50 @@ class TableFile(Source):
             column: self._media(column, kind, frame, sizes) for column, kind in self.media.items()
         }
         frame = frame.drop(columns=[c for c in self.media if c in frame.columns])
-        linked = [p for m in media.values() if isinstance(m, FileMedia) for p in m.paths if p]
-        reading = [how for how in (self.encoding, self.decimal) if how not in ("utf-8", ".")]
-        parts = ["table", *map(file_key, self.paths), files_key(linked), self.missing, *reading]
-        key = content_key(parts)
 
         def locate(row: int) -> str:
             for path, kind, size in zip(self.paths, formats, sizes, strict=True):
                 if row < size:
-                    return f"{path.name} row {line_of(path, kind, row, self.encoding)}"
+                    return f"{path.name} row {line_of(path, kind, row, self._layout(kind))}"
                 row -= size
             raise AssertionError(row)
 
+        split = None
+        if self.parts is not None:
+            named = [
+                part for part, size in zip(self.parts, sizes, strict=True) for _ in range(size)
+            ]
+            split = pandas.Series(named, dtype=object)
         unread = {} if formats[0] != "parquet" else nested(self.paths[0], media)
-        return Table(self.paths[0].name, frame, media, key, locate, unread=unread)
+        key = self._key(media)
+        return Table(self.paths[0].name, frame, media, key, locate, split, unread)
+
+    def _key(self, media: Mapping[str, Media]) -> str:
+        """What the rows depend on."""
+        linked = [p for m in media.values() if isinstance(m, FileMedia) for p in m.paths if p]
+        reading: list[Any] = [how for how in (self.encoding, self.decimal) if how not in _USUAL]
+        reading += [part for part in (self.columns, self.parts) if part]
+        reading += [] if self.quotes else ["no quotes"]
+        files = map(file_key, self.paths)
+        return content_key(["table", *files, files_key(linked), self.missing, *reading])
+
+    def _layout(self, kind: Format) -> Layout:
+        return Layout(
+            kind="tsv" if kind == "tsv" else "csv",
+            encoding=self.encoding,
+            decimal=self.decimal,
+            missing=tuple(self.missing),
+            columns=tuple(self.columns),
+            quotes=self.quotes,
+        )
 
     def _read(self, path: Path, kind: Format) -> Any:
         if kind == "parquet":
-            frame = _read_parquet(path)
+            frame = read_parquet(path)
         elif kind == "jsonl":
             frame = _read_json_lines(path, self.encoding)
         else:
-            frame = delimited.read_delimited(
-                path,
-                kind,
-                missing=self.missing,
-                encoding=self.encoding,
-                decimal=self.decimal,
-            )
+            frame = delimited.read_delimited(path, self._layout(kind))
         require_distinct(path, list(frame.columns))
         for column in frame.columns:
             series = frame[column]
@@ -187,7 +213,7 @@ def column_names(path: Path, kind: Format | None = None) -> list[str]:
     """
     kind = kind or format_of(path)
     if kind in ("csv", "tsv"):
-        return delimited.header(path, kind)[0]
+        return delimited.header(path, Layout(kind))[0]
     try:
         if kind == "parquet":
             schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
@@ -198,13 +224,13 @@ def column_names(path: Path, kind: Format | None = None) -> list[str]:
         raise unreadable(path, kind, error) from error
 
 
-def line_of(path: Path, kind: Format, row: int, encoding: str = "utf-8") -> int:
+def line_of(path: Path, kind: Format, row: int, layout: Layout) -> int:
     """The line, from 1, that a row (from 0) begins on in an editor; Parquet counts rows."""
     if kind == "parquet":
         return row + 1
     if kind != "jsonl":
-        return next(islice(delimited.lines(path, kind, encoding), row, None))
-    with open_text(path, encoding) as file:
+        return next(islice(delimited.lines(path, layout), row, None))
+    with open_text(path, layout.encoding) as file:
         return next(islice(_json_lines(file), row, None))
 
 
@@ -212,41 +238,9 @@ def _json_lines(lines: Iterable[str]) -> Iterator[int]:
     return (number for number, line in enumerate(lines, start=1) if line.strip())
 
 
-def _read_parquet(path: Path) -> Any:
-    try:
-        file = require("pyarrow.parquet", "train").ParquetFile(path)
-        plain = [f.name for f in file.schema_arrow if not _holds(f.type)]
-        return file.read(columns=plain).to_pandas(ignore_metadata=True)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{path} cannot be read as Parquet: {reason}.") from error
-
-
-def _holds(kind: Any) -> str:
-    """What a Parquet column holds that is no plain value; empty if it holds plain values."""
-    types = require("pyarrow", "train").types
-    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
-        return "bytes"
-    if types.is_struct(kind):
-        return f"structs of {', '.join(kind.field(k).name for k in range(kind.num_fields))}"
-    return "maps" if types.is_map(kind) else ""
-
-
 def _names_a_file(cell: Any) -> bool:
     """Whether a cell can be a path, or is blank."""
     return cell is None or isinstance(cell, int) or (isinstance(cell, str) and "\0" not in cell)
-
-
-def nested(path: Path, media: Iterable[str]) -> dict[str, str]:
-    """Why columns of a Parquet file cannot be read as plain values, by column."""
-    schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
-    held = {f.name: _holds(f.type) for f in schema if f.name not in media}
-    return {
-        name: f"holds {what}. Encoded pictures and sounds are declared under the source's `media`; "
-        "other values should stand in columns of their own"
-        for name, what in held.items()
-        if what
-    }
 
 
 def _read_json_lines(path: Path, encoding: str) -> Any:

@@ -11,8 +11,9 @@ import numpy as np
 
 from polytask.data.class_folders import ClassFolders
 from polytask.data.media import ParquetMedia
+from polytask.data.parquet import nested
 from polytask.data.sources import Table
-from polytask.data.tables import TableFile, format_of, nested
+from polytask.data.tables import TableFile, format_of
 from polytask.errors import DataError, nearest
 from polytask.survey.guesses import Column, Target, guess_column, guess_target
 
