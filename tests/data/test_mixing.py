@@ -270,6 +270,16 @@ def test_annealing_goes_from_proportional_towards_uniform(
             steps = [some.drawn(name, epoch * length + k) for k in range(length + 1)]
             assert steps == sorted(steps) and steps[0] == before and steps[-1] == after
             before = after
+            seen = sum(
+                batch * size**e / sum(n**e for n in sizes) for e in exponents[: epoch + 1]
+            ) / (epoch + 1)
+            assert abs(some.per_step(name, (epoch + 1) * length) - seen) < 1 / length + 1e-3
+
+
+def test_examples_per_step_are_the_shares_where_these_stay() -> None:
+    some = stream({"a": 30, "b": 7}, Proportional(), 5)
+    for steps in (1, 3, 1000):
+        assert some.per_step("a", steps) == float(some.quota["a"]) == 5 * 30 / 37
 
 
 def test_annealed_batches_depend_on_seed_and_step_only() -> None:

@@ -96,6 +96,12 @@ class BatchStream:
         share = self.mixing.shares_in(epoch, self.sizes, self.batch_size)[source]
         return int(self._drawn_before(epoch)[source] + share * rest)
 
+    def per_step(self, source: str, steps: int) -> float:
+        """Examples of a source per step, the mean over the first steps."""
+        if not self.mixing.settles:
+            return float(self.quota[source])
+        return self.drawn(source, steps) / steps
+
     def _drawn_before(self, epoch: int) -> dict[str, Fraction]:
         """What the epochs before one have drawn of each source."""
         with self._lock:

@@ -298,23 +298,24 @@ def measured(config: Config, workers: int) -> dict[str, Any]:
     base = draft.config
     everything = prepare_data(base, None)
     stream = make_stream(base, everything, 0, 1)
+    epochs = int(config.training.model_dump()["epochs"])
+    steps = epochs * stream.steps_per_epoch
     prepared: dict[tuple[str, ...], Prepared] = {tuple(config.tasks): everything}
     allowances = {}
     for tasks in [*draft.sets, *((task,) for task in config.tasks)]:
         sources = with_tasks(base, tasks).sources
-        share = sum(stream.quota[source] for source in sources)
+        share = sum(stream.per_step(source, steps) for source in sources)
         size = config.batches.size if draft.compare.budget == "steps" else max(1, round(share))
         allowances[tasks] = Allowance(size, stream.steps_per_epoch * size)
     plan = Plan(config, allowances, {}, threads)
     seconds: dict[str, float] = {}
     paces: dict[str, float] = {}
-    epochs = int(config.training.model_dump()["epochs"])
     for candidate in [*plan.alone(), *plan.shared()]:
         own = plan.job(candidate, config.seed).config
         if candidate.tasks not in prepared:
             prepared[candidate.tasks] = prepare_data(own, None)
         paces[candidate.name] = pace(own, prepared[candidate.tasks], paces.values())
-        seconds[candidate.name] = paces[candidate.name] * epochs * stream.steps_per_epoch
+        seconds[candidate.name] = paces[candidate.name] * steps
     changed: dict[str, int] = {}
     if plan.compare.budget == "time":
         reference = paces[plan.shared()[0].name]
