@@ -32,10 +32,22 @@ def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Se
 
 def init(
     data: Annotated[
-        Path, typer.Argument(help="A table, a treebank (.conllu), or a folder of class folders.")
+        Path,
+        typer.Argument(
+            help="A table or a folder with its files, a treebank (.conllu), or a folder of class "
+            "folders."
+        ),
     ],
     targets: Annotated[
-        str, typer.Option(help="The columns to predict, with commas between them.")
+        str,
+        typer.Option(
+            help="The columns to predict, with commas between them. A * stands for any letters, "
+            "and a - before a column leaves it out: '*,-id'."
+        ),
+    ] = "",
+    columns: Annotated[
+        str,
+        typer.Option(help="The names of all columns, where the first line of a table is a row."),
     ] = "",
     output: Annotated[Path | None, typer.Option(help="The YAML file to write.")] = None,
 ) -> None:
@@ -49,12 +61,12 @@ def init(
         file = output or Path(f"{data.name.split('.')[0]}.yaml")
         if file.exists():
             raise ConfigError(f"'{file}' is there already. Name another file with --output.")
-        wanted = [name.strip() for name in targets.split(",") if name.strip()]
+        wanted, names = _names(targets), _names(columns)
         treebank = treebank_files(data)
         if treebank:
             text = draft_treebank(treebank, wanted, file.parent)
         else:
-            text = draft(data, wanted, file)
+            text = draft(data, wanted, file, names)
         with written(file, "Name another file with --output."):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
@@ -63,8 +75,12 @@ def init(
     typer.echo(f"  polytask check {file}\n  polytask train {file}")
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def profile(
-    data: Annotated[Path, typer.Argument(help="A YAML file, or a table.")],
+    data: Annotated[Path, typer.Argument(help="A YAML file, a table, or a folder with its files.")],
     output: Annotated[
         Path | None, typer.Option(help="The folder for numbers, heat maps and a page.")
     ] = None,

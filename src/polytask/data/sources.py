@@ -145,7 +145,7 @@ class Table:
         if column not in self.columns:
             raise DataError(
                 f"{wanted} reads column '{column}' of {self.name}, which has no such column. "
-                f"{nearest(column, self.columns)}{self._doubt()}"
+                f"{nearest(column, self.columns)}{self.doubt()}"
             )
         found = self.media[column].kind if column in self.media else None
         if found != kind:
@@ -161,11 +161,14 @@ class Table:
                 f"holds {names[found]}.{hint}"
             )
 
-    def _doubt(self) -> str:
-        """What may be wrong with the names of the columns."""
+    def doubt(self) -> str:
+        """What may be wrong with the names of the columns, as a sentence; empty if nothing."""
         names = self.columns
         if any(name.replace(".", "", 1).isdigit() for name in names):
-            return " Some names are numbers: does the first line of the file name the columns?"
+            return (
+                " Some names are numbers: does the first line of the file name the columns? If it "
+                "is a row, name them under `columns` (`polytask init --columns a,b`)."
+            )
         if len(names) == 1 and any(mark in names[0] for mark in ",;\t|"):
             return " That is the only name: is the file divided by another mark? See `format`."
         return ""

@@ -197,7 +197,7 @@ def format_of(path: Path) -> Format:
             return kind
     raise DataError(
         f"{path.name}: the name says no known format. Known: {', '.join(SUFFIXES)} (also .gz). "
-        "Set `format` if it is one of them under another name."
+        "Rename it, or set `format` in the YAML file if it is one of them under another name."
     )
 
 

@@ -5,7 +5,7 @@ Letters: N rows.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +18,17 @@ from polytask.data.words import is_list
 from polytask.errors import DataError, require
 from polytask.tasks.labels import label_text, truth_names
 
-Kind = Literal["number", "category", "date", "text", "image", "sound", "split", "left out"]
+Kind = Literal[
+    "number", "category", "date", "text", "characters", "image", "sound", "split", "left out"
+]
 
 FEW = 20  # different numbers up to which a whole-number target may be classes
 MANY = 100  # different words above which a target is no class
+# Whoever or whatever several rows may come from.
+_WHO = "patient subject participant person speaker actor singer respondent donor author recording"
+_NUMBERED = r"([_\W]*(id|no|nr|num|number|code|key|index|name|\d+))?[_\W]*"
+_FORMULA = re.compile(r"(?<![a-z])(smiles|selfies|inchi|sequence|dna|rna)(?![a-z])", re.IGNORECASE)
+GROUPS = 8  # different ones from which a split by groups has enough to draw from
 _PART_NAMES = ("split", "part", "fold", "subset", "set")
 
 
@@ -87,6 +94,8 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
     media = _media_kind(known, folder)
     if media is not None:
         return is_(media, f"its cells are files, such as {known[0]}")
+    if _FORMULA.search(name) and len(different) > FEW:
+        return is_("characters", f"formulas or sequences, such as {known[0]}")
     every = len(different) == len(known) > FEW
     if every and re.search(r"(^|[_\W])(id|index|key|uuid|row)s?($|[_\W])", name.lower()):
         return is_("left out", "every row has another one: it names the row")
@@ -102,6 +111,23 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
     if every:
         return is_("left out", "every row has another one: it names the row")
     return is_("category", f"{len(different)} different values")
+
+
+def guess_group(cells: Mapping[str, Sequence[Any]]) -> str | None:
+    """The column that says whose rows are whose, of which each has several; None if none does.
+
+    Args:
+        cells: The cells of all columns that are not predicted, None where blank.
+    """
+    patterns = [rf"(.*[_\W])?{who}s?{_NUMBERED}" for who in _WHO.split()]
+    for pattern in (*patterns, "id"):
+        for name, found in cells.items():
+            plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+            if not re.fullmatch(pattern, plain) or any(c is None or is_list(c) for c in found):
+                continue
+            if 3 <= len({label_text(c) for c in found}) <= len(found) / 2:
+                return name
+    return None
 
 
 def guess_target(name: str, cells: Sequence[Any]) -> Target:

@@ -13,22 +13,40 @@ import torch
 
 from polytask.data.columns import as_floats
 from polytask.data.dataset import Dataset, Prepared
+from polytask.data.places import by_part
 from polytask.data.sources import Table
 from polytask.data.stores import as_rows
 from polytask.data.table_cleaning import RobustZ
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
+from polytask.errors import DataError
+from polytask.survey.drafting import encoded_media
 from polytask.survey.guesses import Column, guess_column
+from polytask.survey.table_files import table_files
 
 Facts = dict[str, Any]
 _SHOWN = 20
 
 
 def profile_table(path: Path) -> Facts:
-    """A table of which nothing is known: its columns, blanks, outliers and repeated rows."""
-    table = TableFile(path=path).load()
+    """A table of which nothing is known: its columns, blanks, outliers and repeated rows.
+
+    Where cells are encoded pictures or sounds, rows are not compared.
+    """
+    files = table_files(path, targets=["*"])
+    if not files:
+        raise DataError(
+            f"{path} has no table. Name a table, or the configuration that `polytask init` writes "
+            "for its pictures or sounds."
+        )
+    first = by_part(files)[0][1]
+    table = TableFile(path=files, media=encoded_media(first)).load()
     cells = {name: table.cells([name])[:, 0].tolist() for name in table.frame.columns}
-    guesses = [guess_column(n, c, path.parent) for n, c in cells.items()]
+    guesses = [
+        Column(n, "sound" if m.kind == "sound" else "image", "its cells are encoded")
+        for n, m in table.media.items()
+    ]
+    guesses += [guess_column(n, c, first.parent) for n, c in cells.items()]
     columns = {
         g.name: {"kind": g.kind, "why": g.why, "missing": g.missing, "share": _share(g, table)}
         for g in guesses
@@ -36,8 +54,10 @@ def profile_table(path: Path) -> Facts:
     for guess in guesses:
         if guess.kind == "number":
             columns[guess.name]["outliers"] = outliers(table, guess.name)
-    repeated = int(table.frame.astype(str).duplicated().sum())
-    return {"data": str(path), "rows": len(table), "columns": columns, "repeated_rows": repeated}
+    facts = {"data": str(path), "rows": len(table), "columns": columns}
+    if not table.media:
+        facts["repeated_rows"] = int(table.frame.astype(str).duplicated().sum())
+    return facts
 
 
 def profile_prepared(prepared: Prepared) -> Facts:

@@ -77,7 +77,8 @@ def verdict(facts: Facts) -> str:
     elif facts.get("repeated_rows"):
         said.append(f"{facts['repeated_rows']:,} of {facts['rows']:,} rows repeat another row.")
     else:
-        said.append(f"{facts['rows']:,} rows, none of them twice.")
+        compared = ", none of them twice" if "repeated_rows" in facts else ""
+        said.append(f"{facts['rows']:,} rows{compared}.")
     return " ".join(said)
 
 

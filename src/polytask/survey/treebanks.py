@@ -10,7 +10,7 @@ from typing import Any
 from polytask.data.conll import UniversalDependencies, read_text
 from polytask.data.splits import part_named
 from polytask.errors import DataError, nearest, require
-from polytask.survey.drafting import quoted
+from polytask.survey.lines import quoted
 
 COLUMNS = ("upos", "xpos", "deprel", "lemma")
 MANY = 300  # different labels above which a column is no target

@@ -1,0 +1,115 @@
+"""Lines of a configuration, with their reasons in comments."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from polytask.survey.guesses import Column, Target
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
+_MANY = 12
+_WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n", "nan"}
+
+
+def media_input(column: str, kind: str) -> list[str]:
+    """An input that reads files."""
+    body = (
+        "size: 64, body: {kind: residual, widths: [16, 32, 64]}"
+        if kind == "image"
+        else "seconds: 2.0, body: {kind: recurrent, width: 64}"
+    )
+    name = "picture" if kind == "image" else "sound"
+    return [f"  {name}: {{kind: {kind}, column: {quoted(column)}, pool: mean, {body}}}"]
+
+
+def text_input(column: str) -> list[str]:
+    """An input that reads words."""
+    body = "body: {kind: recurrent, width: 64}"
+    return [f"  words: {{kind: text, column: {quoted(column)}, pool: mean, {body}}}"]
+
+
+def formula_input(column: str) -> list[str]:
+    """An input that reads letters, as formulas have them."""
+    body = "body: {kind: recurrent, width: 64}"
+    how = "level: characters, max_length: 200, pool: mean"
+    return [f"  letters: {{kind: text, column: {quoted(column)}, {how}, {body}}}"]
+
+
+def left_out(columns: Sequence[Column], beside: str) -> list[str]:
+    """A comment for each column that is not read because another is, or one for many."""
+    if len(columns) > _MANY:
+        first = ", ".join(c.name for c in columns[:3])
+        return [f"  # {len(columns):,} columns are left out beside {beside}: {first}, ..."]
+    return [f"  # {one_line(c.name)} ({c.kind}) is left out beside {beside}." for c in columns]
+
+
+def column_line(column: Column) -> str:
+    """A column of a table input."""
+    blank = f"; {column.missing:,} blank" if column.missing else ""
+    why = one_line(f"{column.kind}: {column.why}{blank}")
+    return f"      - {quoted(column.name)}  # {why}"
+
+
+def cleaning(plain: Sequence[Column]) -> list[str]:
+    """What a table input is told about its columns."""
+    lines = []
+    for key, kind in (("dates", "date"), ("texts", "text")):
+        names = [quoted(c.name) for c in plain if c.kind == kind]
+        lines += [f"    {key}: [{', '.join(names)}]"] if names else []
+    blanks = [c for c in plain if c.kind == "number" and c.missing]
+    if any(c.kind == "number" for c in plain):
+        why = f"  # {len(blanks)} columns of numbers have blanks" if blanks else ""
+        lines.append(f"    clean: {{missing: {{strategy: median}}, scale: standard}}{why}")
+    return lines
+
+
+def task_lines(goals: Sequence[Target]) -> list[str]:
+    """A task per target, with the reason for its kind above it."""
+    lines: list[str] = []
+    taken: set[str] = set()
+    for goal in goals:
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", goal.name).strip("-")
+        name = name if re.match("[A-Za-z]", name) else f"t{name}"
+        while name in taken:
+            name += "-2"
+        taken.add(name)
+        settings = "".join(f", {k}: {_value(v)}" for k, v in goal.settings.items())
+        missing = f"; {goal.missing:,} labels missing" if goal.missing else ""
+        target = f"target: {{data: {quoted(goal.name)}}}"
+        lines += [
+            f"  # {one_line(goal.why)}{missing}",
+            f"  {quoted(name)}: {{kind: {goal.kind}, {target}{settings}}}",
+        ]
+    return lines
+
+
+def network_lines(rows: int) -> list[str]:
+    """Network and training, by the number of rows."""
+    width, size = (64, 32) if rows < 2000 else (256, 128)
+    return [
+        f"trunk: {{kind: hard, backbone: {{kind: perceptron, widths: [{width}, {width}]}}}}",
+        f"batches: {{size: {size}}}",
+        "optimizer: {kind: adamw, lr: 0.002, weight_decay: 0.05}",
+        "schedule: {kind: cosine, warmup: 0.1}",
+        f"training: {{epochs: {int(np.clip(200_000 // max(rows, 1), 5, 40))}}}",
+        "",
+    ]
+
+
+def quoted(text: str) -> str:
+    """A text as YAML, in quotes where it could be read as something else."""
+    plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def one_line(text: str) -> str:
+    """A text for a comment: one line, not too long."""
+    line = " ".join(text.split())
+    return line if len(line) < 90 else line[:87] + "..."
+
+
+def _value(value: Any) -> str:
+    return f"[{', '.join(map(quoted, value))}]" if isinstance(value, list) else quoted(str(value))

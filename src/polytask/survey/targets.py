@@ -1,0 +1,82 @@
+"""Which columns are to be predicted, as people write them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from polytask.data.sources import Table
+from polytask.errors import DataError, nearest
+from polytask.survey.guesses import Target, guess_target
+
+ENOUGH = 20  # labels below which a column that only a pattern names is no target
+
+
+def chosen(
+    targets: Sequence[str], table: Table, cells: Mapping[str, Sequence[Any]]
+) -> tuple[list[Target], dict[str, str]]:
+    """The targets, and why columns that a pattern names are none.
+
+    Args:
+        targets: Names; a `*` in one stands for any letters, and a `-` before one takes columns
+            out that others named.
+        table: The rows.
+        cells: Its cells by column.
+
+    Raises:
+        DataError: If nothing is named, a name stands for no column, or one that is named in full
+            cannot be a target.
+    """
+    if not targets:
+        raise DataError(
+            f"Name the columns to predict under --targets, of: {', '.join(table.columns[:30])}. "
+            "A * stands for any letters, as in 'assay_*'; a column with - before it is left out, "
+            "as in '*,-id'."
+        )
+    names: dict[str, bool] = {}  # and whether a pattern names it
+    for text in targets:
+        for name in _matching(text, table):
+            if text.startswith("-") and text not in table.columns:
+                names.pop(name, None)
+            else:
+                names[name] = names.get(name, True) and name != text
+    goals, without = [], {}
+    for name, patterned in names.items():
+        if name in table.media:
+            if patterned:
+                continue
+            raise DataError(f"Column '{name}' holds {table.media[name].kind}s: it is no target.")
+        try:
+            goal = guess_target(name, cells[name])
+        except DataError as error:
+            if not patterned:
+                raise
+            without[name] = str(error).removeprefix(f"Column '{name}' can be no target: ")
+            continue
+        known = len(table) - goal.missing
+        if patterned and known < ENOUGH:
+            without[name] = f"it has {known} labels."
+        else:
+            goals.append(goal)
+    if not goals:
+        why = next(iter(without.values()), "All columns are taken out.")
+        raise DataError(f"No column under --targets can be predicted. {why}")
+    return goals, without
+
+
+def _matching(text: str, table: Table) -> list[str]:
+    """The columns that a name stands for.
+
+    Raises:
+        DataError: If there is none.
+    """
+    if text in table.columns:
+        return [text]
+    name = text.removeprefix("-")
+    pattern = ".*".join(map(re.escape, name.split("*")))
+    found = [c for c in table.columns if re.fullmatch(pattern, c)]
+    if not found:
+        raise DataError(
+            f"{table.name} has no column '{name}' to predict. {nearest(name, table.columns)}"
+            f"{table.doubt()}"
+        )
+    return found

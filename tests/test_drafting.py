@@ -1,0 +1,142 @@
+"""`polytask init` for data as publishers leave it: shards, groups, patterns, formulas."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from polytask.config import load_config
+from polytask.errors import DataError
+from polytask.survey.drafting import draft
+from polytask.survey.guesses import guess_group
+from polytask.survey.profile import profile_table
+from polytask.survey.showing import verdict
+from polytask.workflow import Silent, prepare_data
+from tests.data.conftest import own_cache, png
+
+__all__ = ["own_cache"]
+
+
+def shard(folder: Path, name: str, rows: int, first: bytes | None) -> None:
+    """Faces with the names of their classes; the first of them may be blank."""
+    sex = {"names": ["Male", "Female"], "_type": "ClassLabel"}
+    note = json.dumps({"info": {"features": {"sex": sex}}}).encode()
+    pictures = [first, *(png(k) for k in range(1, rows))]
+    cells = {
+        "image": [None if p is None else {"bytes": p, "path": "x.png"} for p in pictures],
+        "age": [20 + 7 * k % 60 for k in range(rows)],
+        "sex": [k % 2 for k in range(rows)],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(cells).replace_schema_metadata({b"huggingface": note}), folder / name)
+
+
+@pytest.mark.parametrize("named", [".", "data", "data/train-00001-of-00002.parquet"])
+def test_shards_are_one_table_with_its_parts(named: str, tmp_path: Path) -> None:
+    faces = tmp_path / "faces"
+    shard(faces / "data", "train-00000-of-00002.parquet", 30, None)
+    shard(faces / "data", "train-00001-of-00002.parquet", 30, png(3))
+    shard(faces / "data", "test-00000-of-00001.parquet", 10, png(3))
+    file = tmp_path / "faces.yaml"
+    file.write_text(draft(faces / named, ["age", "sex"], file))
+    written = yaml.safe_load(file.read_text())
+    source, tasks = written["sources"]["data"], written["tasks"]
+    assert {part: len([of] if isinstance(of, str) else of) for part, of in source["path"].items()}
+    assert source["media"] == {"image": "image"}
+    assert source["split"] == {"fixed": True, "validation": 0.15}
+    assert set(tasks["sex"]["classes"]) == {"Male", "Female"}
+    config = load_config(file, ["on_bad=skip", "inputs.picture.size=8"])
+    prepared = prepare_data(config, Silent().on_decoding)
+    assert prepared.summary()["rows"]["test"] == {"data": 10}
+    assert "rows are there more than once" not in file.read_text()
+    if named == ".":
+        facts = profile_table(faces)
+        assert facts["columns"]["image"]["kind"] == "image"
+        assert verdict(facts) == "70 rows."
+
+
+def test_a_folder_of_several_tables_asks_for_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "b.csv").write_text("x,y\n1,2\n")
+    with pytest.raises(DataError, match=r"several tables: a.csv, b.csv. Name one"):
+        draft(tmp_path, ["y"], tmp_path / "x.yaml")
+
+
+def test_a_test_part_without_the_targets_is_not_taken(tmp_path: Path) -> None:
+    rows = "".join(f"{k},{k % 2}\n" for k in range(40))
+    (tmp_path / "train.csv").write_text("x,y\n" + rows)
+    (tmp_path / "test.csv").write_text("x\n1\n")
+    text = draft(tmp_path, ["y"], tmp_path / "x.yaml")
+    assert yaml.safe_load(text)["sources"]["data"]["path"] == "train.csv"
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "found"),
+    [
+        ("subject#", [k // 4 for k in range(40)], True),
+        ("speakerId", [f"s{k // 4}" for k in range(40)], True),
+        ("patient", [f"p{k // 4}" for k in range(40)], True),
+        ("id", [k // 4 for k in range(40)], True),
+        ("id", list(range(40)), False),  # names rows
+        ("patient_age", [k // 4 for k in range(40)], False),
+        ("actor", [None] + [k // 4 for k in range(39)], False),  # the split needs all
+        ("rater_id", [k // 4 for k in range(40)], False),
+    ],
+)
+def test_whose_rows_are_whose_is_guessed(name: str, cells: list[object], found: bool) -> None:
+    assert guess_group({"other": list(range(40)), name: cells}) == (name if found else None)
+
+
+def test_rows_of_one_subject_stay_in_one_part_and_tell_nothing(tmp_path: Path) -> None:
+    rows = [f"{k // 5},{k % 7}.5,{k * 37 % 101}.25" for k in range(100)]
+    (tmp_path / "t.csv").write_text("\n".join(["subject#,Jitter(%),motor:UPDRS", *rows]))
+    text = draft(tmp_path / "t.csv", ["motor:UPDRS"], tmp_path / "t.yaml")
+    written = yaml.safe_load(text)
+    assert written["sources"]["data"]["split"]["group"] == "subject#"
+    assert written["inputs"]["row"]["columns"] == ["Jitter(%)"]
+    assert list(written["tasks"]) == ["motor-UPDRS"]
+
+
+def test_patterns_name_targets_and_what_is_none_is_said(tmp_path: Path) -> None:
+    lines = ["smiles,A_1,A_2,A_few,A_same,B_1"]
+    for k in range(60):
+        few = k % 2 if k < 5 else ""
+        lines.append(f"C{'cO' * (k % 25)}N,{k % 2}.0,{k % 3 // 2},{few},0,{k % 2}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+
+    def tasks(targets: list[str]) -> list[str]:
+        return list(yaml.safe_load(draft(tmp_path / "t.csv", targets, tmp_path / "x"))["tasks"])
+
+    assert tasks(["A_*"]) == ["A_1", "A_2"]
+    assert tasks(["*", "-smiles", "-A_2"]) == ["A_1", "B_1"]
+    assert tasks(["A_few", "A_1"]) == ["A_few", "A_1"]  # who names it wants it
+    text = draft(tmp_path / "t.csv", ["*", "-smiles"], tmp_path / "x")
+    assert "# A_few is left out: it has 5 labels." in text
+    assert "# A_same is left out: every label is '0'." in text
+    assert "column: smiles, level: characters" in text
+    with pytest.raises(DataError, match=r"no column 'C_\*' to predict"):
+        tasks(["C_*"])
+    with pytest.raises(DataError, match="every label is '0'"):
+        tasks(["A_same"])
+
+
+def test_a_tsv_without_header_whose_quotes_are_letters_is_drafted(tmp_path: Path) -> None:
+    lines = [f"say {'ab'[k % 2]} now\t{k % 3}\te{k}" for k in range(40)]
+    lines[3], lines[6] = f'"{lines[3]}', f'"{lines[6]}'
+    (tmp_path / "t.tsv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="name them under `columns`"):
+        draft(tmp_path / "t.tsv", ["mood"], tmp_path / "t.yaml")
+    text = draft(tmp_path / "t.tsv", ["mood"], tmp_path / "t.yaml", ["text", "mood", "id"])
+    source = yaml.safe_load(text)["sources"]["data"]
+    assert source["columns"] == ["text", "mood", "id"] and source["quotes"] is False
+
+
+def test_folders_that_say_no_labels_are_told_of_a_table(tmp_path: Path) -> None:
+    for actor in ("Actor_01", "Actor_02"):
+        (tmp_path / "r" / actor).mkdir(parents=True)
+        (tmp_path / "r" / actor / "03-01-05.png").write_bytes(png(1))
+    with pytest.raises(DataError, match=r"'label'.*Found emotion.*write a table"):
+        draft(tmp_path / "r", ["emotion"], tmp_path / "x.yaml")
