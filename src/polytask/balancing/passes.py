@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
+from polytask.balancing.hooks import divided, dividing, scaling
 
 BLOCK = 32768
 
@@ -91,10 +92,10 @@ class Passes:
         if weight_heads or not self.shared or bool((weights == 1).all()):
             self.losses.differentiate(self.tasks, weights, self.call)
         elif (owners := self._owners(weights)) is not None:
-            with _divided(owners):
+            with divided(owners):
                 self.losses.differentiate(self.tasks, weights, self.call)
         elif self.features is not None:
-            with self.private_unweighted(weights), _scaling(self.features, weights) as arrived:
+            with self.private_unweighted(weights), scaling(self.features, weights) as arrived:
                 self.losses.differentiate(self.tasks, self.ones(), self.call)
             self._on_the_way(arrived)
         else:
@@ -340,7 +341,7 @@ class Passes:
             else:
                 self.pull(range(len(self.tasks)), cotangents, factor, **first)
         handles = [
-            p.register_hook(torch.zeros_like if p in awkward else _dividing(next(iter(f))))
+            p.register_hook(torch.zeros_like if p in awkward else dividing(next(iter(f))))
             for p, f in factors.items()
         ]
         try:
@@ -357,52 +358,3 @@ def _source(feature: Tensor) -> object:
         return feature
     same = ("ViewBackward0", "AliasBackward0", "CloneBackward0", "ReshapeAliasBackward0")
     return (node.next_functions[0] if node.name() in same else (node, 0), feature.shape)
-
-
-@contextmanager
-def _divided(owners: dict[Tensor, float]) -> Iterator[None]:
-    """Within this context these leaves receive gradients, which are then divided by the weights."""
-    before = [p.grad for p in owners]
-    for p in owners:
-        p.grad = None
-    try:
-        yield
-    finally:
-        pairs = [(p.grad, weight) for p, weight in owners.items() if p.grad is not None]
-        if pairs:
-            torch._foreach_div_([g for g, _ in pairs], [w for _, w in pairs])
-        for p, grad in zip(owners, before, strict=True):
-            if grad is not None:
-                p.grad = grad if p.grad is None else grad.add_(p.grad)
-
-
-def _dividing(weight: float) -> Callable[[Tensor], Tensor]:
-    return lambda gradient: gradient / weight
-
-
-@contextmanager
-def _scaling(features: list[Tensor | None], weights: Tensor) -> Iterator[set[int]]:
-    """Within this context the gradient that arrives at each task's features is weighted.
-
-    Yields:
-        Where gradients have arrived, as numbers of entries.
-    """
-    arrived: set[int] = set()
-
-    def times(i: int, weight: Tensor) -> Callable[[Tensor], Tensor]:
-        def hook(gradient: Tensor) -> Tensor:
-            arrived.add(i)
-            return gradient * weight.to(gradient)
-
-        return hook
-
-    handles = [
-        feature.register_hook(times(i, weight))
-        for i, (feature, weight) in enumerate(zip(features, weights, strict=True))
-        if feature is not None and feature.requires_grad
-    ]
-    try:
-        yield arrived
-    finally:
-        for handle in handles:
-            handle.remove()

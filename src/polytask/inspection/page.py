@@ -11,7 +11,7 @@ from polytask.inspection.looking import looking
 from polytask.inspection.sharing import sharing
 from polytask.inspection.similarity import HEAD, similarities, streams
 from polytask.model import MultiTaskModel
-from polytask.report.charts import Heat, heats
+from polytask.report.heats import Heat, heats
 from polytask.report.page import Page, Section
 from polytask.run import Run
 from polytask.types import Batch

@@ -5,8 +5,8 @@ from typing import Any
 from torch import Tensor
 
 from polytask.model import MultiTaskModel
-from polytask.report.charts import Heat, heats
 from polytask.report.figures import Drawing
+from polytask.report.heats import Heat, heats
 from polytask.report.page import Cell, Section, Table
 from polytask.sharing import Trunk
 

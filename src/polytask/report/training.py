@@ -5,8 +5,9 @@ from typing import Any
 
 from polytask.data.dataset import Prepared
 from polytask.model import MultiTaskModel
-from polytask.report.charts import Heat, Line, bars, heats, intervals, lines, reliability, scatters
+from polytask.report.charts import Line, bars, intervals, lines, reliability, scatters
 from polytask.report.figures import Drawing
+from polytask.report.heats import Heat, heats
 from polytask.report.judged import (
     bins,
     calibration_error,
