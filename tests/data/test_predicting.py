@@ -8,6 +8,7 @@ import torch
 
 from polytask.data.inputs import ImageInput, SoundInput
 from polytask.data.predicting import read_unlabelled
+from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
 from polytask.errors import ConfigError, DataError
 from tests.data.conftest import png, riff, wave
@@ -65,6 +66,25 @@ def test_a_single_file_and_a_table(tmp_path: Path) -> None:
     (place / "t.csv").write_text("agee,kind\n1,cat\n")
     with pytest.raises(DataError, match="Did you mean 'agee'"):
         read_unlabelled(place / "t.csv", {"facts": numbers})
+
+
+def test_a_table_is_read_as_that_of_training_was(tmp_path: Path) -> None:
+    numbers = TableInput(columns={"own": ["age"]})
+    numbers.load_state(
+        {"columns": [{"kind": "number", "name": "age", "mean": 0.0, "std": 1.0, "blank": True}]}
+    )
+    (tmp_path / "train.csv").write_text("1,5;a\n")
+    like = TableFile(
+        path=tmp_path / "train.csv", columns=["age", "label"], decimal=",", missing=["?"]
+    )
+    rows = '2,5;say "so\n?;b\n'
+    for name, text in {"bare": rows, "headed": "label;age\nsay;2,5\nb;?\n"}.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+        found = read_unlabelled(tmp_path / f"{name}.csv", {"facts": numbers}, like=like)
+        (batch,) = found.batches(8)
+        assert batch.inputs["facts"].values.tolist() == [[2.5, 0], [0, 1]]
+    with pytest.raises(DataError, match="has none of the columns that this run reads"):
+        read_unlabelled(tmp_path / "bare.csv", {"facts": numbers})
 
 
 def test_recordings_of_a_model_of_frames_give_frames(tmp_path: Path) -> None:

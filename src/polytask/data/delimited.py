@@ -92,10 +92,14 @@ def header(path: Path, layout: Layout) -> tuple[list[str], str]:
         DataError: If there are none, or the first line has not as many cells as `columns` names.
     """
     kind, encoding = layout.kind, layout.encoding
-    best: tuple[list[str], str] = ([], _SEPARATORS[kind][0])
+    # A comma that begins fractions divides cells only if nothing else does.
+    marks = sorted(_SEPARATORS[kind], key=lambda mark: mark == layout.decimal)
+    best: tuple[list[str], str] = ([], marks[0])
     try:
         with open_text(path, encoding) as file:
-            for separator in _SEPARATORS[kind]:
+            for separator in marks:
+                if layout.columns and len(best[0]) == len(layout.columns):
+                    break
                 file.seek(0)
                 names: list[str] = next((r for r in layout.records(file, separator) if r), [])
                 if len(names) > len(best[0]):

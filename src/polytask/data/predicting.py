@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from polytask.data.files import Files, list_media, nothing_readable
 from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput
 from polytask.data.sentences import Lines
-from polytask.data.sources import MediaKind, Table
+from polytask.data.sources import Table
 from polytask.data.stores import PictureStore, SoundStore, Store, pack_waves
-from polytask.data.tables import SUFFIXES, TableFile, column_names
+from polytask.data.tables import SUFFIXES, TableFile
 from polytask.data.tabular import TableInput
 from polytask.data.text import TextInput
 from polytask.data.words import words_of
@@ -183,6 +183,7 @@ def read_unlabelled(
     *,
     input: str | None = None,
     on_bad: Literal["error", "skip"] = "error",
+    like: TableFile | None = None,
 ) -> Unlabelled:
     """Opens what is to be predicted.
 
@@ -192,6 +193,7 @@ def read_unlabelled(
         inputs: The fitted inputs of a run.
         input: The only input to feed, where several could read the same files.
         on_bad: Whether what cannot be decoded is an error or is left out and listed.
+        like: The table of training: another is read as it was.
 
     Raises:
         DataError: If there is nothing that an input reads.
@@ -203,7 +205,7 @@ def read_unlabelled(
             raise ConfigError(f"There is no input '{input}'. {nearest(input, inputs)}")
         inputs = {input: inputs[input]}
     if path.is_file() and _is_table(path):
-        return Unlabelled([_read_table(path, inputs)], on_bad=on_bad)
+        return Unlabelled([_read_table(path, inputs, like)], on_bad=on_bad)
     texts = {name: some for name, some in inputs.items() if isinstance(some, TextInput)}
     if texts and path.is_file() and path.name.lower().removesuffix(".gz").endswith(".txt"):
         return Unlabelled([_read_lines(path, texts)], on_bad=on_bad)
@@ -244,11 +246,13 @@ def _read_lines(path: Path, readers: Mapping[str, Input]) -> _Reading:
     return _Reading(Lines(path=path).load(), readers, dict.fromkeys(readers, _TEXT))
 
 
-def _read_table(path: Path, inputs: Mapping[str, Input]) -> _Reading:
-    names = column_names(path)
+def _read_table(path: Path, inputs: Mapping[str, Input], like: TableFile | None) -> _Reading:
+    read = {c for i in inputs.values() for of in i.columns.values() for c in _several(of)}
+    source = TableFile(path=path) if like is None else like.another(path, {*read, _TEXT})
+    names = source.names()
     columns: dict[str, str | list[str]] = {}
     for name, some in inputs.items():
-        options = [[c] if isinstance(c, str) else list(c) for c in some.columns.values()]
+        options = [_several(c) for c in some.columns.values()]
         options += [[_TEXT]] if isinstance(some, TextInput) else []
         whole = next((o for o in options if all(c in names for c in o)), None)
         partly = next((o for o in options if any(c in names for c in o)), None)
@@ -268,13 +272,16 @@ def _read_table(path: Path, inputs: Mapping[str, Input]) -> _Reading:
             f"{path.name} has none of the columns that this run reads ({wanted}). Its columns: "
             f"{', '.join(names[:20])}."
         )
-    media: dict[str, MediaKind] = {}
     for name, column in columns.items():
         kind = inputs[name].media
         if kind is not None:
-            media[str(column)] = kind
-    table = TableFile(path=path, media=media).load()
+            source.media[str(column)] = kind
+    table = source.load()
     return _Reading(table, _whole({n: inputs[n] for n in columns}, table), columns)
+
+
+def _several(columns: str | Sequence[str]) -> list[str]:
+    return [columns] if isinstance(columns, str) else list(columns)
 
 
 def _window(inputs: Mapping[str, Input]) -> Mapping[str, float] | None:

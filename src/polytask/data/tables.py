@@ -5,6 +5,7 @@ Letters: N rows.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -75,6 +76,29 @@ class TableFile(Source):
         self.missing = list(_MISSING if missing is None else missing)
         self.encoding, self.decimal = require_encoding(encoding), decimal
         self.columns, self.quotes = list(columns or ()), quotes
+
+    def another(self, path: Path, inputs: Iterable[str]) -> "TableFile":
+        """Another table, read as these are.
+
+        Args:
+            path: Where it is.
+            inputs: Columns of inputs: a table whose first line names any of them has a header,
+                though these have none.
+        """
+        layout = replace(self._layout("csv"), columns=())
+        headed = not set(inputs).isdisjoint(column_names(path, layout=layout))
+        return TableFile(
+            path=path,
+            missing=self.missing,
+            encoding=self.encoding,
+            decimal=self.decimal,
+            columns=None if headed else self.columns,
+            quotes=self.quotes,
+        )
+
+    def names(self) -> list[str]:
+        """The columns of the first file, from its first lines alone."""
+        return column_names(self.paths[0], self.format, layout=self._layout("csv"))
 
     def load(self) -> Table:
         """Reads all plain columns."""
@@ -201,24 +225,28 @@ def format_of(path: Path) -> Format:
     )
 
 
-def column_names(path: Path, kind: Format | None = None) -> list[str]:
+def column_names(
+    path: Path, kind: Format | None = None, *, layout: Layout | None = None
+) -> list[str]:
     """The columns of a table, from its first lines alone.
 
     Args:
         path: The table.
         kind: Its format, if the name does not say it.
+        layout: How it is written, if not as usual.
 
     Raises:
         DataError: If it cannot be read.
     """
     kind = kind or format_of(path)
+    layout = layout or Layout("csv")
     if kind in ("csv", "tsv"):
-        return delimited.header(path, Layout(kind))[0]
+        return delimited.header(path, replace(layout, kind="tsv" if kind == "tsv" else "csv"))[0]
     try:
         if kind == "parquet":
             schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
             return [str(name) for name in schema.names]
-        with open_text(path) as file:
+        with open_text(path, layout.encoding) as file:
             return list(json.loads(next((x for x in file if x.strip()), "{}")))
     except (OSError, ValueError, EOFError) as error:
         raise unreadable(path, kind, error) from error

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from polytask.config.build import build_model, build_settings
+from polytask.config.build import build_model, build_settings, build_sources
 from polytask.data.dataset import Policy, Prepared
 from polytask.data.files import save_pictures, save_sounds
 from polytask.data.stream import evaluation_batches
@@ -132,6 +132,7 @@ def predict_run(
         DataError: If the input cannot be read.
     """
     from polytask.data.predicting import read_unlabelled
+    from polytask.data.tables import TableFile
 
     model, inputs, tasks = best_model(run)
     facts = run.read_json("environment.json", needs=("precision", "threads"))
@@ -141,7 +142,9 @@ def predict_run(
     fabric = make_fabric(settings)
     network = fabric.setup_module(model)
     network.eval()
-    found = read_unlabelled(path, inputs, on_bad=on_bad or run.config.on_bad)
+    tables = [s for s in build_sources(run.config).values() if isinstance(s, TableFile)]
+    like = tables[0] if len(tables) == 1 else None
+    found = read_unlabelled(path, inputs, on_bad=on_bad or run.config.on_bad, like=like)
     for batch in found.batches(evaluation_batch(tasks)):
         batch = batch.to(fabric.device)
         here = [task for task in tasks if task.input in batch.inputs]
