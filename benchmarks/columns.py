@@ -6,10 +6,12 @@ linear layers batched products), and, because vmap knows no recurrent cell, GRUs
 step by step. Both ways give the same features and gradients, which is checked first. A case is
 forward and backward of all columns on one input; the two ways take turns in one process, with the
 loop before and after, and a case's ratio is the batched way's time over the mean of its neighbours.
+With `--each` there is a backward pass per column, as balancers of gradients make one per task.
 It is processor time of one thread, so that other work on the machine matters less.
 
     python benchmarks/columns.py
     python benchmarks/columns.py residual --tasks 2 5 20 --repeats 9 --wide
+    python benchmarks/columns.py recurrent perceptron --each
 
 T columns, B examples, L frames, D features, H the width of a cell.
 """
@@ -17,7 +19,7 @@ T columns, B examples, L frames, D features, H the width of a cell.
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -51,20 +53,29 @@ def columns_of(kind: str, count: int, wide: bool) -> tuple[list[Backbone], Tenso
     return [PerceptronBackbone(40, widths=widths) for _ in range(count)], torch.randn(128, 40)
 
 
-def looped(columns: list[Backbone], given: Tensor) -> Pass:
+def backward(found: Sequence[Tensor], each: bool) -> None:
+    """Gradients of a scalar of all columns' features, at once or by a backward pass per column."""
+    if not each:
+        torch.stack(tuple(found)).square().sum().backward()
+        return
+    for place, values in enumerate(found, 1):
+        values.square().sum().backward(retain_graph=place < len(found))
+
+
+def looped(columns: list[Backbone], given: Tensor, each: bool) -> Pass:
     """The columns one after the other: their features and, added, the gradients."""
 
     def run() -> list[Tensor]:
         for column in columns:
             column.zero_grad()
         found = [column(Features(given)).values for column in columns]
-        torch.stack(found).square().sum().backward()
+        backward(found, each)
         return found
 
     return run
 
 
-def mapped(columns: list[Backbone], given: Tensor) -> Pass:
+def mapped(columns: list[Backbone], given: Tensor, each: bool) -> Pass:
     """All columns as one computation over stacked weights, by vmap."""
     weights, buffers = stack_module_state(columns)  # type: ignore[arg-type]
     # Batch normalisation counts its batches in place, which vmap allows for stacked counters only.
@@ -80,14 +91,14 @@ def mapped(columns: list[Backbone], given: Tensor) -> Pass:
     def run() -> list[Tensor]:
         for value in weights.values():
             value.grad = None
-        found = several({**weights, **buffers}, given)
-        found.square().sum().backward()
-        return list(found)
+        found = list(several({**weights, **buffers}, given))
+        backward(found, each)
+        return found
 
     return run
 
 
-def stepped(columns: list[Backbone], given: Tensor) -> Pass:
+def stepped(columns: list[Backbone], given: Tensor, each: bool) -> Pass:
     """All GRU columns of one layer, both directions, by batched products frame by frame."""
     cells = [
         getattr(column.stages[0], way) for way in ("forwards", "backwards") for column in columns
@@ -118,9 +129,9 @@ def stepped(columns: list[Backbone], given: Tensor) -> Pass:
             state = new + update * (state - new)
             states.append(state)
         there, back = torch.stack(states, 2).split(count)
-        found = torch.cat([there, back.flip(2)], 3)
-        found.square().sum().backward()
-        return list(found)
+        found = list(torch.cat([there, back.flip(2)], 3))
+        backward(found, each)
+        return found
 
     return run
 
@@ -132,14 +143,16 @@ def seconds(run: Pass) -> float:
     return time.process_time() - began
 
 
-def measured(kind: str, count: int, wide: bool, repeats: int) -> tuple[float, list[float]]:
+def measured(
+    kind: str, count: int, wide: bool, each: bool, repeats: int
+) -> tuple[float, list[float]]:
     """Milliseconds of the loop, and the batched way's ratios to it."""
     torch.manual_seed(0)
     columns, given = columns_of(kind, count, wide)
     for column in columns:
         column.eval()  # the same running statistics both ways; batches are normalised alike
-    loop = looped(columns, given)
-    batched = (stepped if kind == "recurrent" else mapped)(columns, given)
+    loop = looped(columns, given, each)
+    batched = (stepped if kind == "recurrent" else mapped)(columns, given, each)
     for ours, theirs in zip(batched(), loop(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
     loops, ratios = [seconds(loop)], []
@@ -158,12 +171,13 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", type=int, default=[2, 5, 20])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--wide", action="store_true", help="columns of usual width, not tiny ones")
+    parser.add_argument("--each", action="store_true", help="a backward pass per column")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     print("| columns | T | loop, ms | batched / loop (least to greatest) |\n|---|---|---|---|")
     for kind in asked.kinds:
         for count in asked.tasks:
-            loop, ratios = measured(kind, count, asked.wide, asked.repeats)
+            loop, ratios = measured(kind, count, asked.wide, asked.each, asked.repeats)
             print(
                 f"| {kind} | {count} | {loop:.1f} | {statistics.median(ratios):.2f} "
                 f"({min(ratios):.2f} to {max(ratios):.2f}) |",
