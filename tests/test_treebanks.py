@@ -1,5 +1,6 @@
 """`polytask init` on treebanks."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ def test_the_draft_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     trained = run.invoke(app, ["train", "bank.yaml", *(a for s in sets for a in ("--set", s))])
     assert trained.exit_code == 0, trained.output
     assert "span" not in text and "Number accuracy" in trained.output
+    lines = SENTENCE.encode().replace(b"\n", b"\r\n")
+    Path("new.conllu").write_bytes(b"\xef\xbb\xbf" + lines)
+    said = run.invoke(app, ["predict", "--input", "new.conllu", "--output", "said.jsonl"])
+    assert said.exit_code == 0, said.output
+    first, second = map(json.loads, Path("said.jsonl").read_text().splitlines())
+    assert len(first["upos"].split()) == 4 and len(second["Number"].split()) == 2
 
 
 def test_a_single_file_is_divided(tmp_path: Path) -> None:

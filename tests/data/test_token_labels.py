@@ -30,6 +30,13 @@ def test_lists_and_arrays_are_encoded_row_by_row() -> None:
     assert present == [True, False, True, True, True] and not missed
 
 
+def test_a_row_of_nothing_but_blanks_is_no_unknown_label() -> None:
+    table = cells((None, None), np.array([None], dtype=object), ("C", "A"), ("C",))
+    target, present, missed = encode_cells(TASK, table, unknown="skip", describe=where)
+    assert target.tolist() == [[-1, -1], [-1, -2], [-1, 0], [-1, -2]]
+    assert present.tolist() == [False, False, True, False] and list(missed) == ["('C',)"]
+
+
 def test_an_unknown_label_in_a_list_names_its_row_and_column() -> None:
     with pytest.raises(DataError, match=r"table.jsonl row 2, column 'tags': .*label 'C'"):
         encoded(cells(("A",), ("A", "C")))

@@ -83,7 +83,9 @@ def predict(
     run: RunPath = None,
     input_: Annotated[
         Path | None,
-        typer.Option("--input", help="A picture, a sound, a folder of them, a table, or a .txt."),
+        typer.Option(
+            "--input", help="A picture, a sound, a folder of them, a table, a .txt or a .conllu."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="A .csv, .jsonl or .parquet file; default: standard output.")

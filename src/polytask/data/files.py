@@ -140,5 +140,5 @@ def nothing_readable(path: Path) -> str:
     what = f"{path} holds no pictures or sounds" if path.is_dir() else f"{path.name} is not known"
     return (
         f"{what}. Pictures: {' '.join(PICTURE_SUFFIXES)}. Sounds: {' '.join(SOUND_SUFFIXES)}. "
-        "Tables: .csv .tsv .parquet .jsonl (name the file itself)."
+        "Tables: .csv .tsv .parquet .jsonl, texts: .txt, treebanks: .conllu (name the file itself)."
     )

@@ -57,7 +57,7 @@ def encode_cells(
         row = int(np.flatnonzero(inverse == error.row)[0])
         raise DataError(f"{describe(row)}, {_columns(task)}: {error}") from error
     index = torch.from_numpy(inverse)
-    one = [[cell is not None for cell in column] for column in cells.T.tolist()]
+    one = [[_says_any(cell) for cell in column] for column in cells.T.tolist()]
     given = torch.tensor(one, dtype=torch.bool).reshape(cells.T.shape).any(0)
     present = present[index]
     rows = torch.nonzero(given & ~present)[:, 0].tolist()
@@ -109,6 +109,15 @@ def cut_token_labels(task: Task, target: Tensor, kept: NDArray[np.int64]) -> Ten
         return target
     gone = torch.arange(target.shape[1]) >= torch.from_numpy(kept)[:, None]
     return target.masked_fill(gone, PADDING)
+
+
+def _says_any(cell: object) -> bool:
+    """Whether a cell holds anything: a list of nothing but blanks, one per token, does not."""
+    if isinstance(cell, np.ndarray) and cell.dtype == object:
+        cell = tuple(cell)
+    if isinstance(cell, (list, tuple)) and cell:
+        return any(part is not None for part in cell)
+    return cell is not None
 
 
 def _columns(task: Task) -> str:

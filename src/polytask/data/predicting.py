@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from polytask.data.conll import UniversalDependencies
 from polytask.data.files import Files, list_media, nothing_readable
 from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput
 from polytask.data.sentences import Lines
@@ -189,7 +190,8 @@ def read_unlabelled(
 
     Args:
         path: A picture, a sound, a folder of them, a table with the columns of training (text also
-            under `text`), or a .txt with a text on each line.
+            under `text`), a .txt with a text on each line, or a treebank (.conllu), of which the
+            words are read.
         inputs: The fitted inputs of a run.
         input: The only input to feed, where several could read the same files.
         on_bad: Whether what cannot be decoded is an error or is left out and listed.
@@ -207,8 +209,9 @@ def read_unlabelled(
     if path.is_file() and _is_table(path):
         return Unlabelled([_read_table(path, inputs, like)], on_bad=on_bad)
     texts = {name: some for name, some in inputs.items() if isinstance(some, TextInput)}
-    if texts and path.is_file() and path.name.lower().removesuffix(".gz").endswith(".txt"):
-        return Unlabelled([_read_lines(path, texts)], on_bad=on_bad)
+    ending = Path(path.name.lower().removesuffix(".gz")).suffix
+    if texts and path.is_file() and ending in (".txt", ".conllu"):
+        return Unlabelled([_read_texts(path, texts, treebank=ending == ".conllu")], on_bad=on_bad)
     readings = []
     found = list_media(path)
     for kind, column in (("image", "image"), ("sound", "audio")):
@@ -237,12 +240,15 @@ def _is_table(path: Path) -> bool:
     return any(name.endswith(suffix) for suffix in SUFFIXES)
 
 
-def _read_lines(path: Path, readers: Mapping[str, Input]) -> _Reading:
+def _read_texts(path: Path, readers: Mapping[str, Input], *, treebank: bool) -> _Reading:
     if len(readers) > 1:
         raise ConfigError(
             f"Inputs {', '.join(readers)} all read text: say which `input` is meant, or write a "
             "table with a column for each."
         )
+    if treebank:
+        sentences = UniversalDependencies(path=path).load()
+        return _Reading(sentences, readers, dict.fromkeys(readers, "words"))
     return _Reading(Lines(path=path).load(), readers, dict.fromkeys(readers, _TEXT))
 
 
