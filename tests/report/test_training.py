@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from polytask.data.dataset import Prepared
 from polytask.report.judged import (
     Judged,
     bins,
@@ -17,11 +18,13 @@ from polytask.report.judged import (
     interval,
     most_confused,
 )
+from polytask.report.seen import Seen, see
 from polytask.report.training import report_run
 from polytask.run import Run
 from polytask.tasks import Binary, Multiclass, Regression
 from polytask.workflow import evaluate_run
 from tests.report.browser import needs_browser, opened
+from tests.report.conftest import made
 
 KIND = Multiclass(
     name="kind", input="x", target={"a": "k"}, classes=("p", "q", "r"), counts=(1, 1, 1)
@@ -113,6 +116,52 @@ def test_classes_with_strange_names_stay_apart() -> None:
     odd = replace(KIND, classes=("<b>", "$x$", "r"))
     found = confusion(Judged(odd, torch.eye(3), torch.arange(3)))
     assert found is not None and found[1] == ["<b>", "$x$", "r"]
+
+
+def test_of_many_tasks_figures_show_the_best_and_the_last(tmp_path: Path) -> None:
+    header = [f"t{k:02d}" for k in range(30)]
+    torch.manual_seed(0)
+    inputs = torch.randn(120, 1)
+    # What t00 says is all noise, what t29 says is none.
+    noise = torch.linspace(3, 0, 30) * torch.randn(120, 30)
+    rows = [
+        ",".join(["x", *header]),
+        *(
+            ",".join([f"{x:.3f}", *(f"{y:.3f}" for y in ys)])
+            for (x,), ys in zip(inputs.tolist(), (inputs + noise).tolist(), strict=True)
+        ),
+    ]
+    (tmp_path / "many.csv").write_text("\n".join(rows) + "\n")
+    tasks = "\n".join(f"  {name}: {{kind: regression, target: {name}}}" for name in header)
+    text = (
+        "name: many\nsources:\n  many: {kind: table, path: many.csv, split: {test: 0.2}}\n"
+        "inputs:\n  row: {kind: table, columns: [x]}\n"
+        f"tasks:\n{tasks}\n"
+        "trunk: {kind: hard, backbone: {kind: perceptron, widths: [4]}}\n"
+        "optimizer: {kind: adamw, lr: 0.05}\ntraining: {epochs: 3, threads: 1}\n"
+    )
+    made_run = made(tmp_path, text=text)
+    seen = see(made_run, None)
+    values = [seen.scores[name][0] for name in seen.ranked]
+    assert values == sorted(values, reverse=True) and len(values) == 30  # R2: more is better
+    shown = [task.name for task in seen.drawn]
+    assert shown == sorted({*seen.ranked[:12], *seen.ranked[-12:]})
+    scores = report_run(made_run).sections[0]
+    assert len(scores.tables[0].rows) == 30 and "show 24 tasks" in scores.text
+    assert all(name in scores.figures[0].alt for name in shown)
+    assert not any(name in scores.figures[0].alt for name in seen.ranked[12:18])
+
+
+def test_the_best_of_errors_is_the_least() -> None:
+    class Error(Regression):
+        """A task that is judged by an error."""
+
+        higher_is_better = False
+
+    tasks = tuple(Error(name=name, input="x", target={"a": name}) for name in ("a", "b", "c"))
+    scores = {"a": (0.5, None, None), "b": (0.1, None, None), "c": (0.9, None, None)}
+    seen = Seen("test", Prepared({}, {}, tasks, {}), torch.nn.Identity(), {}, scores)  # type: ignore[arg-type]
+    assert seen.ranked == ["b", "a", "c"] and [t.name for t in seen.drawn] == ["a", "b", "c"]
 
 
 @needs_browser

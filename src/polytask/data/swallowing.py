@@ -7,6 +7,8 @@ import csv
 from collections.abc import Sequence
 from typing import Any
 
+from polytask.tasks.labels import spells_a_number
+
 _PROOF = 2  # cells that must look like those of their columns
 
 
@@ -51,7 +53,7 @@ def _holds_rows(
             usual[column] = _usual(frame.iloc[:, column])
         known = usual[column]
         if known is not None:
-            if text.strip() not in known and not (not known and _number(text)):
+            if text.strip() not in known and not (not known and spells_a_number(text)):
                 return False
             proof += 1
     return proof >= _PROOF
@@ -68,11 +70,3 @@ def _usual(series: Any) -> set[str] | None:
         return set()
     texts = {str(cell).strip() for cell in known.tolist()}
     return texts if len(texts) <= len(known) / 2 else None
-
-
-def _number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -9,9 +10,13 @@ from polytask.data.dataset import Prepared
 from polytask.model import MultiTaskModel
 from polytask.report.judged import Judged, interval, judged
 from polytask.run import Run
+from polytask.tasks import Task
 from polytask.workflow import Part, best_model, evaluation_batch, reopen_data
 
 Score = tuple[float, float | None, float | None]
+
+# Tasks that figures show; of more, the best and the last half as many each.
+MOST = 24
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,22 @@ class Seen:
     model: MultiTaskModel
     tasks: Mapping[str, Judged]
     scores: Mapping[str, Score]
+
+    @cached_property
+    def ranked(self) -> list[str]:
+        """The tasks that have a score, the best one first, each by its own score."""
+        better = {t.name: 1 if t.higher_is_better else -1 for t in self.prepared.tasks}
+        return sorted(self.scores, key=lambda name: -better[name] * self.scores[name][0])
+
+    @cached_property
+    def drawn(self) -> list[Task]:
+        """The tasks that figures show, in their order: all, or the best and the last of many."""
+        tasks = self.prepared.tasks
+        if len(tasks) <= MOST:
+            return list(tasks)
+        half = MOST // 2
+        shown = {*self.ranked[:half], *self.ranked[-half:]}
+        return [task for task in tasks if task.name in shown]
 
 
 def see(run: Run, progress: Callable[[int, int, str], None] | None) -> Seen:

@@ -5,6 +5,7 @@ from typing import Any
 from polytask.config.build import build_settings
 from polytask.report.judged import Judged, bins, calibration_error, confidences
 from polytask.report.seen import Seen
+from polytask.report.words import listed
 from polytask.run import Run
 from polytask.tasks import Task
 
@@ -14,19 +15,16 @@ HONEST = 0.05
 
 def verdict(run: Run, history: list[dict[str, Any]], seen: Seen) -> str:
     """What the run reached, in a few sentences that claim no more than was measured."""
-    told = []
+    told = {}
     for task in seen.prepared.tasks:
         if task.name in seen.scores:
             value, low, high = seen.scores[task.name]
             ends = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
-            told.append((value, f"{task.name} {task.score} {value:.3f}{ends}"))
-    texts = [text for _, text in told]
+            told[task.name] = f"{task.name} {task.score} {value:.3f}{ends}"
+    texts, shown = list(told.values()), ""
     if len(told) > 6:
-        ordered = sorted(told)
-        texts = [text for _, text in (*ordered[-2:][::-1], *ordered[:2])]
+        texts = [told[name] for name in (*seen.ranked[:2], *seen.ranked[-2:])]
         shown = f"{len(told)} tasks were scored; the best two and the last two: "
-    else:
-        shown = ""
     first = (
         f"On the {seen.part} part: {shown}{', '.join(texts)}."
         if told
@@ -58,7 +56,7 @@ def _course(run: Run, history: list[dict[str, Any]], seen: Seen) -> list[str]:
         task.name for task in seen.prepared.tasks if _no_better(task, seen.tasks.get(task.name))
     ]
     if weak:
-        found.append(f"No better than always giving the commonest answer: {', '.join(weak)}.")
+        found.append(f"No better than always giving the commonest answer: {listed(weak)}.")
     return found
 
 
@@ -74,9 +72,9 @@ def _confidence(seen: Seen) -> list[str]:
             (high if too_sure else low).append(task.task.name)
     found = []
     if high:
-        found.append(f"More confident than right, on average: {', '.join(high)}.")
+        found.append(f"More confident than right, on average: {listed(high)}.")
     if low:
-        found.append(f"More often right than their confidence says: {', '.join(low)}.")
+        found.append(f"More often right than their confidence says: {listed(low)}.")
     return found
 
 

@@ -1,9 +1,8 @@
 """The page about one run: what it reached, how it got there, and what it rests on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from polytask.data.dataset import Prepared
 from polytask.model import MultiTaskModel
 from polytask.report.charts import Line, bars, intervals, lines, reliability, scatters
 from polytask.report.figures import Drawing
@@ -42,10 +41,10 @@ def report_run(run: Run, progress: Callable[[int, int, str], None] | None = None
     history = run.history()
     sections = [
         _scores(seen),
-        *([_learning(history, seen.prepared.tasks)] if history else []),
+        *([_learning(history, seen.drawn)] if history else []),
         *_mistakes(seen),
         *_calibration(seen),
-        _data(seen.prepared),
+        _data(seen),
         _cost(run, history, seen.model),
         _settings(run),
     ]
@@ -61,6 +60,7 @@ def _scores(seen: Seen) -> Section:
     rows: list[list[Cell]] = []
     by_score: dict[str, list[tuple[str, float, float | None, float | None]]] = {}
     marks: dict[str, list[float | None]] = {}
+    shown = {task.name for task in seen.drawn}
     for task in seen.prepared.tasks:
         of = seen.tasks.get(task.name)
         if task.name not in seen.scores:
@@ -74,8 +74,9 @@ def _scores(seen: Seen) -> Section:
             common = float(metric.compute())
         count = None if of is None else len(of.target)
         rows.append([task.name, task.score, value, low, high, common, count])
-        by_score.setdefault(task.score, []).append((task.name, value, low, high))
-        marks.setdefault(task.score, []).append(common)
+        if task.name in shown:
+            by_score.setdefault(task.score, []).append((task.name, value, low, high))
+            marks.setdefault(task.score, []).append(common)
     figures = [
         intervals(
             some,
@@ -97,13 +98,18 @@ def _scores(seen: Seen) -> Section:
         "The interval is over examples: drawn again with replacement 200 times. It knows nothing "
         "of another seed's training."
     )
+    if len(shown) < len(seen.prepared.tasks):
+        text += (
+            f"\n\nFigures on this page show {len(shown)} tasks, those with the best and with the "
+            f"last scores; tables have all {len(seen.prepared.tasks)}."
+        )
     columns = ["task", "score", "value", "from", "to", "commonest class", "labels"]
     return Section(
         heading="Scores", text=text, figures=figures, tables=[Table(columns=columns, rows=rows)]
     )
 
 
-def _learning(history: list[dict[str, Any]], tasks: tuple[Task, ...]) -> Section:
+def _learning(history: list[dict[str, Any]], tasks: Sequence[Task]) -> Section:
     names = [task.name for task in tasks]
 
     def scored(task: str, metric: str) -> list[float | None]:
@@ -172,15 +178,17 @@ def _mistakes(seen: Seen) -> list[Section]:
         found = confusion(of)
         if found is not None:
             matrices[name] = found
+    shown = {task.name for task in seen.drawn}
     points = {
         name: (of.target.flatten()[:2000].tolist(), of.decoded.flatten()[:2000].tolist())
         for name, of in seen.tasks.items()
-        if isinstance(of.task, Regression) and of.target.numel() == of.decoded.numel()
+        if name in shown and isinstance(of.task, Regression)
+        if of.target.numel() == of.decoded.numel()
         if bool(of.target.flatten()[:2000].isfinite().all())
     }
     figures: list[Drawing] = []
     for name, (counts, names) in matrices.items():
-        if len(names) > DRAWN:
+        if name not in shown or len(names) > DRAWN:
             continue
         shares = [[n / max(sum(row), 1) for n in row] for row in counts]
         figures.append(
@@ -219,24 +227,31 @@ def _mistakes(seen: Seen) -> list[Section]:
 
 def _calibration(seen: Seen) -> list[Section]:
     panels: dict[str, list[tuple[float, float, int]]] = {}
+    shown = {task.name for task in seen.drawn}
     rows: list[list[Cell]] = []
     for name, of in seen.tasks.items():
         pair = confidences(of)
         if pair is None:
             continue
-        panels[name] = bins(*pair)
         sure, right = pair
-        error = calibration_error(panels[name])
+        groups = bins(sure, right)
+        error = calibration_error(groups)
+        if name in shown:
+            panels[name] = groups
         rows.append([name, float(sure.mean()), float(right.float().mean()), error, len(sure)])
-    if not panels:
+    if not rows:
         return []
-    figure = reliability(
-        panels,
-        name="calibration",
-        alt=f"Reliability of the confidence of {', '.join(panels)}",
-        caption="On the dashed line confidence is honest; below it, too high. The larger a point, "
-        "the more decisions.",
-    )
+    figures = []
+    if panels:
+        figures.append(
+            reliability(
+                panels,
+                name="calibration",
+                alt=f"Reliability of the confidence of {', '.join(panels)}",
+                caption="On the dashed line confidence is honest; below it, too high. The larger a "
+                "point, the more decisions.",
+            )
+        )
     columns = ["task", "mean confidence", "share right", "calibration error", "decisions"]
     text = (
         "The calibration error is how far confidence is from the share that is right, on average "
@@ -246,14 +261,15 @@ def _calibration(seen: Seen) -> list[Section]:
         Section(
             heading="Confidence",
             text=text,
-            figures=[figure],
+            figures=figures,
             tables=[Table(columns=columns, rows=rows)],
         )
     ]
 
 
-def _data(prepared: Prepared) -> Section:
-    summary = prepared.summary()
+def _data(seen: Seen) -> Section:
+    summary = seen.prepared.summary()
+    shown = {task.name for task in seen.drawn}
     parts = list(summary["rows"])
     sources = dict.fromkeys(s for by in summary["rows"].values() for s in by)
     rows: list[list[Cell]] = [
@@ -275,7 +291,7 @@ def _data(prepared: Prepared) -> Section:
     balance = {}
     for task, by in summary["classes"].items():
         counts = by.get("train", {})
-        if counts and len(counts) <= 40:
+        if task in shown and counts and len(counts) <= 40:
             total = max(sum(counts.values()), 1)
             balance[task] = {label: n / total for label, n in counts.items()}
     figures = []

@@ -107,14 +107,20 @@ def as_number(task: "Task", cell: object, row: int) -> float:
     return number
 
 
+def spells_a_number(text: str) -> bool:
+    """Whether a text can be read as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def sort_labels(names: Sequence[str]) -> tuple[str, ...]:
     """Label names in an order that people expect: numbers by value, then text."""
 
     def key(name: str) -> tuple[int, float, str]:
-        try:
-            return (0, float(name), name)
-        except ValueError:
-            return (1, 0.0, name)
+        return (0, float(name), name) if spells_a_number(name) else (1, 0.0, name)
 
     return tuple(sorted(set(names), key=key))
 

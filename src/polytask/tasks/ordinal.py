@@ -21,6 +21,7 @@ from polytask.tasks.labels import (
     require_classes,
     require_labels,
     sort_labels,
+    spells_a_number,
 )
 from polytask.types import Features
 
@@ -117,7 +118,7 @@ class Ordinal(PooledTask):
     def fit(self, values: Cells) -> Self:
         require_labels(self, values)
         seen = Counter(label_names(self, values))
-        words = [name for name in seen if not _is_number(name)]
+        words = [name for name in seen if not spells_a_number(name)]
         if words and not self.classes:
             raise DataError(
                 f"Task '{self.name}' is ordinal and its labels are words, such as '{words[0]}': "
@@ -169,11 +170,3 @@ class Ordinal(PooledTask):
                 f"{self.method}. Let it begin anew with --fresh heads.{self.name}."
             )
         return self
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
