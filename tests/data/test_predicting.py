@@ -83,6 +83,10 @@ def test_a_table_is_read_as_that_of_training_was(tmp_path: Path) -> None:
         found = read_unlabelled(tmp_path / f"{name}.csv", {"facts": numbers}, like=like)
         (batch,) = found.batches(8)
         assert batch.inputs["facts"].values.tolist() == [[2.5, 0], [0, 1]]
+    like = TableFile(path=tmp_path / "was.data", format="csv", decimal=",")
+    (tmp_path / "new.data").write_text("age;label\n2,5;a\n")
+    (batch,) = read_unlabelled(tmp_path / "new.data", {"facts": numbers}, like=like).batches(8)
+    assert batch.inputs["facts"].values.tolist() == [[2.5, 0]]
     with pytest.raises(DataError, match="has none of the columns that this run reads"):
         read_unlabelled(tmp_path / "bare.csv", {"facts": numbers})
 

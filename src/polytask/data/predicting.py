@@ -18,7 +18,7 @@ from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput
 from polytask.data.sentences import Lines
 from polytask.data.sources import Table
 from polytask.data.stores import PictureStore, SoundStore, Store, pack_waves
-from polytask.data.tables import SUFFIXES, TableFile
+from polytask.data.tables import TableFile, known_format
 from polytask.data.tabular import TableInput
 from polytask.data.text import TextInput
 from polytask.data.words import words_of
@@ -206,7 +206,8 @@ def read_unlabelled(
         if input not in inputs:
             raise ConfigError(f"There is no input '{input}'. {nearest(input, inputs)}")
         inputs = {input: inputs[input]}
-    if path.is_file() and _is_table(path):
+    known = known_format(path) is not None if like is None else like.alike(path)
+    if path.is_file() and known:
         return Unlabelled([_read_table(path, inputs, like)], on_bad=on_bad)
     texts = {name: some for name, some in inputs.items() if isinstance(some, TextInput)}
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
@@ -233,11 +234,6 @@ def read_unlabelled(
         reads = ", ".join(f"'{n}' ({i.media or 'table'})" for n, i in inputs.items())
         raise DataError(f"{path} holds {has}, which no input of this run reads: {reads}.")
     raise DataError(nothing_readable(path))
-
-
-def _is_table(path: Path) -> bool:
-    name = path.name.lower().removesuffix(".gz")
-    return any(name.endswith(suffix) for suffix in SUFFIXES)
 
 
 def _read_texts(path: Path, readers: Mapping[str, Input], *, treebank: bool) -> _Reading:

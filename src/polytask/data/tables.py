@@ -85,16 +85,24 @@ class TableFile(Source):
             inputs: Columns of inputs: a table whose first line names any of them has a header,
                 though these have none.
         """
+        kind = known_format(path) or self.format
         layout = replace(self._layout("csv"), columns=())
-        headed = not set(inputs).isdisjoint(column_names(path, layout=layout))
+        headed = not set(inputs).isdisjoint(column_names(path, kind, layout=layout))
         return TableFile(
             path=path,
+            format=kind,
             missing=self.missing,
             encoding=self.encoding,
             decimal=self.decimal,
             columns=None if headed else self.columns,
             quotes=self.quotes,
         )
+
+    def alike(self, path: Path) -> bool:
+        """Whether a file is a table by its name, or has the ending that this one has."""
+        ending = self.paths[0].suffix.lower()
+        own = self.format is not None and ending != "" and path.suffix.lower() == ending
+        return own or known_format(path) is not None
 
     def names(self) -> list[str]:
         """The columns of the first file, from its first lines alone."""
@@ -209,16 +217,21 @@ class TableFile(Source):
         )
 
 
+def known_format(path: Path) -> Format | None:
+    """The format that a file's name says; None if it says none."""
+    name = path.name.lower().removesuffix(".gz")
+    return next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
+
+
 def format_of(path: Path) -> Format:
     """The format that a file's name says.
 
     Raises:
         DataError: If it says none.
     """
-    name = path.name.lower().removesuffix(".gz")
-    for suffix, kind in SUFFIXES.items():
-        if name.endswith(suffix):
-            return kind
+    kind = known_format(path)
+    if kind is not None:
+        return kind
     raise DataError(
         f"{path.name}: the name says no known format. Known: {', '.join(SUFFIXES)} (also .gz). "
         "Rename it, or set `format` in the YAML file if it is one of them under another name."

@@ -7,7 +7,7 @@ from pathlib import Path
 from polytask.data.files import list_media
 from polytask.data.places import PathOrParts
 from polytask.data.splits import PARTS, part_named
-from polytask.data.tables import SUFFIXES, column_names
+from polytask.data.tables import column_names, known_format
 from polytask.errors import DataError
 
 _SHARD = re.compile(r"[-_.]\d+[-_]of[-_]\d+(?=\.)", re.IGNORECASE)
@@ -30,9 +30,9 @@ def table_files(data: Path, targets: Sequence[str] = ()) -> PathOrParts:
     if data.is_dir():
         if list(targets) in ([], ["label"]) and any(list_media(data).values()):
             return []
-        files = [f for f in sorted(data.rglob("*")) if f.is_file() and _suffix(f)]
+        files = [f for f in sorted(data.rglob("*")) if f.is_file() and _is_table(f)]
     elif _SHARD.search(data.name) and data.is_file():
-        files = [f for f in sorted(data.parent.iterdir()) if _suffix(f) and _SHARD.search(f.name)]
+        files = [f for f in sorted(data.parent.iterdir()) if _is_table(f) and _SHARD.search(f.name)]
         files = [f for f in files if _key(f) == _key(data)]
     else:
         return data
@@ -70,6 +70,5 @@ def _key(file: Path) -> str:
     return "".join("*" if part_named(p) else p for p in pieces)
 
 
-def _suffix(file: Path) -> bool:
-    name = file.name.lower().removesuffix(".gz")
-    return any(name.endswith(suffix) for suffix in SUFFIXES) and not name.startswith(".")
+def _is_table(file: Path) -> bool:
+    return known_format(file) is not None and not file.name.startswith(".")
