@@ -139,7 +139,7 @@ def test_columns_are_guessed(cells: list[object], kind: str, tmp_path: Path) -> 
     [
         ([0, 1, 1], "binary"),
         (["low", "high", "high"], "binary"),
-        ([1, 2, 3, 2], "ordinal"),
+        ([1, 2, 3, 2], "multiclass"),
         ([10, 20, 40], "multiclass"),
         ([0.5, 1.5, 2.0], "regression"),
         (list(range(50)), "regression"),

@@ -16,6 +16,7 @@ from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
 from polytask.data.splits import part_named
 from polytask.data.words import is_list
 from polytask.errors import DataError, require
+from polytask.survey.orders import ranges_in_order, says_amount, says_grade
 from polytask.tasks.labels import label_text, truth_names
 
 Kind = Literal[
@@ -24,6 +25,7 @@ Kind = Literal[
 
 FEW = 20  # different numbers up to which a whole-number target may be classes
 MANY = 100  # different words above which a target is no class
+RARE = 5  # examples of a class below which some part may have none
 # Whoever or whatever several rows may come from.
 _WHO = "patient subject participant person speaker actor singer respondent donor author recording"
 _NUMBERED = r"([_\W]*(id|no|nr|num|number|code|key|index|name|\d+))?[_\W]*"
@@ -60,6 +62,7 @@ class Target:
         settings: Further settings of the task.
         missing: How many labels are missing.
         even: Whether its classes can be spread evenly over parts.
+        rare: The classes with fewer than `RARE` examples, and how many they have.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Target:
     settings: dict[str, Any] = field(default_factory=dict)
     missing: int = 0
     even: bool = False
+    rare: Mapping[str, int] = field(default_factory=dict)
 
 
 def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
@@ -151,7 +155,9 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
     even = rarest >= 10 and missing == 0
 
     def is_(kind: str, why: str, **settings: Any) -> Target:
-        return Target(name, kind, why, settings, missing, even and kind != "regression")
+        if kind == "regression":
+            return Target(name, kind, why, settings, missing)
+        return Target(name, kind, why, settings, missing, even, _rare(counts))
 
     if len(counts) == 2:
         rare = rarest < 0.2 * len(known)
@@ -160,40 +166,70 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
             common, other = (n for n, _ in counts.most_common())
             return is_("binary", why, classes=[common, other], **_tuned(rare))
         return is_("binary", why, **_tuned(rare))
+    uneven = rarest < 0.2 * len(known) / len(counts)
+    weights = {"class_weights": "effective"} if uneven else {}
     if all(_number(c) for c in known):
-        whole = all(float(c).is_integer() for c in known)
-        if not whole or len(counts) > FEW:
-            return is_("regression", f"{len(counts)} different numbers")
-        span = max(map(float, known)) - min(map(float, known)) + 1
-        if span == len(counts):
-            return is_(
-                "ordinal", f"{len(counts)} whole numbers in a row; 'multiclass' if they are codes"
-            )
-        return is_("multiclass", f"{len(counts)} whole numbers with gaps; the rarest is {share}")
+        kind, why = _of_numbers(name, [float(c) for c in known], len(counts))
+        if kind != "multiclass":
+            return is_(kind, why)
+        why = (
+            f"{len(counts)} whole numbers, the rarest {share}; kind: ordinal if they have an order"
+        )
+        return is_(kind, why, **weights)
+    ordered = ranges_in_order(list(counts))
+    if ordered is not None:
+        why = f"{len(counts)} ranges or amounts, which have an order; the rarest is {share}"
+        return is_("ordinal", why, classes=ordered)
     separator = _separator([str(c) for c in known])
     if separator is not None:
-        labels = {p.strip() for c in known for p in str(c).split(separator) if p.strip()}
+        labels = Counter(
+            part for c in known for part in {p.strip() for p in str(c).split(separator)} if part
+        )
         why = f"cells list {len(labels)} labels"
-        return is_("multilabel", why, separator=separator, threshold="tuned")
+        settings = {"separator": separator, "threshold": "tuned"}
+        return Target(name, "multilabel", why, settings, missing, even, _rare(labels))
     if len(counts) > max(FEW, min(MANY, len(known) // 5)):
         raise DataError(
             f"Column '{name}' has {len(counts)} different texts in {len(known)} rows, which are "
             "too many for classes. Name another column under --targets."
         )
-    uneven = rarest < 0.2 * len(known) / len(counts)
-    weights = {"class_weights": "effective"} if uneven else {}
     return is_("multiclass", f"{len(counts)} labels; the rarest is {share}", **weights)
+
+
+def _of_numbers(name: str, known: Sequence[float], different: int) -> tuple[str, str]:
+    """What more than two numbers are, and why.
+
+    Few whole numbers may be codes as well as grades, which only words can say.
+    """
+    least, greatest = min(known), max(known)
+    if different > FEW or not all(c.is_integer() for c in known):
+        return "regression", f"{different} different numbers"
+    grade, amount = says_grade(name), says_amount(name)
+    if grade is not None:
+        return "ordinal", f"{different} whole numbers, and '{grade}' says that they have an order"
+    if amount is not None:
+        return "regression", f"{different} whole numbers, and '{amount}' says that they measure"
+    if least == -greatest:
+        return "ordinal", f"{different} whole numbers on both sides of zero, which have an order"
+    return "multiclass", f"{different} whole numbers"
+
+
+def _rare(counts: Mapping[str, int]) -> dict[str, int]:
+    """The classes with few examples, the fewest first."""
+    return {n: k for n, k in sorted(counts.items(), key=lambda pair: pair[1]) if k < RARE}
 
 
 def _of_lists(name: str, known: Sequence[Any], missing: int) -> Target:
     """What a column of lists of labels is."""
-    labels = {label_text(label) for cell in known for label in (cell if is_list(cell) else [cell])}
+    labels = Counter(
+        label for cell in known for label in set(map(label_text, cell if is_list(cell) else [cell]))
+    )
     if len(labels) < 2:
         raise DataError(
             f"Column '{name}' can be no target: its lists hold {', '.join(labels) or 'nothing'}."
         )
     why = f"lists of {len(labels)} labels; 'tagging' if there is one for each word"
-    return Target(name, "multilabel", why, {"threshold": "tuned"}, missing)
+    return Target(name, "multilabel", why, {"threshold": "tuned"}, missing, rare=_rare(labels))
 
 
 def _tuned(rare: bool) -> dict[str, str]:

@@ -11,6 +11,7 @@ from polytask.survey.guesses import Column, Target
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
 _MANY = 12
+_SOME = 6
 _WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n", "nan"}
 
 
@@ -81,9 +82,19 @@ def task_lines(goals: Sequence[Target]) -> list[str]:
         target = f"target: {{data: {quoted(goal.name)}}}"
         lines += [
             f"  # {one_line(goal.why)}{missing}",
+            *_rare_lines(goal),
             f"  {quoted(name)}: {{kind: {goal.kind}, {target}{settings}}}",
         ]
     return lines
+
+
+def _rare_lines(goal: Target) -> list[str]:
+    """A warning about classes that may be in no part but one."""
+    if not goal.rare:
+        return []
+    some = ", ".join(f"{name} {count}" for name, count in list(goal.rare.items())[:_SOME])
+    more = f", ... ({len(goal.rare)} classes)" if len(goal.rare) > _SOME else ""
+    return [f"  # Too few examples to learn from and to judge by: {one_line(some)}{more}"]
 
 
 def network_lines(rows: int) -> list[str]:

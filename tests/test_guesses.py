@@ -1,0 +1,76 @@
+"""What `polytask init` takes columns for: orders, amounts, codes, persons."""
+
+import pytest
+
+from polytask.survey.guesses import guess_target
+from polytask.survey.lines import task_lines
+from polytask.survey.orders import ranges_in_order
+
+
+@pytest.mark.parametrize(
+    "ordered",
+    [
+        ["0-2", "3-9", "10-19", "20-29", "more than 70"],
+        ["<18", "18-30", "31 to 60", "60+"],
+        ["[0, 10)", "[10, 20)", "[20, 30)"],
+        ["Less than $40K", "$40K - $60K", "$60K - $80K", "$120K +"],
+        ["0", "1-2", "3 or more"],
+        ["under 1000", "1,000 to 2,000", "2,001 to 3,000"],
+        ["0-2 years", "3-9 years", "70 years and over"],
+        ["1 star", "2 stars", "10 stars"],
+    ],
+)
+def test_ranges_are_put_in_order(ordered: list[str]) -> None:
+    assert ranges_in_order(sorted(ordered, reverse=True)) == ordered
+    target = guess_target("x", ordered * 3)
+    assert (target.kind, target.settings) == ("ordinal", {"classes": ordered})
+    assert "have an order" in target.why
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["1-0", "0-1", "2-1"],  # results of games
+        ["0-1", "0-2", "1-2"],
+        ["2020-01-01", "2021-01-01", "2021-02-01"],
+        ["3,10", "1,4", "27"],  # lists of labels
+        ["under 10 kg", "10 - 20 kg", "20 km"],
+        ["0-2", "3-9", "unknown"],
+        ["1", "2", "3"],
+        ["a1", "a2", "a3"],
+    ],
+)
+def test_what_only_looks_like_ranges_is_left_alone(names: list[str]) -> None:
+    assert ranges_in_order(names) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "kind"),
+    [
+        ("ethnicity", [0, 1, 2, 3, 4], "multiclass"),
+        ("overall_rating", [1, 2, 3, 4, 5], "ordinal"),
+        ("KLGrade", [0, 1, 3, 4], "ordinal"),
+        ("Stars", ["1", "2", "3"], "ordinal"),
+        ("age", [18, 21, 35, 60], "regression"),
+        ("age_group", [0, 1, 2, 3], "ordinal"),
+        ("stage_name", [1, 2, 3], "ordinal"),
+        ("postage", [1, 2, 3], "multiclass"),
+        ("opinion", [-2, -1, 0, 1, 2], "ordinal"),
+        ("opinion", [-1, 0, 1, 2], "multiclass"),  # -1 may say that it is missing
+    ],
+)
+def test_few_whole_numbers_have_an_order_if_something_says_so(
+    name: str, cells: list[object], kind: str
+) -> None:
+    target = guess_target(name, cells * 3)
+    assert target.kind == kind
+    assert ("kind: ordinal if they have an order" in target.why) == (kind == "multiclass")
+
+
+def test_classes_with_few_examples_are_named() -> None:
+    target = guess_target("x", ["a"] * 20 + ["b"] * 5 + ["c"] * 4 + ["d"])
+    assert target.rare == {"d": 1, "c": 4}
+    assert "by: d 1, c 4" in task_lines([target])[1]
+    assert guess_target("x", [0, 1, 0, 0, 0, 0, 0]).rare == {"1": 1}
+    assert guess_target("x", [["a", "b"], ["b"], ["b"], ["b", "b"], ["b"]]).rare == {"a": 1}
+    assert not guess_target("x", [0.5, 1.5, 2.5]).rare
