@@ -64,13 +64,13 @@ def test_few_whole_numbers_have_an_order_if_something_says_so(
 ) -> None:
     target = guess_target(name, cells * 3)
     assert target.kind == kind
-    assert ("kind: ordinal if they have an order" in target.why) == (kind == "multiclass")
+    assert ("write kind: ordinal if they have an order" in target.why) == (kind == "multiclass")
 
 
 def test_classes_with_few_examples_are_named() -> None:
     target = guess_target("x", ["a"] * 20 + ["b"] * 5 + ["c"] * 4 + ["d"])
     assert target.rare == {"d": 1, "c": 4}
-    assert "by: d 1, c 4" in task_lines([target])[1]
+    assert "by: 1 of 'd', 4 of 'c'" in task_lines([target])[1]
     assert guess_target("x", [0, 1, 0, 0, 0, 0, 0]).rare == {"1": 1}
     assert guess_target("x", [["a", "b"], ["b"], ["b"], ["b", "b"], ["b"]]).rare == {"a": 1}
     assert not guess_target("x", [0.5, 1.5, 2.5]).rare

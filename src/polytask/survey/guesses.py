@@ -151,7 +151,7 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
             + (f"every label is '{next(iter(counts))}'." if counts else "it has no label.")
         )
     rarest = min(counts.values())
-    share = f"{min(counts, key=lambda k: counts[k])} {rarest / len(known):.1%}"
+    share = f"{min(counts, key=lambda k: counts[k])} ({rarest / len(known):.1%})"
     even = rarest >= 10 and missing == 0
 
     def is_(kind: str, why: str, **settings: Any) -> Target:
@@ -172,9 +172,7 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
         kind, why = _of_numbers(name, [float(c) for c in known], len(counts))
         if kind != "multiclass":
             return is_(kind, why)
-        why = (
-            f"{len(counts)} whole numbers, the rarest {share}; kind: ordinal if they have an order"
-        )
+        why = f"{len(counts)} whole numbers, the rarest {share}; write kind: ordinal if they have an order"
         return is_(kind, why, **weights)
     ordered = ranges_in_order(list(counts))
     if ordered is not None:

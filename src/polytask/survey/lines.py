@@ -92,7 +92,7 @@ def _rare_lines(goal: Target) -> list[str]:
     """A warning about classes that may be in no part but one."""
     if not goal.rare:
         return []
-    some = ", ".join(f"{name} {count}" for name, count in list(goal.rare.items())[:_SOME])
+    some = ", ".join(f"{count} of '{name}'" for name, count in list(goal.rare.items())[:_SOME])
     more = f", ... ({len(goal.rare)} classes)" if len(goal.rare) > _SOME else ""
     return [f"  # Too few examples to learn from and to judge by: {one_line(some)}{more}"]
 
