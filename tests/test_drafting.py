@@ -13,9 +13,10 @@ from polytask.errors import DataError
 from polytask.survey.drafting import draft
 from polytask.survey.guesses import guess_group
 from polytask.survey.profile import profile_table
+from polytask.survey.samples import rounded_up
 from polytask.survey.showing import verdict
 from polytask.workflow import Silent, prepare_data
-from tests.data.conftest import own_cache, png
+from tests.data.conftest import own_cache, png, riff, wave
 
 __all__ = ["own_cache"]
 
@@ -140,3 +141,38 @@ def test_folders_that_say_no_labels_are_told_of_a_table(tmp_path: Path) -> None:
         (tmp_path / "r" / actor / "03-01-05.png").write_bytes(png(1))
     with pytest.raises(DataError, match=r"'label'.*Found emotion.*write a table"):
         draft(tmp_path / "r", ["emotion"], tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("how", ["paths", "encoded", "folders"])
+def test_sounds_are_read_at_the_rate_and_length_of_most(how: str, tmp_path: Path) -> None:
+    cells = []
+    for k in range(40):
+        rate = 8000 if k % 4 == 0 else 11025
+        path = tmp_path / "in" / "ab"[k % 2] / f"{k}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        length = 3.0 if k == 21 else 0.3 + k / 100
+        path.write_bytes(b"RIFF" if k == 7 else riff(wave(length, rate), rate))
+        cells.append({"sound": path.relative_to(tmp_path).as_posix(), "y": "ab"[k % 2]})
+    if how == "paths":
+        pq.write_table(pa.Table.from_pylist(cells), tmp_path / "t.parquet")
+    elif how == "encoded":
+        for cell in cells:
+            cell["sound"] = (tmp_path / cell["sound"]).read_bytes()
+        pq.write_table(pa.Table.from_pylist(cells), tmp_path / "t.parquet")
+    text = (
+        draft(tmp_path / "in", [], tmp_path / "x.yaml")
+        if how == "folders"
+        else draft(tmp_path / "t.parquet", ["y"], tmp_path / "x.yaml")
+    )
+    sound = yaml.safe_load(text)["inputs"]["sound"]
+    assert sound["sample_rate"] == 11025
+    assert sound["seconds"] == 0.7  # 0.69 s, and one of 3.0 s
+    assert "29 of 40 sounds looked at have 11025 samples a second; those with 8000 are" in text
+    assert "0.3 to 3.0 seconds; 1 are longer" in text and "1 of them cannot be read" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.02, 0.1), (0.61, 0.7), (0.7, 0.7), (1.2, 1.5), (9.6, 10), (12.1, 13)]
+)
+def test_lengths_are_rounded_up_as_people_would(seconds: float, shown: float) -> None:
+    assert rounded_up(seconds) == shown

@@ -172,7 +172,7 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
         kind, why = _of_numbers(name, [float(c) for c in known], len(counts))
         if kind != "multiclass":
             return is_(kind, why)
-        why = f"{len(counts)} whole numbers, the rarest {share}; write kind: ordinal if they have an order"
+        why += f", the rarest {share}; write kind: ordinal if they have an order"
         return is_(kind, why, **weights)
     ordered = ranges_in_order(list(counts))
     if ordered is not None:

@@ -1,8 +1,10 @@
 """Lines of a configuration, with their reasons in comments."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +17,10 @@ _SOME = 6
 _WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n", "nan"}
 
 
-def media_input(column: str, kind: str) -> list[str]:
-    """An input that reads files."""
-    body = (
-        "size: 64, body: {kind: residual, widths: [16, 32, 64]}"
-        if kind == "image"
-        else "seconds: 2.0, body: {kind: recurrent, width: 64}"
-    )
-    name = "picture" if kind == "image" else "sound"
-    return [f"  {name}: {{kind: {kind}, column: {quoted(column)}, pool: mean, {body}}}"]
+def picture_input(column: str) -> list[str]:
+    """An input of pictures."""
+    body = "size: 64, body: {kind: residual, widths: [16, 32, 64]}"
+    return [f"  picture: {{kind: image, column: {quoted(column)}, pool: mean, {body}}}"]
 
 
 def text_input(column: str) -> list[str]:
@@ -114,6 +111,11 @@ def quoted(text: str) -> str:
     """A text as YAML, in quotes where it could be read as something else."""
     plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
     return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def near(path: Path, folder: Path) -> str:
+    """A path as it is written in a file of a folder."""
+    return os.path.relpath(path.absolute(), folder.absolute())
 
 
 def one_line(text: str) -> str:

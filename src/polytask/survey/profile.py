@@ -20,9 +20,8 @@ from polytask.data.table_cleaning import RobustZ
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
 from polytask.errors import DataError
-from polytask.survey.drafting import encoded_media
 from polytask.survey.guesses import Column, guess_column
-from polytask.survey.table_files import table_files
+from polytask.survey.table_files import encoded_media, table_files
 
 Facts = dict[str, Any]
 _SHOWN = 20

@@ -1,14 +1,19 @@
-"""Which files of a folder are one table: shards, and files named for parts."""
+"""Which files of a folder are one table, and how it is read."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from polytask.data.files import list_media
-from polytask.data.places import PathOrParts
+from polytask.data.media import ParquetMedia
+from polytask.data.parquet import nested
+from polytask.data.places import PathOrParts, by_part
+from polytask.data.sources import Table
 from polytask.data.splits import PARTS, part_named
-from polytask.data.tables import column_names, known_format
+from polytask.data.tables import TableFile, column_names, format_of, known_format
 from polytask.errors import DataError
+from polytask.survey.lines import quoted
 
 _SHARD = re.compile(r"[-_.]\d+[-_]of[-_]\d+(?=\.)", re.IGNORECASE)
 
@@ -72,3 +77,58 @@ def _key(file: Path) -> str:
 
 def _is_table(file: Path) -> bool:
     return known_format(file) is not None and not file.name.startswith(".")
+
+
+def read_table(
+    files: PathOrParts, names: Sequence[str] | None
+) -> tuple[TableFile, Table, list[str]]:
+    """A table, its source, and the settings of the source that say how it is read.
+
+    Where tabs divide, quotes are letters if the table cannot be read otherwise.
+
+    Args:
+        files: What `table_files` found.
+        names: The names of all columns, where the first line is a row.
+    """
+    first = by_part(files)[0][1]
+    columns = list(names) if names else None
+    reading = [f"    columns: [{', '.join(map(quoted, names))}]"] if names else []
+    source = TableFile(path=files, media=encoded_media(first), columns=columns)
+    try:
+        return source, source.load(), reading
+    except DataError:
+        if format_of(first) != "tsv":
+            raise
+        source = TableFile(path=files, columns=columns, quotes=False)
+        try:
+            table = source.load()
+        except DataError:
+            table = None
+        if table is None:
+            raise
+    return source, table, [*reading, "    quotes: false  # quotes that nothing closes are letters"]
+
+
+def encoded_media(data: Path) -> dict[str, Literal["image", "sound", "map"]]:
+    """Columns of a Parquet file whose cells are encoded pictures or sounds, by the first ones."""
+    if format_of(data) != "parquet" or not data.is_file():
+        return {}
+    found: dict[str, Literal["image", "sound", "map"]] = {}
+    for name in nested(data, ()):
+        pictures, sounds = ParquetMedia("image", [data], name), ParquetMedia("sound", [data], name)
+        for item in range(min(len(pictures), 20)):  # the first may be blank or broken
+            if _decodes(pictures.picture, item):
+                found[name] = "image"
+            elif _decodes(sounds.wave, item):
+                found[name] = "sound"
+            if name in found:
+                break
+    return found
+
+
+def _decodes(decode: Callable[[int], Any], item: int) -> bool:
+    try:
+        decode(item)
+    except (DataError, OSError):
+        return False
+    return True

@@ -1,0 +1,144 @@
+"""A configuration as text, of what was found out about a table."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from polytask.data.sources import Table
+from polytask.data.splits import PARTS
+from polytask.errors import DataError
+from polytask.survey.guesses import GROUPS, Column, Target
+from polytask.survey.lines import (
+    cleaning,
+    column_line,
+    formula_input,
+    left_out,
+    network_lines,
+    one_line,
+    quoted,
+    task_lines,
+    text_input,
+)
+
+_PLAIN = ("number", "category", "date", "text", "characters")
+
+
+@dataclass
+class Drafted:
+    """What is known about rows.
+
+    Attributes:
+        name: What they are called.
+        what: How many of what they are.
+        table: The rows.
+        goals: What is predicted.
+        columns: What the others are.
+        source: The settings of the source, all but its split.
+        media_input: The input that reads files, if any column has them.
+        group: The column whose values should not be in two parts, if one is.
+        parts: Parts that the files are divided into.
+        notes: What else should be said.
+    """
+
+    name: str
+    what: str
+    table: Table
+    goals: Sequence[Target]
+    columns: Sequence[Column]
+    source: Sequence[str]
+    media_input: Sequence[str] = ()
+    group: str | None = None
+    parts: Collection[str] = ()
+    notes: list[str] = field(default_factory=list)
+
+
+def written(found: Drafted) -> str:
+    """The text.
+
+    Raises:
+        DataError: If nothing is left to predict from.
+    """
+    lines = [
+        f"# Drafted from {found.name}: {found.what}. Look it over, then: polytask check",
+        *_duplicates(found.table),
+        *found.notes,
+        "sources:",
+        "  data:",
+        *found.source,
+        *_split_lines(found),
+        "inputs:",
+        *_input_lines(found),
+        "tasks:",
+        *task_lines(found.goals),
+        *network_lines(len(found.table)),
+    ]
+    return "\n".join(lines)
+
+
+def _stratified(goals: Sequence[Target]) -> str:
+    """A split at random, even in the classes of the first target that allows it."""
+    goal = next((g for g in goals if g.even), None)
+    by = f", stratify: {quoted(goal.name)}" if goal is not None else ""
+    return f"{{test: 0.15, validation: 0.15{by}}}"
+
+
+def _input_lines(found: Drafted) -> list[str]:
+    """The input, with what is left out, for a task reads one."""
+    media = [c for c in found.columns if c.kind in ("image", "sound")]
+    plain = [c for c in found.columns if c.kind in _PLAIN and c.name != found.group]
+    formula = next((c.name for c in plain if c.kind == "characters"), None)
+    lines = []
+    if media:
+        lines += left_out(plain, "a file")
+        lines += [f"  # So is {one_line(c.name)}, another file." for c in media[1:]]
+    elif formula is not None:
+        lines += left_out([c for c in plain if c.name != formula], "formulas")
+    lines += [
+        f"  # {one_line(c.name)} is left out: {c.why}."
+        for c in found.columns
+        if c.kind == "left out"
+    ]
+    if found.group:
+        lines.append(f"  # {one_line(found.group)} is left out: it says whose row this is.")
+    if media:
+        return [*lines, *found.media_input]
+    if not plain:
+        raise DataError(f"{found.name} has no column to predict from: all are targets or left out.")
+    if formula is not None:
+        return [*lines, *formula_input(formula)]
+    if [c.kind for c in plain] == ["text"]:
+        return [*lines, f"  # {plain[0].why}", *text_input(plain[0].name)]
+    row = ["  row:", "    kind: table", "    columns:", *map(column_line, plain)]
+    return [*lines, *row, *cleaning(plain)]
+
+
+def _split_lines(found: Drafted) -> list[str]:
+    """How rows are divided, with a warning where one person's rows are in several parts."""
+    by = found.group
+    column = next((c for c in found.columns if c.kind == "split"), None)
+    if column is not None or found.parts:
+        lacking = [] if column else [part for part in PARTS if part not in found.parts]
+        why = column.why if column else "files are parts"
+        why += f"; {' and '.join(lacking)} drawn" if lacking else ""
+        drawn = "".join(f", {part}: 0.15" for part in lacking)
+        how = f"column: {quoted(column.name)}" if column else f"fixed: true{drawn}"
+        return [f"    split: {{{how}}}  # {one_line(why)}"]
+    settings = "test: 0.15, validation: 0.15"
+    if by is not None:
+        count = len(set(map(str, found.table.cells([by])[:, 0])))
+        who = one_line(by)
+        why = (
+            f"there are only {count} different {who}: rows of each are in all parts, which flatters"
+        )
+        if count >= GROUPS:
+            settings += f", group: {quoted(by)}"
+            why = f"all rows of one {who} are in one part, so that scores tell of new ones"
+        return [f"    # {why}", f"    split: {{{settings}}}"]
+    return [f"    split: {_stratified(found.goals)}"]
+
+
+def _duplicates(table: Table) -> list[str]:
+    """A warning about rows that are there more than once."""
+    twice = 0 if table.media else int(table.frame.astype(str).duplicated().sum())
+    if not twice:
+        return []
+    return [f"# {twice:,} rows are there more than once, and may be in training and test both."]
