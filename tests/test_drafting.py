@@ -11,7 +11,7 @@ import yaml
 from polytask.config import load_config
 from polytask.errors import DataError
 from polytask.survey.drafting import draft
-from polytask.survey.guesses import guess_group
+from polytask.survey.persons import guess_group
 from polytask.survey.profile import profile_table
 from polytask.survey.samples import rounded_up
 from polytask.survey.showing import verdict

@@ -34,8 +34,8 @@ def init(
     data: Annotated[
         Path,
         typer.Argument(
-            help="A table or a folder with its files, a treebank (.conllu), or a folder of class "
-            "folders."
+            help="A table or a folder with its files, a treebank (.conllu), or a folder of "
+            "pictures or sounds."
         ),
     ],
     targets: Annotated[
@@ -47,7 +47,10 @@ def init(
     ] = "",
     columns: Annotated[
         str,
-        typer.Option(help="The names of all columns, where the first line of a table is a row."),
+        typer.Option(
+            help="The names of all columns, where the first line of a table is a row; or of the "
+            "parts of files' names, where these say labels. _ leaves a part out."
+        ),
     ] = "",
     output: Annotated[Path | None, typer.Option(help="The YAML file to write.")] = None,
 ) -> None:

@@ -1,5 +1,6 @@
-"""Pictures or sounds in folders that bear the names of their classes."""
+"""Pictures or sounds whose folders, or whose names, are their labels."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from polytask.data.media import FileMedia
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import MediaKind, Source, Table
 from polytask.data.splits import part_named
-from polytask.errors import DataError, require
+from polytask.errors import ConfigError, DataError, require
 
 _COLUMN: dict[MediaKind, str] = {"image": "image", "sound": "audio"}
 
@@ -24,18 +25,30 @@ class ClassFolders(Source):
     Args:
         path: The folder.
         media: Whether pictures or sounds are meant, where there are both.
+        pattern: Where the names of files say the labels: a regular expression that all of a
+            file's path fits, from the folder on and without the ending; folders of parts come
+            before it. Each named group is a column, in place of `label`, blank where it takes no
+            part. `(?P<digit>[0-9])_(?P<speaker>[a-z]+)_.*` reads `7_jackson_32.wav`; where files
+            are in folders, `[^/]+/` or a group of it goes before.
     """
 
-    def __init__(self, *, path: Path, media: Literal["image", "sound"] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        path: Path,
+        media: Literal["image", "sound"] | None = None,
+        pattern: str | None = None,
+    ) -> None:
         self.path = Path(path).expanduser()
         self.media = media
+        self.pattern = None if pattern is None else _compiled(pattern)
 
     def load(self) -> Table:
         """Lists the files, by name.
 
         Raises:
-            DataError: If there are none, both pictures and sounds, files outside of folders, or
-                classes without a file.
+            DataError: If there are none, both pictures and sounds, files outside of folders,
+                classes without a file, or names that do not fit the pattern.
         """
         pandas = require("pandas", "train")
         require_folder(self.path)
@@ -49,22 +62,54 @@ class ClassFolders(Source):
             )
         paths = found[kinds[0]]
         names = [p.relative_to(self.path) for p in paths]
-        parts = [part_named(name.parts[0]) if len(name.parts) > 2 else None for name in names]
-        self._require_parts(names, parts)
+        least = 2 if self.pattern else 3  # a part's folder, a class's, and the file
+        parts = [part_named(name.parts[0]) if len(name.parts) >= least else None for name in names]
+        if self.pattern is None:
+            self._require_parts(names, parts)
         inside = all(part is not None for part in parts)
-        depth = 1 if inside else 0
+        shown = [n.as_posix() for n in names]
+        columns = {**self._columns(names, 1 if inside else 0), "path": shown}
+        media = FileMedia(kinds[0], paths)
+        reading = [self.pattern.pattern] if self.pattern else []
+        key = content_key(["folders", shown, files_key(paths), *reading])
+        split = pandas.Series(parts, dtype=object) if inside else None
+        frame = pandas.DataFrame(columns)
+        return Table(self.path.name, frame, {_COLUMN[kinds[0]]: media}, key, media.where, split)
+
+    def _columns(self, names: Sequence[Path], depth: int) -> dict[str, Sequence[str | None]]:
+        """What folders or names say, by column.
+
+        Args:
+            names: The files.
+            depth: How many folders above are parts.
+        """
+        if self.pattern is not None:
+            found = [self._fields(self.pattern, name, depth) for name in names]
+            return {key: [fields[key] for fields in found] for key in found[0]}
         stray = next((n for n in names if len(n.parts) < depth + 2), None)
         if stray is not None:
             raise DataError(
-                f"{self.path}: {stray} should be in a folder that bears its label's name."
+                f"{self.path}: {stray} should be in a folder that bears its label's name. If names "
+                "of files say the labels, say how under `pattern`."
             )
         labels = [name.parts[depth] for name in names]
         self._require_files(depth, set(labels))
-        frame = pandas.DataFrame({"label": labels, "path": [n.as_posix() for n in names]})
-        media = FileMedia(kinds[0], paths)
-        key = content_key(["folders", [n.as_posix() for n in names], files_key(paths)])
-        split = pandas.Series(parts, dtype=object) if inside else None
-        return Table(self.path.name, frame, {_COLUMN[kinds[0]]: media}, key, media.where, split)
+        return {"label": labels}
+
+    def _fields(self, pattern: re.Pattern[str], name: Path, depth: int) -> dict[str, str | None]:
+        """What one file's path says.
+
+        Raises:
+            DataError: If it does not fit the pattern.
+        """
+        below = Path(*name.parts[depth:]).with_suffix("").as_posix()
+        match = pattern.fullmatch(below)
+        if match is None:
+            raise DataError(
+                f"{self.path / name} does not fit `pattern`: all of '{below}' should match "
+                f"'{pattern.pattern}'. Change the pattern, or rename or remove the file."
+            )
+        return match.groupdict()
 
     def _require_parts(self, names: Sequence[Path], parts: Sequence[str | None]) -> None:
         """Make sure that folders at the top are all parts or all classes.
@@ -90,3 +135,29 @@ class ClassFolders(Source):
                 raise DataError(
                     f"{folder} holds no file that can be read. Fill it, or remove the folder."
                 )
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern whose named groups can be columns.
+
+    Raises:
+        ConfigError: If it is no regular expression, or has no named group or one of a name that
+            another column has.
+    """
+    try:
+        found = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(
+            f"`pattern` should be a regular expression: {error}. Found '{pattern}'."
+        ) from error
+    if not found.groupindex:
+        raise ConfigError(
+            "`pattern` should have a named group for each column, as '(?P<label>[a-z]+)_[0-9]+' "
+            f"has. Found '{pattern}'."
+        )
+    taken = next((name for name in found.groupindex if name in ("path", *_COLUMN.values())), None)
+    if taken is not None:
+        raise ConfigError(
+            f"`pattern` names a group '{taken}', which is a column of its own. Name it otherwise."
+        )
+    return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from polytask.data.sources import Table
 from polytask.data.splits import PARTS
 from polytask.errors import DataError
-from polytask.survey.guesses import GROUPS, Column, Target
+from polytask.survey.guesses import Column, Target
 from polytask.survey.lines import (
     cleaning,
     column_line,
@@ -18,6 +18,7 @@ from polytask.survey.lines import (
     task_lines,
     text_input,
 )
+from polytask.survey.persons import GROUPS
 
 _PLAIN = ("number", "category", "date", "text", "characters")
 

@@ -8,8 +8,9 @@ from polytask.data.sources import Table
 from polytask.data.tables import TableFile
 from polytask.survey.drafted import Drafted, written
 from polytask.survey.folders import draft_folders
-from polytask.survey.guesses import Column, guess_column, guess_group
+from polytask.survey.guesses import Column, guess_column
 from polytask.survey.lines import near, one_line, picture_input, quoted
+from polytask.survey.persons import guess_group
 from polytask.survey.samples import sound_input
 from polytask.survey.table_files import read_table, table_files
 from polytask.survey.targets import chosen

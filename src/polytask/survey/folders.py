@@ -1,15 +1,24 @@
 """What is known about a folder of pictures or sounds."""
 
+import shlex
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from polytask.data.class_folders import ClassFolders
-from polytask.data.sources import Media
+from polytask.data.files import list_media
+from polytask.data.sources import Media, Table
+from polytask.data.splits import part_named
 from polytask.errors import DataError
 from polytask.survey.drafted import Drafted
-from polytask.survey.guesses import Column, guess_target
+from polytask.survey.file_names import parts_of, pattern_of, telling
+from polytask.survey.guesses import Column, guess_column, guess_target
 from polytask.survey.lines import quoted
+from polytask.survey.persons import folders_of_persons, guess_group
 from polytask.survey.samples import picture_size, sound_input
+from polytask.survey.targets import chosen
+
+_TABLE = "write a table with a line for each file: its path, and a column for each label"
 
 
 def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence[str]) -> Drafted:
@@ -18,41 +27,139 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
     Args:
         data: The folder.
         path: How the configuration names it.
-        targets: Nothing, or `label`.
-        names: What the parts of the files' names say.
+        targets: What to predict: nothing or `label` for class folders, columns of `names`.
+        names: What the parts of the files' names say, if they say the labels.
 
     Raises:
         DataError: If there are no class folders, or something else is to be predicted.
     """
+    files = _below_parts(data)
+    if names:
+        return _by_names(data, path, targets, names, files)
+    hint = _hint(data, files)
+    if hint and any(len(file.parts) == 1 for file in files):
+        raise DataError(f"{data} holds files in no folders that bear their labels' names. {hint}")
     table = ClassFolders(path=data).load()
-    ((column, media),) = table.media.items()
-    things = "sounds" if media.kind == "sound" else "pictures"
     if list(targets) not in ([], ["label"]):
         raise DataError(
-            f"{data} has no table, only {things} in "
-            f"folders, whose names are the 'label'. Found {', '.join(targets)} under --targets. If "
-            "names of files say them, write a table with a line for each file: its path, and a "
-            "column for each label."
+            f"{data} has no table, only {_things(table)} in folders, whose names are the 'label'. "
+            f"Found {', '.join(targets)} under --targets. "
+            + (hint or f"If names of files say them, {_TABLE}.")
         )
-    fixed = table.fixed_split
+    labels = table.cells(["label"])[:, 0].tolist()
     return Drafted(
         name=data.name,
-        what=f"{len(table):,} {things} in class folders",
+        what=f"{len(table):,} {_things(table)} in class folders",
         table=table,
-        goals=[guess_target("label", table.cells(["label"])[:, 0].tolist())],
-        columns=[Column(column, "sound" if media.kind == "sound" else "image", "a file")],
+        goals=[guess_target("label", labels)],
+        columns=_media_columns(table),
         source=["    kind: folders", f"    path: {quoted(path)}"],
-        media_input=_media_input(media, column),
-        parts=() if fixed is None else set(fixed),
+        media_input=_media_input(table),
+        parts=_parts(table),
+        notes=_comment(_persons(set(labels), hint)) + _comment(hint),
     )
 
 
-def _media_input(media: Media, column: str) -> list[str]:
-    if media.kind == "sound":
-        return sound_input(media, column)
+def _by_names(
+    data: Path, path: str, targets: Sequence[str], names: Sequence[str], files: Sequence[Path]
+) -> Drafted:
+    """What is known about files whose names say the labels."""
+    who = folders_of_persons({file.parts[-2] for file in files if len(file.parts) > 1})
+    folder = "folder" if who in (None, "id") else who
+    pattern, columns = pattern_of(files, names, None if folder in names else folder)
+    table = ClassFolders(path=data, pattern=pattern).load()
+    cells = {c: table.cells([c])[:, 0].tolist() for c in table.frame.columns}
+    goals, notes = chosen(targets, table, cells)
+    others = {c: cells[c] for c in columns if c not in {*notes, *(g.name for g in goals)}}
+    group = guess_group(others)
+    if group is None and who == "id" and folder in others:
+        group = folder
+    return Drafted(
+        name=data.name,
+        what=f"{len(table):,} {_things(table)}, whose names say the labels",
+        table=table,
+        goals=goals,
+        columns=_media_columns(table) + [guess_column(c, of, data) for c, of in others.items()],
+        source=[
+            "    kind: folders",
+            f"    path: {quoted(path)}",
+            f"    pattern: {quoted(pattern)}  # each (?P<...>) is a column",
+        ],
+        media_input=_media_input(table),
+        group=group,
+        parts=_parts(table),
+        notes=_comment("".join(f"{c} is left out: {why}\n" for c, why in notes.items())),
+    )
+
+
+def _below_parts(data: Path) -> list[Path]:
+    """The files of a folder, without a folder at the top that names a part."""
+    found = list_media(data)
+    files = [file.relative_to(data) for file in (found["sound"] or found["image"])]
+    if all(len(file.parts) > 1 and part_named(file.parts[0]) for file in files):
+        return [Path(*file.parts[1:]) for file in files]
+    return files
+
+
+def _hint(data: Path, files: Sequence[Path]) -> str:
+    """What to do with names of files that say something; empty if they do not."""
+    found = parts_of(files)
+    folders = [file.parts[0] if len(file.parts) > 1 else "" for file in files]
+    if found is None or not telling(files, found[0], folders):
+        return ""
+    letters = [chr(ord("a") + k) for k in range(found[1])]
+    return (
+        f"Names of files have {found[1]} parts, as {files[0].name} has. To make columns of them, "
+        "say what each is (_ for one to leave out), and which to predict: polytask init "
+        f"{shlex.quote(str(data))} --columns {','.join(letters)} --targets a"
+    )
+
+
+def _persons(names: set[str], hint: str) -> str:
+    """A warning that folders seem to be no classes but persons; empty if they do not."""
+    who = folders_of_persons(names)
+    if who is None:
+        return ""
+    whose = "ids, perhaps of persons" if who == "id" else f"{who}s"
+    return (
+        f"The folders seem to be {whose}: this draft learns to tell them apart, and files of each "
+        "are in training and test. To predict something else, of ones not met before, labels have "
+        "to come from elsewhere, and the split needs `group`: "
+        + ("see --columns below." if hint else f"{_TABLE}, and one that says whose it is.")
+    )
+
+
+def _comment(text: str) -> list[str]:
+    """A text as comments, line by line; a command stays whole."""
+    lines = []
+    for line in text.replace(": polytask init", ":\n  polytask init").splitlines():
+        width = 10_000 if line.startswith("  ") else 96
+        lines += textwrap.wrap(line, width, break_long_words=False, drop_whitespace=True)
+    return [f"# {line}" for line in lines]
+
+
+def _things(table: Table) -> str:
+    return "sounds" if "audio" in table.media else "pictures"
+
+
+def _parts(table: Table) -> set[str]:
+    return set() if table.fixed_split is None else set(table.fixed_split)
+
+
+def _media_columns(table: Table) -> list[Column]:
+    kinds = {c: m.kind for c, m in table.media.items()}
+    return [Column(c, "sound" if k == "sound" else "image", "a file") for c, k in kinds.items()]
+
+
+def _media_input(table: Table) -> list[str]:
+    ((column, media),) = table.media.items()
+    return sound_input(media, column) if media.kind == "sound" else _picture_input(media)
+
+
+def _picture_input(media: Media) -> list[str]:
     size = picture_size(media)
     return [
         f"  picture:  # scaled to {size}x{size}; pictures are about that large",
-        f"    {{kind: image, column: {column}, size: {size}, pool: mean,",
+        f"    {{kind: image, column: image, size: {size}, pool: mean,",
         "     body: {kind: residual, widths: [32, 64, 128]}}",
     ]

@@ -26,11 +26,7 @@ Kind = Literal[
 FEW = 20  # different numbers up to which a whole-number target may be classes
 MANY = 100  # different words above which a target is no class
 RARE = 5  # examples of a class below which some part may have none
-# Whoever or whatever several rows may come from.
-_WHO = "patient subject participant person speaker actor singer respondent donor author recording"
-_NUMBERED = r"([_\W]*(id|no|nr|num|number|code|key|index|name|\d+))?[_\W]*"
 _FORMULA = re.compile(r"(?<![a-z])(smiles|selfies|inchi|sequence|dna|rna)(?![a-z])", re.IGNORECASE)
-GROUPS = 8  # different ones from which a split by groups has enough to draw from
 _PART_NAMES = ("split", "part", "fold", "subset", "set")
 
 
@@ -115,23 +111,6 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
     if every:
         return is_("left out", "every row has another one: it names the row")
     return is_("category", f"{len(different)} different values")
-
-
-def guess_group(cells: Mapping[str, Sequence[Any]]) -> str | None:
-    """The column that says whose rows are whose, of which each has several; None if none does.
-
-    Args:
-        cells: The cells of all columns that are not predicted, None where blank.
-    """
-    patterns = [rf"(.*[_\W])?{who}s?{_NUMBERED}" for who in _WHO.split()]
-    for pattern in (*patterns, "id"):
-        for name, found in cells.items():
-            plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-            if not re.fullmatch(pattern, plain) or any(c is None or is_list(c) for c in found):
-                continue
-            if 3 <= len({label_text(c) for c in found}) <= len(found) / 2:
-                return name
-    return None
 
 
 def guess_target(name: str, cells: Sequence[Any]) -> Target:

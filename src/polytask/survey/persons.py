@@ -1,0 +1,53 @@
+"""Whose rows are whose: columns and folders that are named for persons or what else is recorded."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from polytask.data.words import is_list
+from polytask.tasks.labels import label_text
+
+GROUPS = 8  # different ones from which a split by groups has enough to draw from
+# Whoever or whatever several rows may come from.
+_WHO = "patient subject participant person speaker actor singer respondent donor author recording"
+_SHORT = {"spk": "speaker", "spkr": "speaker", "sub": "subject", "subj": "subject"}
+_NUMBERED = r"([_\W]*(id|no|nr|num|number|code|key|index|name|\d+))?[_\W]*"
+_ID = re.compile(r"[a-z]{0,3}\d{2,}")
+_WORDNET = re.compile(r"n\d{8}")  # how ImageNet calls its classes
+
+
+def guess_group(cells: Mapping[str, Sequence[Any]]) -> str | None:
+    """The column that says whose rows are whose, of which each has several; None if none does.
+
+    Args:
+        cells: The cells of all columns that are not predicted, None where blank.
+    """
+    patterns = [rf"(.*[_\W])?{who}s?{_NUMBERED}" for who in _WHO.split()]
+    for pattern in (*patterns, "id"):
+        for name, found in cells.items():
+            plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+            if not re.fullmatch(pattern, plain) or any(c is None or is_list(c) for c in found):
+                continue
+            if 3 <= len({label_text(c) for c in found}) <= len(found) / 2:
+                return name
+    return None
+
+
+def folders_of_persons(names: Collection[str]) -> str | None:
+    """Whose folders these are, as `actor` for Actor_01, Actor_02; None if nothing says it.
+
+    `id` says that they are numbers or codes, such as p225, which persons often have.
+
+    Args:
+        names: The names of the folders.
+    """
+    plain = [name.lower() for name in names]
+    stems = {re.sub(r"[\W_]*\d+$", "", name) for name in plain}
+    if len(plain) < 3 or not all(name[-1:].isdigit() for name in plain):
+        return None
+    stem = stems.pop().removesuffix("s") if len(stems) == 1 else ""
+    who = _SHORT.get(stem, stem)
+    if who in _WHO.split():
+        return who
+    coded = all(map(_ID.fullmatch, plain)) and not all(map(_WORDNET.fullmatch, plain))
+    return "id" if coded else None

@@ -1,0 +1,125 @@
+"""`polytask init` for folders of files: whose they are, and what their names say."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from polytask.config import load_config
+from polytask.errors import DataError
+from polytask.survey.drafting import draft
+from polytask.survey.file_names import parts_of, pattern_of
+from polytask.survey.persons import folders_of_persons
+from polytask.workflow import prepare_data
+from tests.data.conftest import own_cache, png, riff, wave
+
+__all__ = ["own_cache"]
+
+
+def actors(folder: Path, first: int = 1) -> Path:
+    """Twelve sounds each of ten actors, named by emotion, intensity, take and actor."""
+    content = riff(wave(0.2))
+    for actor in range(first, first + 10):
+        for k in range(12):
+            path = folder / f"Actor_{actor:02d}" / f"03-{k % 3:02d}-{k % 2}-{k:02d}-{actor:02d}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    return folder
+
+
+def test_folders_of_persons_are_doubted_and_names_are_pointed_at(tmp_path: Path) -> None:
+    place = actors(tmp_path / "my sounds")
+    text = draft(place, [], tmp_path / "x.yaml")
+    assert yaml.safe_load(text)["tasks"]["label"]["kind"] == "multiclass"
+    flat = " ".join(text.replace("\n# ", "\n").split())
+    assert "The folders seem to be actors: this draft learns to tell them apart" in flat
+    assert "Names of files have 5 parts, as 03-00-0-00-01.wav has" in flat
+    assert f"polytask init '{place}' --columns a,b,c,d,e --targets a" in flat
+    with pytest.raises(DataError, match=r"Found emotion.*--columns a,b,c,d,e"):
+        draft(place, ["emotion"], tmp_path / "x.yaml")
+
+
+def test_parts_of_names_are_drafted_as_columns(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    columns = ["_", "emotion", "intensity", "take", "_"]
+    file.write_text(draft(actors(tmp_path / "d"), ["emotion", "intensity"], file, columns))
+    written = yaml.safe_load(file.read_text())
+    pattern = "(?P<actor>[^/]+)/[^-/]+-(?P<emotion>[^-/]+)-(?P<intensity>[^-/]+)-(?P<take>[^-/]+)"
+    assert written["sources"]["data"]["pattern"] == pattern + "-[^-/]+"
+    assert written["sources"]["data"]["split"]["group"] == "actor"
+    assert {t: of["kind"] for t, of in written["tasks"].items()} == {
+        "emotion": "multiclass",
+        "intensity": "binary",
+    }
+    prepared = prepare_data(load_config(file), None)
+    assert sum(by["data"] for by in prepared.summary()["rows"].values()) == 120
+
+
+def test_parts_above_and_ids_are_kept_apart(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for who in ("p225", "p226", "p301", "p302") if part == "train" else ("p400",):
+            for k in range(12):
+                path = tmp_path / "d" / part / who / f"{'yn'[k % 2]}_{k}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(riff(wave(0.2)))
+    text = draft(tmp_path / "d", ["word"], tmp_path / "x.yaml", ["word", "_"])
+    written = yaml.safe_load(text)
+    assert written["sources"]["data"]["pattern"] == "(?P<folder>[^/]+)/(?P<word>[^_/]+)_[^_/]+"
+    assert written["sources"]["data"]["split"] == {"fixed": True, "validation": 0.15}
+    assert "folder is left out: it says whose row this is" in text
+
+
+def test_names_without_folders_ask_for_their_parts(tmp_path: Path) -> None:
+    place = tmp_path / "d"
+    place.mkdir()
+    for k in range(12):
+        (place / f"{k % 3}_{'ab'[k % 2]}_{k}.png").write_bytes(png(k))
+    with pytest.raises(DataError, match=r"in no folders.*Names of files have 3 parts"):
+        draft(place, [], tmp_path / "x.yaml")
+    with pytest.raises(DataError, match=r"names 2 parts.*have 3 parts, divided by '_'"):
+        draft(place, ["x"], tmp_path / "x.yaml", ["x", "y"])
+    (place / "1_a.png").write_bytes(png(1))
+    with pytest.raises(
+        DataError, match=r"1_a.png should have 3 parts, divided by '_', as 12 of 13"
+    ):
+        draft(place, ["x"], tmp_path / "x.yaml", ["x", "y", "z"])
+    with pytest.raises(DataError, match="cannot be called 'my label'"):
+        draft(place, ["x"], tmp_path / "x.yaml", ["x", "my label", "z"])
+
+
+def test_class_folders_whose_names_say_nothing_more_get_no_hint(tmp_path: Path) -> None:
+    for k in range(12):
+        path = tmp_path / "d" / ("cat", "dog")[k % 2] / f"{('cat', 'dog')[k % 2]}_{k:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(k))
+    text = draft(tmp_path / "d", [], tmp_path / "x.yaml")
+    assert "Names of files" not in text and "The folders seem" not in text
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["Actor_01", "Actor_02", "Actor_10"], "actor"),
+        (["speaker1", "speaker2", "speaker3"], "speaker"),
+        (["spk01", "spk02", "spk03"], "speaker"),
+        (["p225", "p226", "s300"], "id"),
+        (["84", "174", "1993"], "id"),
+        (["0", "1", "2", "9"], None),  # digits
+        (["n01440764", "n01443537", "n01484850"], None),
+        (["cat1", "dog2", "emu3"], None),
+        (["class_01", "class_02", "class_03"], None),
+        (["cat", "dog", "actor"], None),
+    ],
+)
+def test_folders_of_persons_are_known_by_their_names(names: list[str], found: str | None) -> None:
+    assert folders_of_persons(names) == found
+
+
+def test_the_mark_that_divides_most_is_taken() -> None:
+    names = [Path("yes-no_ann_07.wav"), Path("no-no_ben_08.wav")]
+    assert parts_of(names) == ("_", 3)
+    assert parts_of([Path("a_b.wav"), Path("a_b_c.wav")]) is None
+    assert parts_of([Path("a__b.wav")]) is None
+    deep = [Path("x/y/1.a.wav"), Path("z/2.b.wav")]
+    assert pattern_of(deep, ["n", "_"], None)[0] == r"(?:.*/)?(?P<n>[^./]+)\.[^./]+"
+    assert pattern_of(deep, ["n", "_"], "who")[1] == ["who", "n"]
