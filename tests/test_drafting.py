@@ -12,7 +12,7 @@ from polytask.config import load_config
 from polytask.errors import DataError
 from polytask.survey.drafting import draft
 from polytask.survey.persons import guess_group
-from polytask.survey.profile import profile_table
+from polytask.survey.profile import profile_data
 from polytask.survey.samples import rounded_up
 from polytask.survey.showing import verdict
 from polytask.workflow import Silent, prepare_data
@@ -54,7 +54,7 @@ def test_shards_are_one_table_with_its_parts(named: str, tmp_path: Path) -> None
     assert prepared.summary()["rows"]["test"] == {"data": 10}
     assert "rows are there more than once" not in file.read_text()
     if named == ".":
-        facts = profile_table(faces)
+        facts = profile_data(faces)
         assert facts["columns"]["image"]["kind"] == "image"
         assert verdict(facts) == "70 rows."
 

@@ -13,7 +13,7 @@ from polytask.config import load_config
 from polytask.errors import DataError
 from polytask.survey.drafting import draft
 from polytask.survey.guesses import guess_column, guess_target
-from polytask.survey.profile import profile_prepared, profile_table
+from polytask.survey.profile import profile_data, profile_prepared
 from polytask.survey.showing import tables, verdict
 from polytask.workflow import Silent, prepare_data, train
 from tests.data.conftest import own_cache, png, riff, wave
@@ -185,7 +185,26 @@ def test_a_profile_counts_labels_overlap_blanks_outliers_and_leaks(tmp_path: Pat
 def test_a_table_alone_has_a_profile_of_its_columns(tmp_path: Path) -> None:
     table = pd.concat([people(30), people(30)[:2]])
     table.to_csv(tmp_path / "t.csv", index=False)
-    facts = profile_table(tmp_path / "t.csv")
+    facts = profile_data(tmp_path / "t.csv")
     assert facts["rows"] == 32 and facts["repeated_rows"] == 2
     assert facts["columns"]["age"]["missing"] == int(table["age"].isna().sum())
     assert tables(facts)[0][0] == "Columns" and "2 of 32 rows repeat" in verdict(facts)
+
+
+def test_a_table_without_header_is_profiled_under_names(tmp_path: Path) -> None:
+    lines = [f"text {'ab'[k % 2]} {k}\t{k % 3}" for k in range(30)]
+    lines[4] = '"' + lines[4]  # a letter, for nothing closes it
+    (tmp_path / "t.tsv").write_text("\n".join(lines))
+    assert "does the first line of the file name the columns?" in verdict(
+        profile_data(tmp_path / "t.tsv")
+    )
+    out = tmp_path / "out"
+    args = ["profile", str(tmp_path / "t.tsv"), "--columns", "text, mood", "--output", str(out)]
+    done = CliRunner().invoke(app, args)
+    assert done.exit_code == 0, done.output
+    facts = json.loads((out / "profile.json").read_text())
+    assert facts["rows"] == 30 and list(facts["columns"]) == ["text", "mood"]
+    assert verdict(facts) == "30 rows, none of them twice."
+    (tmp_path / "x.yaml").write_text("a: 1")
+    refused = CliRunner().invoke(app, ["profile", str(tmp_path / "x.yaml"), "--columns", "a"])
+    assert refused.exit_code == 1 and "--columns goes with a table" in refused.output

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 from polytask.cli import app
 from polytask.config.load import load_config
 from polytask.errors import DataError
-from polytask.survey.treebanks import draft_treebank, treebank_files
+from polytask.survey.profile import profile_data
+from polytask.survey.showing import verdict
+from polytask.survey.treebanks import COLUMNS, draft_treebank, treebank_files
 
 pytest.importorskip("conllu")
 
@@ -93,3 +95,20 @@ def test_a_test_part_alone_cannot_train(tmp_path: Path) -> None:
     treebank(tmp_path, "de-ud-test.conllu")
     with pytest.raises(DataError, match="no training part beside"):
         draft_treebank(treebank_files(tmp_path / "de-ud-test.conllu"), [], tmp_path)
+
+
+def test_a_treebank_has_a_profile(tmp_path: Path) -> None:
+    treebank(tmp_path / "bank", "de-ud-train.conllu", "de-ud-test.conllu")
+    for data in ("bank", "bank/de-ud-test.conllu"):
+        facts = profile_data(tmp_path / data)
+        assert facts["rows"] == 24 and "22 of 24 sentences repeat another" in verdict(facts)
+        assert list(facts["columns"]) == [*("words", *COLUMNS), "Number", "Case"]
+        assert facts["columns"]["upos"]["kind"] == "4 labels"
+        assert facts["columns"]["Number"]["missing"] == 12  # the full stops are without
+        assert "Sing (50.0%)" in facts["columns"]["Number"]["why"]
+    with pytest.raises(DataError, match="columns of a treebank"):
+        profile_data(tmp_path / "bank", ["a", "b"])
+    out = str(tmp_path / "out")
+    made = CliRunner().invoke(app, ["profile", str(tmp_path / "bank"), "--output", out])
+    assert made.exit_code == 0, made.output
+    assert "4 labels" in made.output and "4 labels" in (tmp_path / "out/profile.html").read_text()

@@ -65,7 +65,7 @@ def init(
         if file.exists():
             raise ConfigError(f"'{file}' is there already. Name another file with --output.")
         wanted, names = _names(targets), _names(columns)
-        treebank = treebank_files(data)
+        treebank = treebank_files(data, names)
         if treebank:
             text = draft_treebank(treebank, wanted, file.parent)
         else:
@@ -83,7 +83,14 @@ def _names(text: str) -> list[str]:
 
 
 def profile(
-    data: Annotated[Path, typer.Argument(help="A YAML file, a table, or a folder with its files.")],
+    data: Annotated[
+        Path,
+        typer.Argument(help="A YAML file, a table or a folder with its files, a treebank."),
+    ],
+    columns: Annotated[
+        str,
+        typer.Option(help="The names of all columns, where the first line of a table is a row."),
+    ] = "",
     output: Annotated[
         Path | None, typer.Option(help="The folder for numbers, heat maps and a page.")
     ] = None,
@@ -92,17 +99,19 @@ def profile(
     """What data is like: labels and their overlap, balance, blanks, outliers, leaks."""
     with mendable():
         from polytask.config.load import load_config
-        from polytask.survey.profile import profile_prepared, profile_table
+        from polytask.survey.profile import profile_data, profile_prepared
         from polytask.survey.showing import tables, verdict, write
         from polytask.terminal import Terminal, print_table
         from polytask.workflow import prepare_data
 
         if data.suffix.lower() in (".yaml", ".yml"):
+            if columns:
+                raise ConfigError("--columns goes with a table; a YAML file names columns itself.")
             loaded = load_config(data, set_ or ())
             with Terminal() as terminal:
                 facts = profile_prepared(prepare_data(loaded, terminal.on_decoding))
         else:
-            facts = profile_table(data)
+            facts = profile_data(data, _names(columns))
         folder = output or Path(f"{data.name.split('.')[0]}-profile")
         page = write(facts, folder, f"Profile of {data.name}")
         for heading, table in tables(facts):

@@ -4,7 +4,7 @@ Letters: N rows, T tasks.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +17,45 @@ from polytask.data.places import by_part
 from polytask.data.sources import Table
 from polytask.data.stores import as_rows
 from polytask.data.table_cleaning import RobustZ
-from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
 from polytask.errors import DataError
 from polytask.survey.guesses import Column, guess_column
-from polytask.survey.table_files import encoded_media, table_files
+from polytask.survey.table_files import read_table, table_files
+from polytask.survey.treebanks import profile_treebank, treebank_files
 
 Facts = dict[str, Any]
 _SHOWN = 20
 
 
-def profile_table(path: Path) -> Facts:
-    """A table of which nothing is known: its columns, blanks, outliers and repeated rows.
+def profile_data(path: Path, names: Sequence[str] | None = None) -> Facts:
+    """A table or treebank of which nothing is known: its columns, blanks, outliers, repeated rows.
 
     Where cells are encoded pictures or sounds, rows are not compared.
+
+    Args:
+        path: The table or treebank, or a folder of one.
+        names: The names of all columns, where the first line of a table is a row.
+
+    Raises:
+        DataError: If it cannot be read, or there is neither.
     """
-    files = table_files(path, targets=["*"])
+    treebank = treebank_files(path, names)
+    files = {} if treebank else table_files(path, targets=["*"])
+    if treebank:
+        return profile_treebank(path, treebank)
     if not files:
         raise DataError(
-            f"{path} has no table. Name a table, or the configuration that `polytask init` writes "
-            "for its pictures or sounds."
+            f"{path} has no table and no treebank. Name one, or the configuration that `polytask "
+            "init` writes for its pictures or sounds."
         )
-    first = by_part(files)[0][1]
-    table = TableFile(path=files, media=encoded_media(first)).load()
+    _, table, _ = read_table(files, names)
     cells = {name: table.cells([name])[:, 0].tolist() for name in table.frame.columns}
     guesses = [
         Column(n, "sound" if m.kind == "sound" else "image", "its cells are encoded")
         for n, m in table.media.items()
     ]
-    guesses += [guess_column(n, c, first.parent) for n, c in cells.items()]
+    folder = by_part(files)[0][1].parent
+    guesses += [guess_column(n, c, folder) for n, c in cells.items()]
     columns = {
         g.name: {"kind": g.kind, "why": g.why, "missing": g.missing, "share": _share(g, table)}
         for g in guesses
@@ -53,7 +63,7 @@ def profile_table(path: Path) -> Facts:
     for guess in guesses:
         if guess.kind == "number":
             columns[guess.name]["outliers"] = outliers(table, guess.name)
-    facts = {"data": str(path), "rows": len(table), "columns": columns}
+    facts = {"data": str(path), "rows": len(table), "columns": columns, "doubt": table.doubt()}
     if not table.media:
         facts["repeated_rows"] = int(table.frame.astype(str).duplicated().sum())
     return facts

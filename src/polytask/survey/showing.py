@@ -75,11 +75,12 @@ def verdict(facts: Facts) -> str:
                     "how their labels go together."
                 )
     elif facts.get("repeated_rows"):
-        said.append(f"{facts['repeated_rows']:,} of {facts['rows']:,} rows repeat another row.")
+        things = facts.get("things", "rows")
+        said.append(f"{facts['repeated_rows']:,} of {facts['rows']:,} {things} repeat another.")
     else:
         compared = ", none of them twice" if "repeated_rows" in facts else ""
-        said.append(f"{facts['rows']:,} rows{compared}.")
-    return " ".join(said)
+        said.append(f"{facts['rows']:,} {facts.get('things', 'rows')}{compared}.")
+    return " ".join(said) + facts.get("doubt", "")
 
 
 def maps(facts: Facts) -> list[Drawing]:

@@ -1,4 +1,4 @@
-"""A configuration written for a treebank (CoNLL-U), with the reasons in comments."""
+"""A configuration and a profile of a treebank (CoNLL-U)."""
 
 import os
 import re
@@ -16,19 +16,20 @@ COLUMNS = ("upos", "xpos", "deprel", "lemma")
 MANY = 300  # different labels above which a column is no target
 
 
-def treebank_files(data: Path) -> dict[str, Path]:
+def treebank_files(data: Path, names: Sequence[str] | None = None) -> dict[str, Path]:
     """The files of a treebank by part; a single file that names no part has the part ''.
 
     A file that names its part (`de_gsd-ud-train.conllu`) brings those beside it of the same name.
 
     Args:
         data: A file, or a folder.
+        names: Names for columns, which treebanks have already.
 
     Returns:
         Nothing if it is no treebank, or a folder without one.
 
     Raises:
-        DataError: If a folder has several treebanks.
+        DataError: If a folder has several treebanks, or names are given for one.
     """
     if data.is_dir():
         files = sorted(f for f in data.iterdir() if _is_treebank(f))
@@ -42,6 +43,10 @@ def treebank_files(data: Path) -> dict[str, Path]:
     if len(bases) > 1:
         raise DataError(
             f"{data} has several treebanks: {', '.join(sorted(bases))}. Name a file of one of them."
+        )
+    if files and names:
+        raise DataError(
+            f"--columns: the columns of a treebank, as {files[0].name} is one, have their names."
         )
     parts = {_part(f)[0]: f for f in files}
     return {p: parts[p] for p in ("", "train", "validation", "test") if p in parts}
@@ -103,6 +108,39 @@ def draft_treebank(files: dict[str, Path], targets: Sequence[str], folder: Path)
     )
 
 
+def profile_treebank(data: Path, files: dict[str, Path]) -> dict[str, Any]:
+    """What `profile_data` gives, of sentences: their words, and how many labels each column has.
+
+    Args:
+        data: What it is called.
+        files: What `treebank_files` found.
+    """
+    path = files.get("") or {part: file for part, file in files.items()}
+    features = list(dict.fromkeys(name for file in files.values() for name in _features(file)))
+    table = UniversalDependencies(path=path, features=features).load()
+    columns: dict[str, dict[str, Any]] = {}
+    for name in ("words", *COLUMNS, *features):
+        cells = table.cells([name])[:, 0].tolist()
+        counts, words = _counted(cells)
+        blank = words - sum(counts.values())
+        what = "word" if name in ("words", "lemma") else "label"
+        (often, most), *_ = counts.most_common(1) or [("-", 0)]
+        columns[name] = {
+            "kind": f"{len(counts):,} {what}{'' if len(counts) == 1 else 's'}",
+            "why": f"one for a word; the most frequent is {often} ({most / max(1, words):.1%})",
+            "missing": blank,
+            "share": blank / max(1, words),
+        }
+    repeated = int(table.frame["words"].duplicated().sum())
+    return {
+        "data": str(data),
+        "things": "sentences",
+        "rows": len(table),
+        "columns": columns,
+        "repeated_rows": repeated,
+    }
+
+
 def _source_lines(files: dict[str, Path], features: Sequence[str], folder: Path) -> list[str]:
     def near(file: Path) -> str:
         return quoted(os.path.relpath(file.absolute(), folder.absolute()))
@@ -137,8 +175,7 @@ def _why(file: Path, name: str, cells: Sequence[Any]) -> str:
     Raises:
         DataError: If they are too many, or none.
     """
-    counts = Counter(label for cell in cells for label in cell or () if label is not None)
-    words = sum(len(cell or ()) for cell in cells)
+    counts, words = _counted(cells)
     if len(counts) < 2 or len(counts) > MANY:
         raise DataError(
             f"{file.name}: column '{name}' has {len(counts):,} different labels; expected 2 to "
@@ -148,6 +185,12 @@ def _why(file: Path, name: str, cells: Sequence[Any]) -> str:
     blank = words - sum(counts.values())
     without = f"; {blank:,} of {words:,} words have none" if blank else ""
     return f"{len(counts)} labels; the rarest is {rare} {seen / words:.2%}{without}"
+
+
+def _counted(cells: Sequence[Any]) -> tuple[Counter[str], int]:
+    """How often each label is there, and how many words there are."""
+    counts = Counter(label for cell in cells for label in cell or () if label is not None)
+    return counts, sum(len(cell or ()) for cell in cells)
 
 
 def _features(file: Path) -> list[str]:
