@@ -80,7 +80,7 @@ def verdict(facts: Facts) -> str:
     else:
         compared = ", none of them twice" if "repeated_rows" in facts else ""
         said.append(f"{facts['rows']:,} {facts.get('things', 'rows')}{compared}.")
-    return " ".join(said) + facts.get("doubt", "")
+    return f"{' '.join(said)}{facts.get('doubt', '')}"
 
 
 def maps(facts: Facts) -> list[Drawing]:

@@ -115,7 +115,8 @@ def profile_treebank(data: Path, files: dict[str, Path]) -> dict[str, Any]:
         data: What it is called.
         files: What `treebank_files` found.
     """
-    path = files.get("") or {part: file for part, file in files.items()}
+    parts: dict[str, Path | list[Path]] = dict(files)
+    path = files.get("", parts)
     features = list(dict.fromkeys(name for file in files.values() for name in _features(file)))
     table = UniversalDependencies(path=path, features=features).load()
     columns: dict[str, dict[str, Any]] = {}
