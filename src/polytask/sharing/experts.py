@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from polytask.backbones.columns import run_columns
 from polytask.sharing.base import MakeBackbone, Trunk
 from polytask.sharing.gates import (
     Mixer,
@@ -50,7 +51,7 @@ class Mixture(Trunk, ABC):
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
         """Each task's own mixture of the experts."""
         pooled = gate_input(features, self.width)
-        outputs = [expert(features) for expert in self.experts]
+        outputs = run_columns(list(self.experts), features)
         mask = outputs[0].mask
         experts = torch.stack([output.values for output in outputs], 1)
         return {task: Features(self.mixers[task](pooled, experts), mask) for task in tasks}

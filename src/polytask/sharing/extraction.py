@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from polytask.backbones.base import Backbone
+from polytask.backbones.columns import run_stages
 from polytask.sharing.base import MakeBackbone, Trunk
 from polytask.sharing.gates import Mixer, SoftmaxGate, alike, entering_width, gate_input
 from polytask.types import ByName, Features
@@ -67,11 +68,15 @@ class Extraction(Trunk, ABC):
         for level in range(levels):
             running = tasks if level == levels - 1 else self.tasks
             wanted = tasks if level >= levels - 2 else self.tasks
-            shared = [self._run(column, common, level) for column in self.shared]
-            own = {
-                task: [self._run(c, streams[task], level) for c in self._private(task)]
-                for task in running
-            }
+            private = [(c, streams[task]) for task in running for c in self._private(task)]
+            ours = [(c, common) for c in self._columns(self.shared)]
+            if level == levels - 1:
+                # A task's own experts run by themselves: no other task moves them any more.
+                ends = [self._run([some], level)[0] for some in private] + self._run(ours, level)
+            else:
+                ends = self._run([*private, *ours], level)
+            shared, count = ends[len(private) :], self.num_private
+            own = {task: ends[n * count : (n + 1) * count] for n, task in enumerate(running)}
             mixed = {
                 task: self._mix(self._gate(level, task), streams[task], level, own[task] + shared)
                 for task in wanted
@@ -153,12 +158,12 @@ class Extraction(Trunk, ABC):
             assert isinstance(expert, Backbone)
             yield expert
 
-    def _run(self, column: nn.Module, stream: Features, level: int) -> Features:
-        """One expert's stages of one level."""
-        assert isinstance(column, Backbone)
-        for stage in column.stages[self.bounds[level] : self.bounds[level + 1]]:
-            stream = stage(stream)
-        return stream
+    def _run(self, some: Sequence[tuple[Backbone, Features]], level: int) -> list[Features]:
+        """Experts' stages of one level, each expert's on a stream."""
+        streams = [stream for _, stream in some]
+        for depth in range(self.bounds[level], self.bounds[level + 1]):
+            streams = run_stages([column.stages[depth] for column, _ in some], streams)
+        return streams
 
     def _mix(
         self, mixer: nn.Module, stream: Features, level: int, experts: Sequence[Features]

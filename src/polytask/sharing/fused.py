@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from polytask.backbones.columns import run_stages
 from polytask.sharing.base import MakeBackbone, Trunk
 from polytask.sharing.channels import ChannelLinear, ChannelNorm, joined, stages_of
 from polytask.types import ByName, Features
@@ -101,9 +102,7 @@ class NDDR(Trunk):
         columns = stages_of(self.columns)
         last = len(columns[0]) - 1
         for depth in range(last + 1):
-            ends = [
-                column[depth](given) for column, given in zip(columns, at.values(), strict=True)
-            ]
+            ends = run_stages([column[depth] for column in columns], list(at.values()))
             if len(self.tasks) == 1:
                 at = dict(zip(self.tasks, ends, strict=True))
                 continue

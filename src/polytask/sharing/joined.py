@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import Parameter
 
 from polytask.backbones.base import ACTIVATIONS, Activation
+from polytask.backbones.columns import run_columns
 from polytask.sharing.base import MakeBackbone, Trunk
 from polytask.sharing.channels import ChannelLinear, joined
 from polytask.types import ByName, Features
@@ -60,7 +61,7 @@ class Joined(Trunk):
 
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
         """All columns and their join, the same for every task."""
-        ends = [self.columns[task](features) for task in self.tasks]
+        ends = run_columns([self.columns[task] for task in self.tasks], features)
         if self.pool:
             ends = [Features(end.pooled()) for end in ends]
         values, mask = joined(ends)

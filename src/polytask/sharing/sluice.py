@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from polytask.backbones.columns import run_stages
 from polytask.sharing.adversarial import orthogonality
 from polytask.sharing.base import MakeBackbone, Trunk
 from polytask.sharing.channels import stages_of
@@ -99,7 +100,7 @@ class Sluice(Trunk):
         at, seen = [features] * len(columns), []
         passed: list[list[Features]] = []
         for depth, (alpha, parts) in enumerate(zip(self.alphas, self.subspaces, strict=True)):
-            at = [column[depth](given) for column, given in zip(columns, at, strict=True)]
+            at = run_stages([column[depth] for column in columns], at)
             if parts > 1 and self.training and torch.is_grad_enabled():
                 seen.append(subspaces(at, parts))
             at = sluiced(at, alpha, parts)

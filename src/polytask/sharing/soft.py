@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from polytask.backbones.base import Backbone
+from polytask.backbones.columns import run_stages
 from polytask.sharing.base import MakeBackbone, Trunk
 from polytask.types import ByName, Features
 
@@ -61,7 +62,7 @@ class CrossStitch(Trunk):
         columns = [list(network.stages) for network in networks]
         at = [features] * len(columns)
         for depth in range(len(columns[0])):
-            at = [column[depth](given) for column, given in zip(columns, at, strict=True)]
+            at = run_stages([column[depth] for column in columns], at)
             if len(self.stitches):
                 mixed = stitched(torch.stack([f.values for f in at]), self.stitches[depth])
                 at = [Features(v, f.mask) for v, f in zip(mixed.unbind(), at, strict=True)]
