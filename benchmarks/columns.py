@@ -25,6 +25,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -102,13 +103,21 @@ def mapped(columns: Sequence[Backbone], given: Features) -> list[Tensor]:
     return list(vmap(one)(stacked))
 
 
+@contextmanager
+def limited(most: int) -> Iterator[None]:
+    """Let the library run GRUs of up to so many entries, of any width, as one computation."""
+    limits = library.MOST_ENTRIES, library.MOST_WIDTH
+    library.MOST_ENTRIES = library.MOST_WIDTH = most
+    try:
+        yield
+    finally:
+        library.MOST_ENTRIES, library.MOST_WIDTH = limits
+
+
 def together(columns: Sequence[Backbone], given: Features) -> list[Tensor]:
     """What all columns give, by the library at any size."""
-    limit, library.MOST_ENTRIES = library.MOST_ENTRIES, ANY_SIZE
-    try:
+    with limited(ANY_SIZE):
         return [f.values for f in library.run_columns(columns, given)]
-    finally:
-        library.MOST_ENTRIES = limit
 
 
 def passes(asked: argparse.Namespace) -> Iterator[Case]:
@@ -148,9 +157,9 @@ def step(
     optimizer = torch.optim.Adam([*made.parameters(), *heads.parameters()], 1e-3)
 
     def run() -> list[Tensor]:
-        library.MOST_ENTRIES = most
         optimizer.zero_grad()
-        found = made(given, tasks)
+        with limited(most):
+            found = made(given, tasks)
         outputs = [head(found[task].pooled()) for head, task in zip(heads, tasks, strict=True)]
         losses = (torch.stack(outputs) - wanted).square().mean((1, 2))
         backward(losses, balance, made.shared_parameters())

@@ -205,6 +205,7 @@ def test_what_is_watched_too_large_or_not_alike_runs_by_itself(
 def test_other_kinds_and_shapes_run_one_after_the_other(together: list[int]) -> None:
     given = features(7, torch.float32)
     others = {
+        "wide": [RecurrentBackbone(4, width=129, layers=1) for _ in range(2)],
         "lstm": [RecurrentBackbone(4, width=3, cell="lstm") for _ in range(2)],
         "widths": [RecurrentBackbone(4, width=3 + n, layers=1) for n in range(2)],
         "depths": [RecurrentBackbone(4, width=3, layers=1 + n) for n in range(2)],

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from polytask.backbones.recurrent import RecurrentBackbone, RecurrentLayer, joined, reversal
 from polytask.types import Features
 
-# Entries of one cell's state, B H, up to which one computation is faster on a processor. By
-# benchmarks/columns.py it takes 0.3 to 0.5 of the loop's time at 800, and as much at 16,000.
+# Up to where one computation is faster on a processor, by benchmarks/columns.py: it takes 0.2 to 0.5
+# of the loop's time at 1,024 entries of one cell's state (B H), 0.7 to 0.9 at 4,096, and about as
+# much at 8,192 and more; and at width 256, however few the rows, 1.0 to 1.3.
 MOST_ENTRIES = 4096
+MOST_WIDTH = 128
 
 GRU_WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -71,8 +73,8 @@ def faster_together(layers: Sequence[RecurrentLayer], given: Sequence[Features])
         )
         for layer, f in zip(layers, given, strict=True)
     }
-    values = given[0].values
-    small = len(values) * cells[0].hidden_size <= MOST_ENTRIES
+    values, width = given[0].values, cells[0].hidden_size
+    small = width <= MOST_WIDTH and len(values) * width <= MOST_ENTRIES
     return len(kinds) == 1 and small and values.device.type == "cpu"
 
 
