@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from polytask.backbones.recurrent import RecurrentBackbone, RecurrentLayer, joined, reversal
 from polytask.types import Features
 
-# Up to where one computation is faster on a processor, by benchmarks/columns.py: it takes 0.2 to 0.5
-# of the loop's time at 1,024 entries of one cell's state (B H), 0.7 to 0.9 at 4,096, and about as
-# much at 8,192 and more; and at width 256, however few the rows, 1.0 to 1.3.
+# Up to where one computation is faster on a processor, by benchmarks/columns.py: it takes 0.2 to
+# 0.5 of the loop's time at 1,024 entries of one cell's state (B H), 0.7 to 0.9 at 4,096 and 0.8 to
+# 1.1 at 8,192 and more; and at width 256, however few the rows, 1.0 to 1.3.
 MOST_ENTRIES = 4096
 MOST_WIDTH = 128
 

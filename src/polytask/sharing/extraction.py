@@ -5,6 +5,7 @@ Shapes: B examples, D features, E experts, T tasks.
 
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -68,15 +69,15 @@ class Extraction(Trunk, ABC):
         for level in range(levels):
             running = tasks if level == levels - 1 else self.tasks
             wanted = tasks if level >= levels - 2 else self.tasks
-            private = [(c, streams[task]) for task in running for c in self._private(task)]
             ours = [(c, common) for c in self._columns(self.shared)]
+            private = [(c, streams[task]) for task in running for c in self._private(task)]
             if level == levels - 1:
                 # A task's own experts run by themselves: no other task moves them any more.
-                ends = [self._run([some], level)[0] for some in private] + self._run(ours, level)
+                ends = self._run(ours, level) + [self._run([one], level)[0] for one in private]
             else:
-                ends = self._run([*private, *ours], level)
-            shared, count = ends[len(private) :], self.num_private
-            own = {task: ends[n * count : (n + 1) * count] for n, task in enumerate(running)}
+                ends = self._run([*ours, *private], level)
+            shared, rest = ends[: len(ours)], iter(ends[len(ours) :])
+            own = {task: list(islice(rest, self.num_private)) for task in running}
             mixed = {
                 task: self._mix(self._gate(level, task), streams[task], level, own[task] + shared)
                 for task in wanted
