@@ -91,6 +91,34 @@ def test_a_table_is_read_as_that_of_training_was(tmp_path: Path) -> None:
         read_unlabelled(tmp_path / "bare.csv", {"facts": numbers})
 
 
+def test_a_table_may_call_columns_otherwise(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    cells = {"image": [{"bytes": png(3), "path": "x.png"}, {"bytes": png(4)}], "years": [2.0, 4.0]}
+    parquet.write_table(pyarrow.table(cells), tmp_path / "t.parquet")
+    numbers = TableInput(columns={"own": ["age"]})
+    numbers.load_state(
+        {"columns": [{"kind": "number", "name": "age", "mean": 0.0, "std": 1.0, "blank": True}]}
+    )
+    inputs = {"photo": PHOTO, "facts": numbers}
+    told = r"\(photo: photo; facts: .*Its columns: image, years\. If 'image' holds the images: "
+    with pytest.raises(DataError, match=told + "--column photo=image"):
+        read_unlabelled(tmp_path / "t.parquet", inputs)
+    called = {"photo": "image", "age": "years"}
+    (batch,) = read_unlabelled(tmp_path / "t.parquet", inputs, called=called).batches(8)
+    assert batch.inputs["photo"].values[:, 0, 5, 5].tolist() == [3, 4]
+    assert batch.inputs["facts"].values.tolist() == [[2, 0], [4, 0]]
+    for called, wrong in (
+        ({"foto": "image"}, "no input reads a column 'foto'. Did you mean 'photo'"),
+        ({"photo": "imag"}, "t.parquet has no column 'imag'. Did you mean 'image'"),
+    ):
+        with pytest.raises(DataError, match=wrong):
+            read_unlabelled(tmp_path / "t.parquet", inputs, called=called)
+    with pytest.raises(ConfigError, match="--column goes with a table"):
+        read_unlabelled(folder(tmp_path / "f"), inputs, called={"photo": "image"})
+
+
 def test_recordings_of_a_model_of_frames_give_frames(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(riff(wave(0.4, 16000), 16000))
     some = SoundInput(columns={"timit": "audio"}, sample_rate=16000)

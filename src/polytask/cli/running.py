@@ -1,6 +1,7 @@
 """Commands that make a run and use it."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -90,6 +91,13 @@ def predict(
     output: Annotated[
         Path | None, typer.Option(help="A .csv, .jsonl or .parquet file; default: standard output.")
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=NAME",
+            help="What a column of training is called in the table, as path=audio.",
+        ),
+    ] = None,
     on_bad: Annotated[
         Bad | None,
         typer.Option(help="What to do with what cannot be decoded; default: as in training."),
@@ -119,11 +127,25 @@ def predict(
                 kind: output.with_name(f"{output.stem}-{kind}") for kind in ("pictures", "sounds")
             }
         )
-        lines = list(predict_run(chosen, input_, on_bad=on_bad, **beside))
+        called = _called(column or ())
+        lines = list(predict_run(chosen, input_, on_bad=on_bad, called=called, **beside))
         with written(output or Path("standard output"), "Name another file under --output."):
             write_table(lines, output)
     if output is not None:
         typer.echo(f"{len(lines)} predictions in {output}")
+
+
+def _called(columns: Sequence[str]) -> dict[str, str]:
+    """What columns are called, of COLUMN=NAME.
+
+    Raises:
+        ConfigError: If one is written otherwise.
+    """
+    pairs = [text.partition("=") for text in columns]
+    wrong = next(("".join(pair) for pair in pairs if not (pair[0] and pair[2])), None)
+    if wrong is not None:
+        raise ConfigError(f"--column {wrong}: expected COLUMN=NAME, such as path=audio.")
+    return {column: name for column, _, name in pairs}
 
 
 def merge(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from polytask.data.conll import UniversalDependencies
 from polytask.data.files import Files, list_media, nothing_readable
 from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput
+from polytask.data.matching import TEXT, matched, read_columns
 from polytask.data.sentences import Lines
 from polytask.data.sources import Table
 from polytask.data.stores import PictureStore, SoundStore, Store, pack_waves
@@ -24,8 +25,6 @@ from polytask.data.text import TextInput
 from polytask.data.words import words_of
 from polytask.errors import ConfigError, DataError, nearest
 from polytask.types import Batch, Features
-
-_TEXT = "text"  # what the column of text is called where training had lists of words
 
 
 @dataclass(frozen=True)
@@ -185,6 +184,7 @@ def read_unlabelled(
     input: str | None = None,
     on_bad: Literal["error", "skip"] = "error",
     like: TableFile | None = None,
+    called: Mapping[str, str] | None = None,
 ) -> Unlabelled:
     """Opens what is to be predicted.
 
@@ -196,6 +196,7 @@ def read_unlabelled(
         input: The only input to feed, where several could read the same files.
         on_bad: Whether what cannot be decoded is an error or is left out and listed.
         like: The table of training: another is read as it was.
+        called: What columns of training are called in a table, where it is something else.
 
     Raises:
         DataError: If there is nothing that an input reads.
@@ -208,7 +209,9 @@ def read_unlabelled(
         inputs = {input: inputs[input]}
     known = known_format(path) is not None if like is None else like.alike(path)
     if path.is_file() and known:
-        return Unlabelled([_read_table(path, inputs, like)], on_bad=on_bad)
+        return Unlabelled([_read_table(path, inputs, like, called or {})], on_bad=on_bad)
+    if called:
+        raise ConfigError(f"--column goes with a table, and {path} is none.")
     texts = {name: some for name, some in inputs.items() if isinstance(some, TextInput)}
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
     if texts and path.is_file() and ending in (".txt", ".conllu"):
@@ -245,45 +248,24 @@ def _read_texts(path: Path, readers: Mapping[str, Input], *, treebank: bool) -> 
     if treebank:
         sentences = UniversalDependencies(path=path).load()
         return _Reading(sentences, readers, dict.fromkeys(readers, "words"))
-    return _Reading(Lines(path=path).load(), readers, dict.fromkeys(readers, _TEXT))
+    return _Reading(Lines(path=path).load(), readers, dict.fromkeys(readers, TEXT))
 
 
-def _read_table(path: Path, inputs: Mapping[str, Input], like: TableFile | None) -> _Reading:
-    read = {c for i in inputs.values() for of in i.columns.values() for c in _several(of)}
-    source = TableFile(path=path) if like is None else like.another(path, {*read, _TEXT})
-    names = source.names()
-    columns: dict[str, str | list[str]] = {}
-    for name, some in inputs.items():
-        options = [_several(c) for c in some.columns.values()]
-        options += [[_TEXT]] if isinstance(some, TextInput) else []
-        whole = next((o for o in options if all(c in names for c in o)), None)
-        partly = next((o for o in options if any(c in names for c in o)), None)
-        if whole is None and partly is not None:
-            missing = next(c for c in partly if c not in names)
-            raise DataError(
-                f"Input '{name}' reads column '{missing}', which {path.name} does not have. "
-                f"{nearest(missing, names)}"
-            )
-        if whole is not None:
-            columns[name] = whole if isinstance(some, TableInput) else whole[0]
-    if not columns:
-        wanted = "; ".join(
-            f"{n}: {', '.join(str(c) for c in some.columns.values())}" for n, some in inputs.items()
-        )
-        raise DataError(
-            f"{path.name} has none of the columns that this run reads ({wanted}). Its columns: "
-            f"{', '.join(names[:20])}."
-        )
+def _read_table(
+    path: Path,
+    inputs: Mapping[str, Input],
+    like: TableFile | None,
+    called: Mapping[str, str],
+) -> _Reading:
+    read = {*read_columns(inputs), *called.values(), TEXT}
+    source = TableFile(path=path) if like is None else like.another(path, read)
+    columns = matched(path, source.names(), inputs, called)
     for name, column in columns.items():
         kind = inputs[name].media
         if kind is not None:
             source.media[str(column)] = kind
     table = source.load()
     return _Reading(table, _whole({n: inputs[n] for n in columns}, table), columns)
-
-
-def _several(columns: str | Sequence[str]) -> list[str]:
-    return [columns] if isinstance(columns, str) else list(columns)
 
 
 def _window(inputs: Mapping[str, Input]) -> Mapping[str, float] | None:

@@ -1,7 +1,7 @@
 """Scores and predictions of a run's best weights."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +112,7 @@ def predict_run(
     on_bad: Policy | None = None,
     pictures: Path | None = None,
     sounds: Path | None = None,
+    called: Mapping[str, str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Predictions of a run's best weights for unlabelled pictures, sounds, texts or table rows.
 
@@ -123,6 +124,7 @@ def predict_run(
         pictures: The folder for predictions that are pictures, made if need be; None leaves them
             out.
         sounds: The same for those that are sounds.
+        called: What columns of training are called in the table, where it is something else.
 
     Yields:
         One mapping per example: where it comes from, and each task's label and probabilities, or
@@ -144,7 +146,8 @@ def predict_run(
     network.eval()
     tables = [s for s in build_sources(run.config).values() if isinstance(s, TableFile)]
     like = tables[0] if len(tables) == 1 else None
-    found = read_unlabelled(path, inputs, on_bad=on_bad or run.config.on_bad, like=like)
+    policy = on_bad or run.config.on_bad
+    found = read_unlabelled(path, inputs, on_bad=policy, like=like, called=called)
     for batch in found.batches(evaluation_batch(tasks)):
         batch = batch.to(fabric.device)
         here = [task for task in tasks if task.input in batch.inputs]
