@@ -113,6 +113,10 @@ def test_patterns_name_targets_and_what_is_none_is_said(tmp_path: Path) -> None:
 
     assert tasks(["A_*"]) == ["A_1", "A_2"]
     assert tasks(["*", "-smiles", "-A_2"]) == ["A_1", "B_1"]
+    assert tasks(["A_1..A_few", "-A_1"]) == ["A_2"]  # fewer than 20 labels, and not by name
+    assert tasks(["B_1..A_few"]) == ["B_1"]
+    with pytest.raises(DataError, match=r"no column 'A_9' to predict"):
+        tasks(["A_1..A_9"])
     assert tasks(["A_few", "A_1"]) == ["A_few", "A_1"]  # who names it wants it
     text = draft(tmp_path / "t.csv", ["*", "-smiles"], tmp_path / "x")
     assert "# A_few is left out: it has 5 labels." in text

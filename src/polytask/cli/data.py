@@ -42,7 +42,7 @@ def init(
         str,
         typer.Option(
             help="The columns to predict, with commas between them. A * stands for any letters, "
-            "and a - before a column leaves it out: '*,-id'."
+            "first..last for columns in a row, and a - before a column leaves it out: '*,-id'."
         ),
     ] = "",
     columns: Annotated[

@@ -17,8 +17,8 @@ def chosen(
     """The targets, and why columns that a pattern names are none.
 
     Args:
-        targets: Names; a `*` in one stands for any letters, and a `-` before one takes columns
-            out that others named.
+        targets: Names; a `*` in one stands for any letters, `first..last` for two columns and
+            those between them, and a `-` before one takes columns out that others named.
         table: The rows.
         cells: Its cells by column.
 
@@ -29,8 +29,8 @@ def chosen(
     if not targets:
         raise DataError(
             f"Name the columns to predict under --targets, of: {', '.join(table.columns[:30])}. "
-            "A * stands for any letters, as in 'assay_*'; a column with - before it is left out, "
-            "as in '*,-id'."
+            "A * stands for any letters, as in 'assay_*', and .. for the columns between two, as "
+            "in 'assay_1..assay_9'; a column with - before it is left out, as in '*,-id'."
         )
     names: dict[str, bool] = {}  # and whether a pattern names it
     for text in targets:
@@ -72,11 +72,17 @@ def _matching(text: str, table: Table) -> list[str]:
     if text in table.columns:
         return [text]
     name = text.removeprefix("-")
+    first, dots, last = name.partition("..")
+    if dots and first in table.columns and last in table.columns:
+        ends = sorted(map(table.columns.index, (first, last)))
+        return list(table.columns[ends[0] : ends[1] + 1])
     pattern = ".*".join(map(re.escape, name.split("*")))
     found = [c for c in table.columns if re.fullmatch(pattern, c)]
     if not found:
+        ends = [first, last] if first and last else [name]
+        lacking = next(end for end in ends if end not in table.columns)
         raise DataError(
-            f"{table.name} has no column '{name}' to predict. {nearest(name, table.columns)}"
+            f"{table.name} has no column '{lacking}' to predict. {nearest(lacking, table.columns)}"
             f"{table.doubt()}"
         )
     return found
