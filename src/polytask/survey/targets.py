@@ -74,13 +74,13 @@ def _matching(text: str, table: Table) -> list[str]:
     name = text.removeprefix("-")
     first, dots, last = name.partition("..")
     if dots and first in table.columns and last in table.columns:
-        ends = sorted(map(table.columns.index, (first, last)))
-        return list(table.columns[ends[0] : ends[1] + 1])
+        begin, end = sorted(map(table.columns.index, (first, last)))
+        return list(table.columns[begin : end + 1])
     pattern = ".*".join(map(re.escape, name.split("*")))
     found = [c for c in table.columns if re.fullmatch(pattern, c)]
     if not found:
-        ends = [first, last] if first and last else [name]
-        lacking = next(end for end in ends if end not in table.columns)
+        named = [first, last] if first and last else [name]
+        lacking = next(n for n in named if n not in table.columns)
         raise DataError(
             f"{table.name} has no column '{lacking}' to predict. {nearest(lacking, table.columns)}"
             f"{table.doubt()}"
