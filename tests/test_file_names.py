@@ -55,18 +55,33 @@ def test_parts_of_names_are_drafted_as_columns(tmp_path: Path) -> None:
     assert sum(by["data"] for by in prepared.summary()["rows"].values()) == 120
 
 
-def test_parts_above_and_ids_are_kept_apart(tmp_path: Path) -> None:
-    for part in ("train", "test"):
-        for who in ("p225", "p226", "p301", "p302") if part == "train" else ("p400",):
-            for k in range(12):
-                path = tmp_path / "d" / part / who / f"{'yn'[k % 2]}_{k}.wav"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(riff(wave(0.2)))
+@pytest.mark.parametrize("torn", [False, True])
+def test_parts_above_and_ids_are_kept_apart(torn: bool, tmp_path: Path) -> None:
+    for who in range(12):
+        part = "test" if who > 9 else "train"
+        for k in range(6):
+            folder = tmp_path / "d" / ("test" if torn and k == 5 else part) / f"p{200 + who}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{'yn'[k % 2]}_{k}.wav").write_bytes(riff(wave(0.2)))
     text = draft(tmp_path / "d", ["word"], tmp_path / "x.yaml", ["word", "_"])
-    written = yaml.safe_load(text)
-    assert written["sources"]["data"]["pattern"] == "(?P<folder>[^/]+)/(?P<word>[^_/]+)_[^_/]+"
-    assert written["sources"]["data"]["split"] == {"fixed": True, "validation": 0.15}
-    assert "folder is left out: it says whose row this is" in text
+    (tmp_path / "x.yaml").write_text(text)
+    source = yaml.safe_load(text)["sources"]["data"]
+    assert source["pattern"] == "(?P<folder>[^/]+)/(?P<word>[^_/]+)_[^_/]+"
+    assert source["split"] == {"fixed": True, "validation": 0.15} | (
+        {} if torn else {"group": "folder"}
+    )
+    assert ("rows of one folder are in several parts" in text) == torn
+    assert prepare_data(load_config(tmp_path / "x.yaml"), None).summary()["rows"]["validation"]
+
+
+def test_few_persons_do_not_divide(tmp_path: Path) -> None:
+    place = tmp_path / "d"
+    place.mkdir()
+    for k in range(60):
+        (place / f"{k % 3}_{('ann', 'ben', 'eve')[k // 3 % 3]}_{k}.png").write_bytes(png(k))
+    text = draft(place, ["digit"], tmp_path / "x.yaml", ["digit", "speaker", "_"])
+    split = yaml.safe_load(text)["sources"]["data"]["split"]
+    assert split == {"test": 0.15, "validation": 0.15, "stratify": "digit"}
 
 
 def test_names_without_folders_ask_for_their_parts(tmp_path: Path) -> None:

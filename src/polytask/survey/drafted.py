@@ -114,27 +114,48 @@ def _input_lines(found: Drafted) -> list[str]:
 
 def _split_lines(found: Drafted) -> list[str]:
     """How rows are divided, with a warning where one person's rows are in several parts."""
-    by = found.group
     column = next((c for c in found.columns if c.kind == "split"), None)
-    if column is not None or found.parts:
-        lacking = [] if column else [part for part in PARTS if part not in found.parts]
-        why = column.why if column else "files are parts"
-        why += f"; {' and '.join(lacking)} drawn" if lacking else ""
-        drawn = "".join(f", {part}: 0.15" for part in lacking)
-        how = f"column: {quoted(column.name)}" if column else f"fixed: true{drawn}"
-        return [f"    split: {{{how}}}  # {one_line(why)}"]
-    settings = "test: 0.15, validation: 0.15"
-    if by is not None:
-        count = len(set(map(str, found.table.cells([by])[:, 0])))
-        who = one_line(by)
-        why = (
-            f"there are only {count} different {who}: rows of each are in all parts, which flatters"
-        )
-        if count >= GROUPS:
-            settings += f", group: {quoted(by)}"
-            why = f"all rows of one {who} are in one part, so that scores tell of new ones"
-        return [f"    # {why}", f"    split: {{{settings}}}"]
-    return [f"    split: {_stratified(found.goals)}"]
+    if column is not None:
+        return [f"    split: {{column: {quoted(column.name)}}}  # {one_line(column.why)}"]
+    if found.parts:
+        return _fixed_lines(found)
+    if found.group is None:
+        return [f"    split: {_stratified(found.goals)}"]
+    count, who = _count(found, found.group), one_line(found.group)
+    if count < GROUPS:
+        return [
+            f"    # there are only {count} different {who}: rows of each are in all parts, which "
+            "flatters",
+            f"    split: {_stratified(found.goals)}",
+        ]
+    return [
+        f"    # all rows of one {who} are in one part, so that scores tell of new ones",
+        f"    split: {{test: 0.15, validation: 0.15, group: {quoted(found.group)}}}",
+    ]
+
+
+def _fixed_lines(found: Drafted) -> list[str]:
+    """The split that files have, with what they lack drawn from the training rows."""
+    lacking = [part for part in PARTS if part not in found.parts]
+    how = "fixed: true" + "".join(f", {part}: 0.15" for part in lacking)
+    why = "files are parts" + (f"; {' and '.join(lacking)} drawn" if lacking else "")
+    if found.group is None:
+        return [f"    split: {{{how}}}  # {why}"]
+    who, parts = one_line(found.group), found.table.fixed_split
+    assert parts is not None
+    groups = map(str, found.table.cells([found.group])[:, 0])
+    if len(set(zip(groups, parts, strict=True))) > _count(found, found.group):
+        lines = [f"    # rows of one {who} are in several parts, which flatters"]
+    elif lacking and _count(found, found.group) >= GROUPS:
+        how += f", group: {quoted(found.group)}"
+        lines = [f"    # all rows of one {who} are in one part"]
+    else:
+        lines = []
+    return [*lines, f"    split: {{{how}}}  # {why}"]
+
+
+def _count(found: Drafted, column: str) -> int:
+    return len(set(map(str, found.table.cells([column])[:, 0])))
 
 
 def _duplicates(table: Table) -> list[str]:
