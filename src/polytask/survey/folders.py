@@ -4,6 +4,7 @@ import shlex
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from string import ascii_lowercase
 
 from polytask.data.class_folders import ClassFolders
 from polytask.data.files import list_media
@@ -105,9 +106,11 @@ def _hint(data: Path, files: Sequence[Path]) -> str:
     """What to do with names of files that say something; empty if they do not."""
     found = parts_of(files)
     folders = [file.parts[0] if len(file.parts) > 1 else "" for file in files]
-    if found is None or not telling(files, found[0], folders):
+    if found is None or found[1] > len(ascii_lowercase):
         return ""
-    letters = [chr(ord("a") + k) for k in range(found[1])]
+    if not telling(files, found[0], folders):
+        return ""
+    letters = ascii_lowercase[: found[1]]
     return (
         f"Names of files have {found[1]} parts, as {files[0].name} has. To make columns of them, "
         "say what each is (_ for one to leave out), and which to predict: polytask init "
@@ -122,9 +125,9 @@ def _persons(names: set[str], hint: str) -> str:
         return ""
     whose = "ids, perhaps of persons" if who == "id" else f"{who}s"
     return (
-        f"The folders seem to be {whose}: this draft learns to tell them apart, and files of each "
-        "are in training and test. To predict something else, of ones not met before, labels have "
-        "to come from elsewhere, and the split needs `group`: "
+        f"The folders seem to be {whose}: this draft learns to tell them apart. To predict "
+        "something else, of ones not met before, labels have to come from elsewhere, and the split "
+        "needs `group`, so that files of one are in one part: "
         + ("see --columns below." if hint else f"{_TABLE}, and one that says whose it is.")
     )
 

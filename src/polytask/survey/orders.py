@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-# Words of names of columns. A grade is more than another; so is an amount, which can be added up.
+# Words in names of columns: of numbers that sort things, and of numbers that count or measure.
 _GRADES = (
     *("rating", "grade", "star", "level", "score", "stage", "severity", "rank", "quality"),
     *("priority", "difficulty", "intensity", "degree", "tier", "likert", "satisfaction"),
@@ -19,16 +19,9 @@ _STEPS = ("group", "range", "bin", "bucket", "band", "bracket", "class", "catego
 
 _NUMBER = r"[$€£]?\s*(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)\s*([km](?![a-z]))?"
 _UNIT = r"\s*([a-z%$€£°]+\.?)?"
-_TWO = rf"{_NUMBER}{_UNIT}\s*(?:MARK)\s*{_NUMBER}"
 _BETWEEN = re.compile(
-    "(?:between )?"
-    + _TWO.replace("MARK", "-|–|—|\\.\\.|to|and")
-    + _UNIT
-    + "|"
-    + r"[\[(]\s*"
-    + _TWO.replace("MARK", ",|-|–")
-    + r"\s*[\])]"
-    + _UNIT
+    rf"(?:between )?{_NUMBER}{_UNIT}\s*(?:-|–|—|\.\.|to|and)\s*{_NUMBER}{_UNIT}"
+    rf"|[\[(]\s*{_NUMBER}{_UNIT}\s*[,–-]\s*{_NUMBER}\s*[\])]{_UNIT}"
 )
 _BELOW = re.compile(
     rf"(?:<|<=|≤|under|below|less than|younger than|up to|at most)\s*{_NUMBER}{_UNIT}"
