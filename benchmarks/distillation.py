@@ -7,8 +7,13 @@ teachers cost T trainings more. Scores are of the test part, which nothing was c
 are means over seeds, and differences to the training without teachers, paired by seed, with 95 %
 intervals (Student's t over seeds; what other examples would give is not in them).
 
+With `--labels 0.1` students, and the training without teachers, have a tenth of each task's labels
+of training rows, drawn by the seed and for each task by itself; all rows stay. Their teachers had
+all labels, or with `--same` the same tenth. Validation rows keep theirs.
+
     POLYTASK_DATA=... python benchmarks/distillation.py recipes/compare-speech.yaml --seeds 5
     ... --set training.epochs=4 --ways logits features
+    ... --labels 0.1 --ways filled --same
     ... --seeds 3 --keep scores.jsonl    later --seeds 5 trains seeds 3 and 4 only
 """
 
@@ -20,13 +25,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.stats import t as student
 
 from polytask.config.load import load_config
 from polytask.config.schema import Config
 from polytask.config.variants import varied, with_seed, with_tasks
+from polytask.data.media import EncodedMedia
 from polytask.run import Run
-from polytask.workflow import Silent, evaluate_run, train
+from polytask.workflow import Silent, evaluate_run, prepare_data, train
 
 JOINT = "all tasks, no teacher"
 WAYS: dict[str, dict[str, Any]] = {
@@ -34,6 +41,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "logits, weight 4": {"weight": 4.0},
     "annealed": {"anneal": True},
     "features": {"match": "features"},
+    "filled": {"fill_missing": True},
+    "filled, annealed": {"fill_missing": True, "anneal": True},
 }
 
 
@@ -56,16 +65,44 @@ def scores(run: Run, metric: str) -> dict[str, float]:
     return {task: float(some[metric] or 0.0) for task, some in evaluate_run(run, "test").items()}
 
 
+def with_few_labels(config: Config, share: float, folder: Path) -> Config:
+    """The same rows and parts out of tables in which most labels of training rows are blank."""
+    prepared = prepare_data(config, None)
+    random = np.random.default_rng(config.seed)
+    sources: dict[str, Any] = {}
+    for name, dataset in prepared.datasets.items():
+        frame, kinds = dataset.table.frame.copy(), {}
+        for column, media in dataset.table.media.items():
+            if not isinstance(media, EncodedMedia):
+                raise TypeError(f"'{column}' of '{name}' should be files, to be put in a table.")
+            frame[column] = [media.content(item) for item in range(len(media))]
+            kinds[column] = media.kind
+        for part, rows in prepared.parts.items():
+            frame.loc[rows.get(name, []), "part"] = part
+        train = prepared.parts["train"][name]
+        for task in config.resolved()["tasks"].values():
+            hidden = random.permutation(train)[round(share * len(train)) :]
+            frame.loc[list(hidden), task["target"][name]] = None
+        path = folder / f"{name}-{config.seed}.parquet"
+        frame.to_parquet(path)
+        split = {"column": "part"}
+        sources[name] = {"kind": "table", "path": str(path), "media": kinds, "split": split}
+    return varied(config, {"sources": sources})
+
+
 def of_seed(
-    config: Config, folder: Path, ways: list[str], metric: str
+    config: Config, folder: Path, asked: argparse.Namespace
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """The scores of every candidate with one seed."""
-    teachers = [trained(with_tasks(config, [task]), folder) for task in config.tasks]
+    ways, metric = asked.ways, asked.metric
+    few = config if asked.labels == 1 else with_few_labels(config, asked.labels, folder)
+    known = few if asked.same else config
+    teachers = [trained(with_tasks(known, [task]), folder) for task in config.tasks]
     yield "each alone", {t: s for run in teachers for t, s in scores(run, metric).items()}
-    yield JOINT, scores(trained(config, folder), metric)
+    yield JOINT, scores(trained(few, folder), metric)
     for way in ways:
         lessons = [{"run": str(run.path.absolute()), **WAYS[way]} for run in teachers]
-        taught = varied(config, {"teachers": lessons})
+        taught = varied(few, {"teachers": lessons})
         yield way, scores(trained(taught, folder), metric)
 
 
@@ -84,6 +121,8 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--labels", type=float, default=1.0, help="share that students see")
+    parser.add_argument("--same", action="store_true", help="teachers see no more labels")
     parser.add_argument("--metric", default="accuracy")
     parser.add_argument("--keep", type=Path, help="scores of seeds that were trained already")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
@@ -98,7 +137,7 @@ def main() -> None:
         known = {line["name"]: line["scores"] for line in kept if line["seed"] == seed}
         if not set(wanted) <= set(known):
             with tempfile.TemporaryDirectory() as folder:
-                made = of_seed(with_seed(config, seed), Path(folder), asked.ways, asked.metric)
+                made = of_seed(with_seed(config, seed), Path(folder), asked)
                 for name, by_task in made:
                     known[name] = by_task
                     print(f"seed {seed}, {name}: {by_task}", flush=True)
