@@ -1,4 +1,4 @@
-"""Does a network of all tasks get better by learning of networks of one task each?
+"""Does a network of all tasks get better by learning of networks of one task each, or of itself?
 
 For each seed a recipe is trained once per task alone (the teachers), once for all tasks without
 teachers, and once for all tasks with each way to learn of the teachers beside the labels. All see
@@ -8,12 +8,13 @@ are means over seeds, and differences to the training without teachers, paired b
 intervals (Student's t over seeds; what other examples would give is not in them).
 
 With `--labels 0.1` students, and the training without teachers, have a tenth of each task's labels
-of training rows, drawn by the seed and for each task by itself; all rows stay. Their teachers had
-all labels, or with `--same` the same tenth. Validation rows keep theirs.
+of training rows, drawn by the seed and for each task by itself; all rows stay, and validation rows
+keep their labels. The teachers had all labels. With `--born-again` the teacher is the training
+without teachers (Furlanello et al. 2018), which had no more than its student.
 
     POLYTASK_DATA=... python benchmarks/distillation.py recipes/compare-speech.yaml --seeds 5
     ... --set training.epochs=4 --ways logits features
-    ... --labels 0.1 --ways filled --same
+    ... --labels 0.1 --ways filled --born-again
     ... --seeds 3 --keep scores.jsonl    later --seeds 5 trains seeds 3 and 4 only
 """
 
@@ -35,6 +36,7 @@ from polytask.data.media import EncodedMedia
 from polytask.run import Run
 from polytask.workflow import Silent, evaluate_run, prepare_data, train
 
+ALONE = "each alone"
 JOINT = "all tasks, no teacher"
 WAYS: dict[str, dict[str, Any]] = {
     "logits": {},
@@ -96,10 +98,12 @@ def of_seed(
     """The scores of every candidate with one seed."""
     ways, metric = asked.ways, asked.metric
     few = config if asked.labels == 1 else with_few_labels(config, asked.labels, folder)
-    known = few if asked.same else config
-    teachers = [trained(with_tasks(known, [task]), folder) for task in config.tasks]
-    yield "each alone", {t: s for run in teachers for t, s in scores(run, metric).items()}
-    yield JOINT, scores(trained(few, folder), metric)
+    joint = trained(few, folder)
+    yield JOINT, scores(joint, metric)
+    teachers = [joint]
+    if not asked.born_again:
+        teachers = [trained(with_tasks(config, [task]), folder) for task in config.tasks]
+        yield ALONE, {t: s for run in teachers for t, s in scores(run, metric).items()}
     for way in ways:
         lessons = [{"run": str(run.path.absolute()), **WAYS[way]} for run in teachers]
         taught = varied(few, {"teachers": lessons})
@@ -122,7 +126,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--labels", type=float, default=1.0, help="share that students see")
-    parser.add_argument("--same", action="store_true", help="teachers see no more labels")
+    parser.add_argument("--born-again", action="store_true", help="learn of the same network")
     parser.add_argument("--metric", default="accuracy")
     parser.add_argument("--keep", type=Path, help="scores of seeds that were trained already")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
@@ -131,7 +135,7 @@ def main() -> None:
     kept: list[dict[str, Any]] = []
     if asked.keep and asked.keep.is_file():
         kept = [json.loads(line) for line in asked.keep.read_text().splitlines()]
-    wanted = ["each alone", JOINT, *asked.ways]
+    wanted = [*([] if asked.born_again else [ALONE]), JOINT, *asked.ways]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in wanted}
     for seed in range(asked.seeds):
         known = {line["name"]: line["scores"] for line in kept if line["seed"] == seed}
