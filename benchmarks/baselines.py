@@ -49,11 +49,15 @@ def alone(config: Config, task: str, prepared: Prepared) -> dict[str, Any]:
     counts = {name: max(1, round(stream.quota[name])) for name in source_names}
     picked = plain["inputs"][wanted["input"]]
     picked["columns"] = {s: c for s, c in picked["columns"].items() if s in counts}
+    training = plain["training"]
+    if str(training["monitor"]).split(".")[0] != task:
+        training["monitor"] = "mean"
     return plain | {
         "name": f"{config.name}-{task}",
         "sources": {s: v for s, v in plain["sources"].items() if s in counts},
         "inputs": {wanted["input"]: picked},
         "tasks": {task: wanted},
+        "training": training,
         "batches": {
             "size": sum(counts.values()),
             "mixing": {"kind": "counts", "counts": counts},

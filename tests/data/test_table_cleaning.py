@@ -36,6 +36,7 @@ from polytask.data.table_cleaning import (
     Variance,
 )
 from polytask.data.table_cleaning.keeping import opened
+from polytask.data.table_cleaning.pieces import edges, passed
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
 from polytask.data_terminal import cleaning_lines
@@ -60,6 +61,8 @@ EVERY: dict[str, Callable[[], TableCleaning]] = {
     "forest": lambda: TableCleaning(outliers=Forest(share=0.1, trees=5)),
     "density": lambda: TableCleaning(outliers=LocalDensity(share=0.1, then="drop")),
     "quantile": lambda: TableCleaning(scale="quantile"),
+    "pieces": lambda: TableCleaning(scale="none", pieces=4),
+    "marked pieces": lambda: TableCleaning(outliers=RobustZ(), pieces=4),
     "pca": lambda: TableCleaning(select=Components(components=2)),
     "univariate": lambda: TableCleaning(select=Univariate(keep=2)),
     "model": lambda: TableCleaning(select=ByModel(keep=2, trees=5)),
@@ -195,6 +198,47 @@ def test_quantiles_and_components_are_scikit_learns(tmp_path: Path) -> None:
     np.testing.assert_allclose(normal[:, 0], expected[:, 0], rtol=1e-3, atol=1e-3)
 
 
+@given(
+    column=st.lists(st.one_of(st.just(0.0), st.integers(-50, 50).map(float)), min_size=1),
+    pieces=st.integers(1, 12),
+)
+def test_pieces_add_up_to_the_number_that_they_were_cut_from(
+    column: list[float], pieces: int
+) -> None:
+    values = np.array(column)
+    ends = edges(values, pieces)
+    assert len(ends) <= pieces + 1 and set(ends) <= set(values)
+    assert (np.diff(ends) > 0).all() and ends[0] == values.min() and ends[-1] == values.max()
+    wide = np.append(values, [-1000.0, 1000.0])
+    found = passed(wide, ends)
+    assert found.min(initial=0.0) >= 0.0 and found.max(initial=1.0) <= 1.0
+    np.testing.assert_allclose(ends[0] + found @ np.diff(ends), wide.clip(ends[0], ends[-1]))
+
+
+def test_ranges_hold_equally_many_rows_whatever_value_is_frequent() -> None:
+    different = np.random.default_rng(0).permutation(np.arange(1.0, 401.0)) ** 2
+    held = np.histogram(different, edges(different, 8))[0]
+    assert held.min() >= 48 and held.max() <= 52
+    # Nine tenths are zero: quantiles would give the rest one range.
+    ends = edges(np.append(np.zeros(3600), different), 8)
+    assert len(ends) == 9 and ends[0] == 0.0 and np.histogram(different, ends)[0].max() <= 60
+
+
+def test_pieces_stand_between_the_numbers_and_what_was_blank(tmp_path: Path) -> None:
+    data = prepared(frame(), tmp_path, TableCleaning(scale="none", pieces=3))
+    names = data.inputs["x"].features["names"]
+    assert names[:3] == ["a", "b", "c"] and names[12:] == [
+        "b is blank", "c is blank", "kind: u", "kind: v"
+    ]  # fmt: skip
+    assert [name[:2] for name in names[3:12]] == ["a "] * 3 + ["b "] * 3 + ["c "] * 3
+    rows = vectors(data)
+    begin, end = names[3].removeprefix("a ").split(" to ")
+    low, high = float(begin), float(end)
+    expected = ((rows[:, 0] - low) / (high - low)).clip(0, 1)
+    np.testing.assert_allclose(rows[:, 3], expected, atol=1e-4)
+    assert data.inputs["x"].features["layout"] == [(14, 2)]
+
+
 def test_the_best_entries_of_several_tasks(tmp_path: Path) -> None:
     table = frame()
     table["cost"] = table["c"].fillna(0) * 3 + 0.01 * table["cost"]
@@ -277,6 +321,7 @@ def test_an_estimator_of_an_unknown_type_is_not_opened() -> None:
         lambda: Univariate(keep=0),
         lambda: ByModel(trees=0),
         lambda: Variance(least=-1),
+        lambda: TableCleaning(pieces=-1),
     ],
 )
 def test_settings_that_cannot_work_are_refused(make: Callable[[], object]) -> None:
