@@ -228,7 +228,7 @@ def test_pieces_stand_between_the_numbers_and_what_was_blank(tmp_path: Path) -> 
     data = prepared(frame(), tmp_path, TableCleaning(scale="none", pieces=3))
     names = data.inputs["x"].features["names"]
     assert names[:3] == ["a", "b", "c"] and names[12:] == [
-        "b is blank", "c is blank", "kind: u", "kind: v"
+        "b is blank", "c is blank", "kind = v", "kind = u"
     ]  # fmt: skip
     assert [name[:2] for name in names[3:12]] == ["a "] * 3 + ["b "] * 3 + ["c "] * 3
     rows = vectors(data)

@@ -25,7 +25,7 @@ class Cleaned:
     """Rows that were cleaned.
 
     Attributes:
-        values: `[N, ...]` the numbers, then their pieces, then indicators of blanks, then the mark of outliers.
+        values: `[N, ...]` the numbers, their pieces, indicators of blanks, the mark of outliers.
         imputed: `[N, D]` where a number was blank, or was emptied as an outlier.
         outliers: `[N]` which rows are outliers.
     """

@@ -10,6 +10,7 @@ Letters: N rows, K ranges.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polytask.data.table_cleaning.missing import Numbers
 
@@ -26,11 +27,21 @@ def edges(column: Numbers, pieces: int) -> Numbers:
             it has one.
     """
     values, counts = np.unique(column, return_counts=True)
-    reached = np.minimum(counts, len(column) / pieces).cumsum()
-    at = np.searchsorted(reached, np.linspace(0.0, reached[-1], pieces + 1))
-    chosen = np.unique(np.append(at[:-1], len(values) - 1))
-    found: Numbers = values[chosen]
+    reached = np.minimum(counts, _share(counts, pieces)).cumsum()
+    # A range that a frequent value fills ends at the next value, so that it tells them apart.
+    bounds = (np.linspace(0.0, 1.0, pieces + 1)[:-1] + 1e-9) * reached[-1]
+    at = np.searchsorted(reached, bounds)
+    found: Numbers = values[np.unique(np.append(at, len(values) - 1))]
     return found
+
+
+def _share(counts: NDArray[np.int64], pieces: int) -> float:
+    """Rows per range once every value that has more rows than that is a range by itself."""
+    share, light = float(counts.sum()) / pieces, counts
+    while (light > share).any() and not (light > share).all():
+        light = light[light <= share]
+        share = float(light.sum()) / (pieces - len(counts) + len(light))
+    return share
 
 
 def passed(column: Numbers, ends: Numbers) -> Numbers:
