@@ -118,9 +118,19 @@ def test_a_loss_that_is_no_number_names_the_task_and_moves_nothing(
     assert all(torch.equal(value, before[name]) for name, value in parameters(model).items())
 
 
-def test_no_label_at_all_is_an_error() -> None:
-    with pytest.raises(TrainingError, match="No task is active"):
-        step(fabric(), network(), batch(absent=[t.name for t in TASKS]))
+@pytest.mark.parametrize("taught", [False, True])
+def test_a_batch_without_labels_moves_nothing_unless_it_is_taught(taught: bool) -> None:
+    examples, balancer = batch(absent=[t.name for t in TASKS]), PCGrad(len(TASKS))
+    model, before = network(), parameters(network())
+    state = copy.deepcopy(balancer.state_dict())
+    record = step(fabric(), model, examples, balancer=balancer, taught=taught)
+    still = all(torch.equal(value, before[name]) for name, value in parameters(model).items())
+    assert still != taught and record.idle != taught
+    assert record.counts.tolist() == ([8, 8, 8, 0] if taught else [0, 0, 0, 0])
+    assert all(p.grad is None for p in model.parameters())
+    if not taught:
+        assert record.weights is None and record.norm is None
+        torch.testing.assert_close(balancer.state_dict(), state, equal_nan=True)
 
 
 def test_clipping_scales_the_gradient_to_the_norm() -> None:

@@ -23,7 +23,7 @@ from polytask.training.optim import SGD, AdamW, Cosine
 from polytask.training.settings import Settings
 from polytask.training.trainer import Trainer, step_seed
 from polytask.types import Batch, Scores
-from tests.networks import TASKS, network, parameters
+from tests.networks import TASKS, batch, network, parameters
 from tests.training.loops import Memory, Watcher, trainer
 
 BALANCERS = {
@@ -127,6 +127,17 @@ def test_checkpoints_come_in_the_time_that_was_set(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         made.fit()
     assert load_state(made.checkpoint)["progress"]["step"] == 2
+
+
+def test_batches_without_labels_are_told_once_and_end_no_training(tmp_path: Path) -> None:
+    def some(step: int, found: Batch) -> Batch:
+        return found if step % 4 else batch(step, absent=[task.name for task in TASKS])
+
+    watcher = Watcher()
+    assert trainer(tmp_path, stream=Memory(change=some), watcher=watcher).fit()
+    assert [record.idle for _, record, _ in watcher.steps] == [True, False, False, False] * 3
+    assert len(watcher.warnings) == 1 and watcher.warnings[0].startswith("1 of 4 steps")
+    assert all(loss is not None for epoch in watcher.epochs for loss in epoch.losses.values())
 
 
 def test_each_step_has_its_own_randomness() -> None:

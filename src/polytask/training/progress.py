@@ -27,6 +27,7 @@ class Progress:
         filled: Labels that teachers gave in the running epoch, per task; None without teachers.
         weights: Sums of the balancer's weights of the running epoch, per task; None without any.
         weighed: Of how many steps they are the sums, per task.
+        idle: Steps of the running epoch whose batch had no label.
     """
 
     step: int
@@ -39,6 +40,7 @@ class Progress:
     filled: list[int] | None = None
     weights: list[float] | None = None
     weighed: list[int] | None = None
+    idle: int = 0
 
     @classmethod
     def start(cls, tasks: int) -> "Progress":
@@ -48,6 +50,7 @@ class Progress:
     def add(self, record: StepRecord) -> None:
         """Count a step."""
         self.step += 1
+        self.idle += int(record.idle)
         counts = record.counts.tolist()
         for i, (loss, n) in enumerate(zip(record.losses.tolist(), counts, strict=True)):
             self.losses[i] += loss * n
@@ -114,4 +117,5 @@ class Progress:
         )
         self.losses, self.counts = [0.0] * len(names), [0] * len(names)
         self.penalty = self.filled = self.weights = self.weighed = None
+        self.idle = 0
         return record

@@ -48,6 +48,12 @@ class StepRecord:
     taught: Tensor | None = None
     filled: Tensor | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether there was nothing to learn from, so that the model was not moved."""
+        known = self.counts if self.taught is None else self.counts + self.taught
+        return not bool(known.any())
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -82,6 +88,9 @@ def train_step(
 ) -> StepRecord:
     """Move the model by one batch.
 
+    A batch in which no task has a label in any process teaches nothing: the model, the optimizer
+    and the balancer stay as they are.
+
     Args:
         fabric: Where and how precisely to compute.
         model: The model, set up by Fabric.
@@ -106,13 +115,15 @@ def train_step(
         losses, counts = task_losses(fabric, model, batch, tasks, boundary, lessons)
         values = all_reduced(fabric, torch.stack([loss.detach() for loss in losses]))
         require_finite(values, tasks)
-        penalty = differentiate_penalty(fabric, boundary.penalty, shared)
         independent, active = None, active_tasks(counts, lessons)
         if second is not None:
             others = lessons_of(fabric, teaching, second, tasks, progress)
             independent, there = task_losses(fabric, model, second, tasks, Boundary(), others)
             active &= active_tasks(there, others)
             counts = torch.where(active, counts, 0)
+        if not bool(active.any()):
+            return StepRecord(values, counts, None, None, batch.size)
+        penalty = differentiate_penalty(fabric, boundary.penalty, shared)
         weights = backward(
             losses,
             balancer,

@@ -119,6 +119,7 @@ class Trainer:
         self.steps = settings.epochs * stream.steps_per_epoch
         self._stop = threading.Event()
         self._saved_at = time.monotonic()
+        self._told_idle = False
         if validate is not None:
             check_monitor(settings.monitor, self.tasks)
 
@@ -228,6 +229,7 @@ class Trainer:
             means = torch.tensor([0.0 if v is None else v for v in progress.mean_losses()])
             self.balancer.end_epoch(means, torch.tensor([n > 0 for n in progress.counts]))
         self._require_finite_weights()
+        self._tell_idle()
         state = self.average.average if self.average else self.bare.state_dict()
         scores = self._validate(state) if self.validate is not None else {}
         value = monitored(scores, self.settings.monitor, self.tasks) if scores else None
@@ -248,6 +250,16 @@ class Trainer:
         if patience is None or value is None:
             return False
         return epoch - progress.best_epoch >= patience
+
+    def _tell_idle(self) -> None:
+        """Say once how many steps had nothing to learn from."""
+        if self.progress.idle and not self._told_idle:
+            self._told_idle = True
+            self.reporter.warn(
+                f"{self.progress.idle:,} of {self.stream.steps_per_epoch:,} steps of this epoch "
+                "had a batch without any label, and moved nothing. Make batches larger "
+                "(batches.size), or leave out rows that have no label."
+            )
 
     def _kept(self, state: Mapping[str, Tensor]) -> bool:
         """Keep `state` as the best weights; whether that worked."""
