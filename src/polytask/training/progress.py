@@ -111,7 +111,7 @@ class Progress:
             scores,
             value,
             best,
-            self.penalty and self.penalty / steps,
+            self.penalty and self.penalty / (steps - self.idle),  # idle steps have none
             filled,
             weights,
         )

@@ -88,8 +88,8 @@ def train_step(
 ) -> StepRecord:
     """Move the model by one batch.
 
-    A batch in which no task has a label in any process teaches nothing: the model, the optimizer
-    and the balancer stay as they are.
+    A batch in which no task has a label in any process teaches nothing: weights, optimizer and
+    balancer stay as they are. Running statistics of normalisation have seen its inputs.
 
     Args:
         fabric: Where and how precisely to compute.
