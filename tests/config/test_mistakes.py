@@ -46,6 +46,7 @@ from .conftest import RIGHT, Complain, Load
         ("digits.digit}", "digits.digit, class_weights: even}", "9: tasks.digit.class_weights: expected a mapping (key: value) or 'balanced' or 'effective', found 'even'."),
         ("tasks:", "trunk: {kind: gru}\ntasks:", "7: trunk.kind: unknown kind 'gru' for trunk. Valid: hard, independent, "),
         ("tasks:", "trunk:\n  backbone: {kind: perceptron,\n    withs: [3]}\ntasks:", "9: trunk.backbone.withs: unknown key. Did you mean 'widths'?"),
+        ("tasks:", "  numbers: {kind: table, columns: {photos: [age]}, clean: {piecs: 8}}\ntasks:", "7: inputs.numbers.clean.piecs: unknown key. Did you mean 'pieces'?"),
         ("tasks:", "trunk: {backbone: {widths: 3}}\ntasks:", "7: trunk.backbone.widths: expected a list, found 3."),
         ("tasks:", "optimizer: {kind: adam, betas: [0.9]}\ntasks:", "7: optimizer.betas: expected a longer list, found [0.9]."),
         ("tasks:", "optimizer: {kind: adam, betas: [0.9, 0.9, 0.9]}\ntasks:", "7: optimizer.betas: expected a list of 2, found [0.9, 0.9, 0.9]."),

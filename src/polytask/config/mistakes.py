@@ -176,6 +176,9 @@ def _sections(annotation: Any) -> list[type[BaseModel]]:
     """The models within a field's type, such as those of an optional section."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
+    exactly = [m.model for m in getattr(annotation, "__metadata__", ()) if hasattr(m, "model")]
+    if exactly:  # the type is that of any section, and says by its metadata which
+        return exactly
     return [found for inner in get_args(annotation) for found in _sections(inner)]
 
 
