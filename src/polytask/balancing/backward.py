@@ -19,13 +19,14 @@ from polytask.balancing.base import (
 from polytask.balancing.by_gradients import by_gradients
 from polytask.balancing.by_gramian import by_probes, by_rows, probes_of
 from polytask.balancing.graph import Differentiate, Losses, Shared
-from polytask.balancing.needs import active_tasks
+from polytask.balancing.needs import active_tasks, need_balancer
 from polytask.balancing.passes import Passes, identity
+from polytask.balancing.weighing import weighted
 from polytask.errors import TrainingError
 
 
 def backward(
-    losses: Tensor | Sequence[Tensor],
+    losses: Tensor | Sequence[Tensor | None],
     balancer: Balancer,
     shared: Iterable[Tensor] = (),
     *,
@@ -59,7 +60,8 @@ def backward(
     a gradient; gradients in `.grad` carry its factor, as after a plain scaled backward.
 
     Args:
-        losses: `[T]`, best straight from `torch.stack`, or T scalars. One per task.
+        losses: `[T]`, best straight from `torch.stack`, or T scalars. One per task; None for a
+            task that is not active.
         balancer: How they are combined.
         shared: Parameters that several tasks train.
         active: `[T]` bool, the tasks that have a label in this step (on any process). Entries of
@@ -89,6 +91,7 @@ def backward(
         TrainingError: If no task is active, or a loss or gradient is not finite.
     """
     pieces = Losses(losses)
+    need_balancer(balancer)
     tasks = active_tasks(pieces, balancer, active)
     passes = Passes(
         losses=pieces,
@@ -108,7 +111,7 @@ def backward(
     with balancer.about(tasks):
         if isinstance(balancer, LossBalancer):
             weights = _loss_weights(balancer, values, passes)
-            passes.weighted(weights, balancer.weight_heads)
+            weighted(passes, weights, balancer.weight_heads)
         elif isinstance(balancer, GramianBalancer):
             known = balancer.remembered()
             if known is None:
@@ -119,7 +122,7 @@ def backward(
                     weights = by_rows(balancer, values, passes, second)
             else:
                 weights = known.to(values)
-                passes.weighted(weights, balancer.weight_heads)
+                weighted(passes, weights, balancer.weight_heads)
         elif isinstance(balancer, GradientBalancer):
             by_gradients(balancer, values, passes)
             return None
@@ -137,6 +140,11 @@ def _aliases(
     features: Sequence[Tensor | None], tasks: list[int], balancer: Balancer
 ) -> list[Tensor | None]:
     """The features of the active tasks, each a tensor of its own."""
+    if isinstance(features, Tensor):
+        raise TypeError(
+            "`features` should be a list with an alias of the shared features per task, "
+            f"[z.view_as(z) for _ in range({balancer.num_tasks})]. Found one tensor."
+        )
     if len(features) != balancer.num_tasks:
         raise ValueError(
             f"`features` should have one entry per task (num_tasks={balancer.num_tasks}). "
@@ -156,17 +164,18 @@ def _values(passes: Passes) -> Tensor:
     """The active losses `[A]`, averaged over processes; float32 or better."""
     values = passes.losses.values[passes.tasks]
     values = passes.reduce(values if values.dtype == torch.float64 else values.float())
-    if not bool(values.isfinite().all()):
-        found = {t: v for t, v in zip(passes.tasks, values.tolist(), strict=True) if v - v != 0}
-        raise TrainingError(f"The losses of these tasks are not finite (task: loss): {found}.")
     if passes.reduce is identity:
         nodes = passes.losses.nodes(passes.tasks)
         loose = [t for t, node in zip(passes.tasks, nodes, strict=True) if node is None]
         if loose:
             raise ValueError(
-                f"The losses of tasks {loose} depend on no parameter. "
-                "Did they have no label? Pass `active=`."
+                f"The losses of tasks {loose} depend on no parameter that learns. Did they have no "
+                "label? Pass `active=`. Were they made under `torch.no_grad()`, by `.item()` or "
+                "`.detach()`, of whole numbers, or of frozen parameters alone?"
             )
+    if not bool(values.isfinite().all()):
+        found = {t: v for t, v in zip(passes.tasks, values.tolist(), strict=True) if v - v != 0}
+        raise TrainingError(f"The losses of these tasks are not finite (task: loss): {found}.")
     return values
 
 
@@ -176,6 +185,8 @@ def _loss_weights(balancer: LossBalancer, values: Tensor, passes: Passes) -> Ten
         leaf = values.detach().requires_grad_()
         total = balancer(leaf)
         own = [p for p in balancer.parameters() if p.requires_grad]
+        if own:
+            balancer.expect_an_optimizer()
         (weights,) = torch.autograd.grad(total, leaf, retain_graph=bool(own))
         if own:
             passes.call(total, inputs=own)

@@ -4,6 +4,7 @@ T tasks in all, A active tasks (those with a label in this step), P shared param
 """
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from polytask.errors import TrainingError
 Scale = Literal["unit", "paper"]
 Where = Literal["parameters", "features"]
 Convention = Literal["sum", "mean", "free"]
+PATIENCE = 100
+UPDATE = "After each optimizer's step call `update` with the same batch's new losses."
+PARAMETERS = "Give its `.parameters()` to the optimizer, in a group without weight decay."
 
 
 class SolverError(TrainingError):
@@ -115,6 +119,8 @@ class Balancer(nn.Module, ABC):
         self.failures = 0
         self.zero_updates = 0
         self.amplification = 1.0
+        self.idle = 0  # Steps in a row after which nobody moved the weights that it learns.
+        self.known: list[list[float]] = []  # Its own parameters, when they were last seen.
         self.tasks: Tensor
         self.register_buffer("tasks", torch.arange(num_tasks), persistent=False)
 
@@ -142,6 +148,7 @@ class Balancer(nn.Module, ABC):
 
     def learn(self, objective: Tensor) -> None:
         """Give the balancer's own parameters their gradient of a scalar, for the optimizer."""
+        self.expect_an_optimizer()
         (objective * self.amplification).backward(inputs=list(self.parameters()))
 
     def generator(self) -> torch.Generator:
@@ -157,6 +164,36 @@ class Balancer(nn.Module, ABC):
                 f"num_tasks={self.num_tasks}). Found shape {tuple(losses.shape)}. "
                 "Did a task have no label? Pass `active=` to `backward`."
             )
+
+    def everyone(self, losses: Tensor) -> Tensor:
+        """The `[T]` losses of all tasks, detached.
+
+        Raises:
+            ValueError: If they are something else.
+        """
+        if isinstance(losses, Tensor) and losses.shape == (self.num_tasks,):
+            return losses.detach()
+        found = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else repr(losses)
+        raise ValueError(
+            f"{type(self).__name__} should be told a tensor with one loss per task "
+            f"(num_tasks={self.num_tasks}), whatever the entries of absent ones. Found {found}."
+        )
+
+    def expect(self, moved: bool, remedy: str) -> None:
+        """Warn once where nobody has moved the weights for many steps in a row."""
+        self.idle = 0 if moved else self.idle + 1
+        if self.idle == PATIENCE:
+            warnings.warn(
+                f"Nothing has moved the weights of {type(self).__name__} in {PATIENCE} steps. "
+                f"{remedy}",
+                stacklevel=2,
+            )
+
+    def expect_an_optimizer(self) -> None:
+        """Warn once where the balancer's own parameters have not moved for many steps."""
+        values = [p.tolist() for p in self.parameters()]
+        self.expect(values != self.known, PARAMETERS)
+        self.known = values
 
     def get_extra_state(self) -> Tensor:
         """The counters, for `state_dict`."""

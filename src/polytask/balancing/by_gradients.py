@@ -13,11 +13,13 @@ from polytask.balancing.dropping import dropped, pushes
 from polytask.balancing.graph import leaves
 from polytask.balancing.needs import (
     need_features,
+    need_reached,
     need_shared,
     raise_unless_scaled,
     reached_leaves,
 )
 from polytask.balancing.passes import Passes
+from polytask.balancing.weighing import others_weighted
 
 
 def by_gradients(balancer: GradientBalancer, values: Tensor, passes: Passes) -> None:
@@ -33,6 +35,8 @@ def by_gradients(balancer: GradientBalancer, values: Tensor, passes: Passes) -> 
         rows = _rows_in_turn(balancer, passes, cotangents, factor)
     else:
         rows = passes.jacobian(cotangents, factor, heads=True)
+    if not bool(rows.any()):
+        need_reached(passes, reached)
     if not bool(rows.isfinite().all()):
         raise_unless_scaled(rows, passes, factor)
         update = rows.sum(0)
@@ -70,7 +74,7 @@ def _rows_in_turn(
     )
     if features is None or cotangents is None:
         rows = some.jacobian(None, factor, heads=False)
-        passes.others_weighted(passes.ones())
+        others_weighted(passes, passes.ones())
         return rows
     rows = some.jacobian([cotangents[i] for i in turn], factor, heads=False)
     mine = set(passes.shared.parameters)

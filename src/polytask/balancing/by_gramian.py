@@ -14,11 +14,13 @@ from polytask.balancing.graph import Losses, Shared
 from polytask.balancing.needs import (
     active_tasks,
     need_features,
+    need_reached,
     need_shared,
     raise_unless_scaled,
     reached_leaves,
 )
 from polytask.balancing.passes import Passes, Rows, gramian
+from polytask.balancing.weighing import features_weighted, others_weighted, weighted
 
 
 def probes_of(
@@ -60,7 +62,7 @@ def by_probes(
     for probe in probes:
         products += gramian(probe.jacobian(starts, factor, heads=False))
     weights = _choose(balancer, products / factor**2, values, passes, factor)
-    passes.weighted(weights, balancer.weight_heads)
+    weighted(passes, weights, balancer.weight_heads)
     return weights
 
 
@@ -89,14 +91,16 @@ def by_rows(
         others = None if second is None else second.jacobian(None, factor, heads=False)
         products = gramian(rows, others)
         rows = rows if others is None else (rows + others) / 2
+    if not bool(products.any()):
+        need_reached(passes, reached)
     weights = _choose(balancer, products / factor**2, values, passes, factor)
     if rows is None:
         assert cotangents is not None
-        passes.features_weighted(cotangents, groups, weights, factor, heads)
+        features_weighted(passes, cotangents, groups, weights, factor, heads)
     else:
         passes.shared.add(weights.to(rows) @ rows, reached)
     if not heads:
-        passes.others_weighted(weights)
+        others_weighted(passes, weights)
     return weights
 
 

@@ -86,7 +86,7 @@ class Conflict:
 
     def backward(
         self,
-        losses: Tensor | Sequence[Tensor],
+        losses: Tensor | Sequence[Tensor | None],
         balancer: Balancer,
         shared: Iterable[Tensor] = (),
         *,
@@ -135,7 +135,7 @@ class Conflict:
 
     def observe(
         self,
-        losses: Tensor | Sequence[Tensor],
+        losses: Tensor | Sequence[Tensor | None],
         shared: Iterable[Tensor] = (),
         *,
         active: Tensor | None = None,
@@ -175,7 +175,7 @@ class Conflict:
 
     def _measure(
         self,
-        losses: Tensor | Sequence[Tensor],
+        losses: Tensor | Sequence[Tensor | None],
         shared: list[Tensor],
         active: Tensor | None,
         differentiate: Differentiate,

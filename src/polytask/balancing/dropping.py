@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.passes import Passes, identity
+from polytask.balancing.weighing import averaged, private_unweighted
 
 
 def pushes(passes: Passes, cotangents: Sequence[Tensor | None]) -> Tensor:
@@ -69,15 +70,6 @@ def dropped(
         for c, row in zip(cotangents, kept, strict=True)
     ]
 
-    def go() -> None:
-        with passes.private_unweighted(kept.new_zeros(len(kept)), list(cotangents), factor):
-            passes.pull(everyone, left, factor)
-
-    if passes.reduce is identity:
-        go()
-        return
-    update = passes.shared.zeros()
-    with passes.shared.collecting() as point:
-        point(update)
-        go()
-    passes.shared.add(passes.reduce(update), reached=None)
+    nothing = kept.new_zeros(len(kept))
+    with averaged(passes), private_unweighted(passes, nothing, list(cotangents), factor):
+        passes.pull(everyone, left, factor)

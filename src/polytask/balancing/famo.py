@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from polytask.balancing.base import LossBalancer, Scale
+from polytask.balancing.base import UPDATE, LossBalancer, Scale
 from polytask.balancing.moments import Moments
 
 
@@ -78,6 +78,7 @@ class FAMO(LossBalancer):
         self.check(losses)
         floors = self.floors[self.tasks]
         total = famo_loss(losses, self.logits[self.tasks].softmax(0).to(losses), floors.to(losses))
+        self.expect(bool(self.before.isnan().all()), UPDATE)
         self.before.fill_(math.nan)
         self.before[self.tasks] = (losses.detach().to(floors) - floors + 1e-8).log()
         return total
@@ -85,13 +86,15 @@ class FAMO(LossBalancer):
     def update(self, losses: Tensor, active: Tensor | None = None) -> None:
         """Move the weights, given the `[T]` losses of the same batch after the optimizer's step.
 
-        Tasks that had no part in the step are left alone, whatever `losses` holds for them.
+        Tasks that had no part in the step are left alone, whatever `losses` holds for them. The
+        weights stay where a loss is not finite.
         """
         tasks = (~self.before.isnan()).nonzero()[:, 0]
-        values = losses.detach().to(self.before)[tasks]
+        values = self.everyone(losses).to(self.before)[tasks]
         after = (values - self.floors[tasks] + 1e-8).clamp_min(1e-8).log()
         fallen = self.before[tasks] - after
-        shares = self.logits[tasks].softmax(0)
-        gradient = shares * (fallen - shares @ fallen) + self.weight_decay * self.logits[tasks]
-        self.logits[tasks] -= self.lr * self.adam.step(tasks, gradient)
+        if bool(fallen.isfinite().all()):
+            shares = self.logits[tasks].softmax(0)
+            gradient = shares * (fallen - shares @ fallen) + self.weight_decay * self.logits[tasks]
+            self.logits[tasks] -= self.lr * self.adam.step(tasks, gradient)
         self.before.fill_(math.nan)

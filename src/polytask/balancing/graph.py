@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
+from polytask.balancing.given import one_dimension, one_per_task, tensors
+
 Differentiate = Callable[..., Any]
+STACK = "StackBackward0"
+ENTRY_BY_ENTRY = {  # What leaves each loss in its place.
+    *("MulBackward0", "DivBackward0", "NegBackward0", "ToCopyBackward0", "CloneBackward0"),
+    *("AliasBackward0", "ViewBackward0", "ReshapeAliasBackward0", "UnsafeViewBackward0"),
+    *("SqueezeBackward0", "SqueezeBackward1"),
+}
 
 
 def leaves(
@@ -51,29 +59,31 @@ class Losses:
     """The losses of T tasks, each of which can be differentiated without the others.
 
     Args:
-        losses: A tensor `[T]`, best straight from `torch.stack`, or T scalars.
+        losses: A tensor `[T]`, best straight from `torch.stack`, or T scalars; None for a task
+            that is not going to be differentiated.
     """
 
-    def __init__(self, losses: Tensor | Sequence[Tensor]) -> None:
+    def __init__(self, losses: Tensor | Sequence[Tensor | None]) -> None:
+        self.whole: Tensor | None = None  # [T]
+        self.fork: Node | None = None  # Where the graph of `whole` parts into those of the tasks.
         if isinstance(losses, Tensor):
-            if losses.ndim != 1:
-                raise ValueError(f"`losses` should have shape [T]. Found {tuple(losses.shape)}.")
+            one_dimension(losses)
             self.values = losses.detach()  # [T]
-            node = losses.grad_fn
-            self.stack = losses if node is not None and node.name() == "StackBackward0" else None
-            self.parts = [] if self.stack is not None else list(losses.unbind())
+            self.whole, self.fork = losses, _fork(losses)
+            self.parts = [] if self.fork is not None else list(losses.unbind())
         else:
-            self.stack = None
-            self.parts = [part.reshape(()) for part in losses]
-            if not self.parts:
-                raise ValueError("`losses` is empty. Pass one loss per task.")
+            self.parts = one_per_task(losses)
             self.values = torch.stack([part.detach() for part in self.parts])  # [T]
+
+    @property
+    def entwined(self) -> bool:
+        """Whether a pass for some tasks goes through the others' computation too, with zeros."""
+        return self.whole is not None and self.whole.grad_fn is not None and self.fork is None
 
     def nodes(self, tasks: Sequence[int]) -> list[Node | None]:
         """Where the graph of each of these tasks begins; None if a loss has no graph."""
-        if self.stack is not None and self.stack.grad_fn is not None:
-            heads = self.stack.grad_fn.next_functions
-            return [heads[t][0] for t in tasks]
+        if self.fork is not None:
+            return [self.fork.next_functions[t][0] for t in tasks]
         return [self.parts[t].grad_fn for t in tasks]
 
     def differentiate(
@@ -91,31 +101,45 @@ class Losses:
         if not with_graph:
             return
         tasks, weights = [tasks[i] for i in with_graph], weights[with_graph]
-        if self.stack is None:
+        if self.fork is None or self.whole is None:
             total = torch.stack([self.parts[t] for t in tasks])
             differentiate(total, gradient=weights.to(total), **kwargs)
             return
-        if differentiate is Tensor.backward:
-            assert self.stack.grad_fn is not None
-            parts = self.stack.grad_fn.next_functions
+        if differentiate is Tensor.backward and self.fork.name() == STACK == _name(self.whole):
+            parts = self.fork.next_functions
             edges = [GradientEdge(node, n) for node, n in (parts[t] for t in tasks) if node]
             torch.autograd.backward(edges, list(weights.to(self.values)), **kwargs)
             return
         gradient = torch.zeros_like(self.values)
         gradient[tasks] = weights.to(gradient)
-        with _entering(self.stack.grad_fn, set(tasks)):
-            differentiate(self.stack, gradient=gradient, **kwargs)
+        with _entering(self.fork, set(tasks)):
+            differentiate(self.whole, gradient=gradient, **kwargs)
+
+
+def _name(tensor: Tensor) -> str:
+    return "" if tensor.grad_fn is None else tensor.grad_fn.name()
+
+
+def _fork(losses: Tensor) -> Node | None:
+    """The `torch.stack` or `torch.cat` of T losses behind `[T]`, which may have been scaled since.
+
+    None if there is none: then a gradient for one task flows on to all of them, with zeros.
+    """
+    node = losses.grad_fn
+    while node is not None and node.name() not in (STACK, "CatBackward0"):
+        before = [n for n, _ in node.next_functions if n is not None]
+        node = before[0] if node.name() in ENTRY_BY_ENTRY and len(before) == 1 else None
+    return node if node is not None and len(node.next_functions) == len(losses) else None
 
 
 @contextmanager
-def _entering(stack: Node | None, tasks: set[int]) -> Iterator[None]:
-    """Within this context a backward pass through `stack` goes on to `tasks` only."""
+def _entering(fork: Node, tasks: set[int]) -> Iterator[None]:
+    """Within this context a backward pass through `fork` goes on to `tasks` only."""
 
     def keep(inputs: Any, _: Any) -> Any:
         return tuple(g if t in tasks else None for t, g in enumerate(inputs))
 
-    assert stack is not None
-    handle = stack.register_hook(keep)
+    handle = fork.register_hook(keep)
     try:
         yield
     finally:
@@ -130,11 +154,14 @@ class Shared:
     """
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
-        self.parameters = [p for p in dict.fromkeys(parameters) if p.requires_grad]
+        given = tensors(parameters)
+        self.declared = bool(given)  # Even if all of them are frozen.
+        self.parameters = [p for p in given if p.requires_grad]
         kinds = {(p.dtype, p.device) for p in self.parameters}
         if len(kinds) > 1:
             raise ValueError(
-                f"`shared` parameters should be of one dtype and on one device. Found {kinds}."
+                f"`shared` parameters should be of one dtype and on one device. Found {kinds}. "
+                "For half precision keep them in float32 and run the model under `torch.autocast`."
             )
         self.size = sum(p.numel() for p in self.parameters)  # P
 
@@ -183,10 +210,15 @@ class Shared:
                 p.grad = grad
 
     def add(self, vector: Tensor, reached: Iterable[Tensor] | None) -> None:
-        """Add `vector` `[P]` to `.grad`; what is not in `reached` (None: all) is left alone."""
+        """Add `vector` `[P]` to `.grad`.
+
+        What is not in `reached` (None: all) is left alone, so that an optimizer does not move it,
+        unless a gradient did arrive: some functions (`checkpoint` with `use_reentrant=True`) hide
+        from the graph what they reach.
+        """
         only = None if reached is None else set(reached)
         for p, view in zip(self.parameters, self.views(vector), strict=True):
-            if only is not None and p not in only:
+            if only is not None and p not in only and not bool(view.any()):
                 continue
             p.grad = view if p.grad is None else p.grad.add_(view)
 

@@ -59,7 +59,7 @@ class DynamicWeightAverage(LossBalancer):
 
     def end_epoch(self, mean_losses: Tensor, active: Tensor | None = None) -> None:
         """Take the `[T]` mean losses of an epoch; `active` marks the tasks that had labels."""
-        values = mean_losses.detach().to(self.history)
+        values = self.everyone(mean_losses).to(self.history)
         known = values.isfinite()
         known = known if active is None else known & active.to(known.device)
         self.history[1] = torch.where(known, self.history[0], self.history[1])

@@ -1,5 +1,7 @@
 """What `backward` asks of what it is given."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -19,24 +21,64 @@ def active_tasks(losses: Losses, balancer: Balancer, active: Tensor | None) -> l
         )
     if active is None:
         return list(range(count))
+    wanted = f"`active` should be a bool tensor of shape ({count},), true for tasks with a label."
+    if not isinstance(active, Tensor):
+        raise TypeError(f"{wanted} Found {type(active).__name__}. Pass `torch.tensor(...)` of it.")
     if active.dtype != torch.bool or active.shape != (count,):
-        raise ValueError(
-            f"`active` should be a bool tensor of shape ({count},). "
-            f"Found {active.dtype} of shape {tuple(active.shape)}."
-        )
+        raise ValueError(f"{wanted} Found {active.dtype} of shape {tuple(active.shape)}.")
     tasks = [t for t, on in enumerate(active.tolist()) if on]
     if not tasks:
         raise TrainingError("No task is active in this step: there is nothing to learn from.")
+    absent = losses.values[~active.to(losses.values.device)]
+    if losses.entwined and not bool(absent.isfinite().all()):
+        raise ValueError(
+            "Losses of absent tasks are not finite, and `losses` is one computation of all tasks, "
+            "in which a gradient of zero times NaN is NaN for everybody. Compute each task's loss "
+            "by itself and pass a list or `torch.stack` of them, or put numbers where labels are "
+            "missing before the losses are computed."
+        )
     return tasks
 
 
+def need_balancer(balancer: object) -> None:
+    """Raise unless it is a balancer, made for a number of tasks."""
+    if isinstance(balancer, Balancer):
+        return
+    found = f"an object of {type(balancer).__name__}"
+    if isinstance(balancer, type):
+        found = f"the class {balancer.__name__}: make one, {balancer.__name__}(num_tasks=...)"
+    elif isinstance(balancer, str):
+        found = f"the name '{balancer}': make one, `BALANCERS['{balancer}'](num_tasks=...)`"
+    raise TypeError(f"`balancer` should be a balancer. Found {found}.")
+
+
 def need_shared(balancer: Balancer, passes: Passes) -> None:
-    """Raise unless parameters are declared shared."""
-    if not passes.shared:
+    """Raise unless there are shared parameters, and some learn."""
+    name = type(balancer).__name__
+    if passes.shared:
+        return
+    if passes.shared.declared:
         raise ValueError(
-            f"{type(balancer).__name__} combines gradients at shared parameters. Pass `shared=`, "
-            "the parameters that several tasks train (at least one must require gradients)."
+            f"{name} combines gradients at shared parameters, and all that are in `shared` are "
+            "frozen. While nothing shared learns there is nothing to combine: use EqualWeighting."
         )
+    raise ValueError(
+        f"{name} combines gradients at shared parameters. Pass `shared=`, the parameters that "
+        "several tasks train."
+    )
+
+
+def need_reached(passes: Passes, reached: Iterable[Tensor] | None) -> None:
+    """Raise if all tasks are there and none of them reaches a shared parameter."""
+    everyone = len(passes.tasks) == len(passes.losses.values)
+    if reached is None or not everyone or not set(reached).isdisjoint(passes.shared.parameters):
+        return
+    raise ValueError(
+        "No loss depends on any of the `shared` parameters, so they would not learn. Are they "
+        "those of the model that made the losses, not of a copy? Was it run under "
+        "`torch.no_grad()`, its output detached, or hidden by `checkpoint` (which needs "
+        "`use_reentrant=False`)?"
+    )
 
 
 def need_features(passes: Passes) -> None:

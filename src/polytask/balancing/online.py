@@ -13,7 +13,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from polytask.balancing.base import LossBalancer, Scale
+from polytask.balancing.base import UPDATE, LossBalancer, Scale
 
 
 class Online(LossBalancer):
@@ -50,6 +50,7 @@ class Online(LossBalancer):
     def forward(self, losses: Tensor) -> Tensor:
         """The losses `[A]` under the present weights."""
         self.check(losses)
+        self.expect(bool(self.before.isnan().all()), UPDATE)
         self.before.fill_(math.nan)
         self.before[self.tasks] = losses.detach().to(self.before)
         return (self.weights().to(losses) * losses).sum()
@@ -57,7 +58,7 @@ class Online(LossBalancer):
     def update(self, losses: Tensor, active: Tensor | None = None) -> None:
         """Move the weights, given the `[T]` losses of the same batch after the optimizer's step."""
         tasks = (~self.before.isnan()).nonzero()[:, 0]
-        fallen = self.before[tasks] - losses.detach().to(self.before)[tasks]
+        fallen = self.before[tasks] - self.everyone(losses).to(self.before)[tasks]
         if len(tasks) and bool(fallen.isfinite().all()):
             self.largest = torch.maximum(self.memory * self.largest, fallen.abs().max())
             if bool(self.largest > 0):

@@ -3,17 +3,14 @@
 T tasks, A active ones, P shared parameters (entries), B examples, D features.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node
 
 from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
-from polytask.balancing.hooks import divided, dividing, scaling
 
 BLOCK = 32768
 
@@ -74,69 +71,6 @@ class Passes:
         assert probe.grad is not None
         return float(probe.grad)
 
-    def weighted(self, weights: Tensor, weight_heads: bool) -> None:
-        """Shared parameters get the weighted sum; all others too, or their own gradients.
-
-        One backward, or with unweighted heads and no features one and a second through the heads.
-        """
-        if self.reduce is identity or not self.shared:
-            self._weighted(weights, weight_heads)
-            return
-        update = self.shared.zeros()
-        with self.shared.collecting() as point:
-            point(update)
-            self._weighted(weights, weight_heads)
-        self.shared.add(self.reduce(update), reached=None)
-
-    def _weighted(self, weights: Tensor, weight_heads: bool) -> None:
-        if weight_heads or not self.shared or bool((weights == 1).all()):
-            self.losses.differentiate(self.tasks, weights, self.call)
-        elif (owners := self._owners(weights)) is not None:
-            with divided(owners):
-                self.losses.differentiate(self.tasks, weights, self.call)
-        elif self.features is not None:
-            with self.private_unweighted(weights), scaling(self.features, weights) as arrived:
-                self.losses.differentiate(self.tasks, self.ones(), self.call)
-            self._on_the_way(arrived)
-        else:
-            mine = set(self.shared.parameters)
-            others = [p for p in leaves(self.losses.nodes(self.tasks)) if p not in mine]
-            if others:
-                self.losses.differentiate(
-                    self.tasks, self.ones(), self.call, inputs=others, retain_graph=True
-                )
-            self.losses.differentiate(self.tasks, weights, self.call, inputs=self.shared.parameters)
-
-    def _owners(self, weights: Tensor) -> dict[Tensor, float] | None:
-        """Each parameter that isn't shared, with the weight of the tasks that it belongs to.
-
-        None where a weighted gradient does not give the unweighted one by a division: weights that
-        are zero or nearly, parameters of several tasks with different weights.
-        """
-        if self.features is None or float(weights.min()) <= 1e-3 * float(weights.max()):
-            return None
-        given = [f for f in self.features if f is not None]
-        mine = {*self.shared.parameters, *given}
-        edges = [f.grad_fn for f in given]
-        if any(p not in mine for p in leaves(edges)):
-            return None
-        owners: dict[Tensor, float] = {}
-        arrived: set[int] = set()
-        nodes = self.losses.nodes(self.tasks)
-        for i, (node, weight) in enumerate(zip(nodes, weights.tolist(), strict=True)):
-            feature = self.features[i]
-            own = None if feature is None else feature.grad_fn
-            passed: set[Node] = set()
-            for p in leaves([node], stop=edges, passed=passed):
-                if p is feature:
-                    arrived.add(i)
-                if p not in mine and owners.setdefault(p, weight) != weight:
-                    return None
-            if own in passed:
-                arrived.add(i)
-        self._on_the_way(arrived)
-        return owners
-
     def cotangents(self, heads: bool) -> list[Tensor | None]:
         """The gradient of each loss at its features, from one pass through all heads.
 
@@ -159,10 +93,10 @@ class Passes:
             found.append(None if feature is None else feature.grad)
             if feature is not None:
                 feature.grad = None
-        self._on_the_way({i for i, cotangent in enumerate(found) if cotangent is not None})
+        self.on_the_way({i for i, cotangent in enumerate(found) if cotangent is not None})
         return found
 
-    def _on_the_way(self, arrived: set[int]) -> None:
+    def on_the_way(self, arrived: set[int]) -> None:
         """Raise unless a gradient arrived at the features of every task that has a graph."""
         assert self.features is not None
         for i, node in enumerate(self.losses.nodes(self.tasks)):
@@ -186,7 +120,8 @@ class Passes:
             raise ValueError(
                 "A loss reaches a `shared` parameter other than through its entry of `features`. "
                 "Make one alias of the shared features per task (`z.view_as(z)`) and compute that "
-                "task's loss from its alias alone, or leave `features` out."
+                "task's loss from its alias alone, with no operation in place on it (such as "
+                "`nn.ReLU(inplace=True)`), or leave `features` out."
             )
         return found
 
@@ -212,13 +147,6 @@ class Passes:
                 else:
                     self.pull([i], [cotangents[i]], factor, retain_graph=retain, **only)
         return self.reduce(rows)
-
-    def others_weighted(self, weights: Tensor) -> None:
-        """Everything that isn't shared gets the weighted sum."""
-        mine = set(self.shared.parameters)
-        others = [p for p in leaves(self.losses.nodes(self.tasks)) if p not in mine]
-        if others:
-            self.losses.differentiate(self.tasks, weights, self.call, inputs=others)
 
     def pull(
         self,
@@ -265,90 +193,6 @@ class Passes:
             found.append((members, rows))
         device = self.losses.values.device
         return self.reduce(total.to(device)).cpu(), found
-
-    def features_weighted(
-        self,
-        cotangents: list[Tensor | None],
-        groups: list[Rows],
-        weights: Tensor,
-        factor: float,
-        heads: bool,
-    ) -> None:
-        """One trunk backward with the weighted cotangents, summed over aliases first.
-
-        Args:
-            cotangents: What `cotangents` gave.
-            groups: What `feature_rows` gave.
-            weights: `[A]`.
-            factor: What `amplification` gave.
-            heads: Whether parameters below the features that aren't shared get their gradient.
-        """
-        everyone = [members[0] for members, _ in groups]
-        scaled: list[Tensor | None] = []
-        for members, rows in groups:
-            like = cotangents[members[0]]
-            assert like is not None
-            scaled.append((weights[members].to(rows) @ rows).view_as(like))
-
-        def go() -> None:
-            if not heads:
-                only = self.shared.parameters
-                self.pull(everyone, scaled, factor, inputs=only, retain_graph=True)
-                return
-            with self.private_unweighted(weights, cotangents, factor):
-                self.pull(everyone, scaled, factor)
-
-        if self.reduce is identity:
-            go()
-            return
-        update = self.shared.zeros()
-        with self.shared.collecting() as point:
-            point(update)
-            go()
-        self.shared.add(self.reduce(update), reached=None)
-
-    @contextmanager
-    def private_unweighted(
-        self,
-        weights: Tensor,
-        cotangents: list[Tensor | None] | None = None,
-        factor: float = 1.0,
-    ) -> Iterator[None]:
-        """Within this context weighted features give unweighted gradients below the shared part.
-
-        A parameter that lies below the features and isn't shared (an encoder of one task's own)
-        gets its gradient multiplied by the task's weight, and here divided by it again. Where
-        that can't be done (weight 0; several tasks; also used above) it takes one more pass.
-        """
-        assert self.features is not None
-        mine = set(self.shared.parameters)
-        nodes = [None if f is None else f.grad_fn for f in self.features]
-        below = [p for p in leaves(nodes) if p not in mine]
-        if not below:
-            yield
-            return
-        factors: dict[Tensor, set[float]] = {p: set() for p in below}
-        for node, weight in zip(nodes, weights.tolist(), strict=True):
-            for p in leaves([node]):
-                if p not in mine:
-                    factors[p].add(weight)
-        also_above = set(self.above())
-        awkward = {p for p, f in factors.items() if len(f) != 1 or 0.0 in f or p in also_above}
-        if awkward:
-            first = {"inputs": list(awkward), "retain_graph": True}
-            if cotangents is None:
-                self.losses.differentiate(self.tasks, self.ones(), self.call, **first)
-            else:
-                self.pull(range(len(self.tasks)), cotangents, factor, **first)
-        handles = [
-            p.register_hook(torch.zeros_like if p in awkward else dividing(next(iter(f))))
-            for p, f in factors.items()
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
 
 def _source(feature: Tensor) -> object:

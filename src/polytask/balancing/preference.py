@@ -253,7 +253,7 @@ class SmoothTchebycheff(Preferring):
 
     def end_epoch(self, mean_losses: Tensor, active: Tensor | None = None) -> None:
         """Count an epoch; the one after the warm-up gives the nadir."""
-        values = mean_losses.detach().to(self.nadir)
+        values = self.everyone(mean_losses).to(self.nadir)
         known = values.isfinite() & (values > 0)
         known = known if active is None else known & active.to(known.device)
         now = known & (self.epochs >= self.warmup_epochs) & self.nadir.isnan()

@@ -1,0 +1,91 @@
+"""What a loop hands to `backward`, taken in or refused by name."""
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def one_per_task(losses: Sequence[Tensor | None]) -> list[Tensor]:
+    """T scalars, NaN for a task whose entry is None.
+
+    Raises:
+        TypeError: If the losses are no tensors, or go by names.
+        ValueError: If there is none, or a loss is not a scalar.
+    """
+    if isinstance(losses, Mapping):
+        raise TypeError(
+            "`losses` should be a list in the balancer's order of tasks. Found "
+            f"{type(losses).__name__}. Pass `[losses[task] for task in tasks]`."
+        )
+    if isinstance(losses, nn.Module):
+        raise TypeError(f"The losses come first, then the balancer. Found {_kind(losses)} first.")
+    given = list(losses)
+    if not given:
+        raise ValueError("`losses` is empty. Pass one loss per task.")
+    for task, loss in enumerate(given):
+        if loss is not None and not isinstance(loss, Tensor):
+            raise TypeError(
+                f"The loss of task {task} should be a tensor with its graph. Found {_kind(loss)}. "
+                "Leave out `.item()` and the like; of a task without a label put None there and "
+                "pass `active=`."
+            )
+        if loss is not None and (loss.numel() != 1 or loss.is_complex()):
+            raise ValueError(
+                f"The loss of task {task} should be one real number. Found {loss.dtype} of shape "
+                f"{tuple(loss.shape)}. Take the mean over its examples."
+            )
+    like = next((loss for loss in given if loss is not None), torch.zeros(()))
+    nothing = torch.full((), torch.nan, device=like.device)
+    return [nothing if loss is None else loss.reshape(()) for loss in given]
+
+
+def one_dimension(losses: Tensor) -> None:
+    """Raise unless the losses are real numbers `[T]`."""
+    if losses.ndim == 1 and not losses.is_complex():
+        return
+    remedy = "Take the mean over the examples of each task, and `torch.stack` the means."
+    if losses.ndim == 0:
+        remedy = "Pass them before they are added up: `torch.stack([loss_a, loss_b])`."
+    raise ValueError(
+        f"`losses` should be real numbers of shape [T], one per task. Found {losses.dtype} of "
+        f"shape {tuple(losses.shape)}. {remedy}"
+    )
+
+
+def tensors(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """The shared parameters, each once.
+
+    Raises:
+        TypeError: If they are given as something else.
+        ValueError: If they have been gone through already, or are computed from others.
+    """
+    if isinstance(parameters, nn.Module):
+        raise TypeError(
+            f"`shared` should be parameters. Found {_kind(parameters)}: pass its `.parameters()`."
+        )
+    if isinstance(parameters, Tensor):
+        raise TypeError("`shared` should be several parameters. Found one tensor: put it in [ ].")
+    if inspect.isgenerator(parameters) and inspect.getgeneratorstate(parameters) == "GEN_CLOSED":
+        raise ValueError(
+            "`shared` is a generator that has been gone through before, by an earlier step or an "
+            "optimizer, and is empty now. Call `.parameters()` in each step, or keep a list."
+        )
+    found = list(dict.fromkeys(parameters))
+    for p in found:
+        if not isinstance(p, Tensor):
+            raise TypeError(
+                f"`shared` should hold parameters. Found {_kind(p)}. Pass what `.parameters()` "
+                "gives, not modules, names or pairs with them."
+            )
+        if not p.is_leaf:
+            raise ValueError(
+                f"A tensor of shape {tuple(p.shape)} in `shared` is computed from others "
+                f"({p.grad_fn}) and receives no gradient. Pass the parameters that it is made of."
+            )
+    return found
+
+
+def _kind(thing: object) -> str:
+    return thing.__name__ if isinstance(thing, type) else type(thing).__name__

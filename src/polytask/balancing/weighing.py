@@ -1,0 +1,181 @@
+"""Weights brought to gradients: the shared parameters' weighted, all others' their own.
+
+A active tasks, P shared parameters (entries), D features.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from polytask.balancing.graph import leaves
+from polytask.balancing.hooks import divided, dividing, scaling
+from polytask.balancing.needs import need_reached
+from polytask.balancing.passes import Passes, Rows, identity
+
+
+def weighted(passes: Passes, weights: Tensor, weight_heads: bool) -> None:
+    """Shared parameters get the weighted sum; all others too, or their own gradients.
+
+    One backward, or with unweighted heads and no features one and a second through the heads.
+    """
+    with averaged(passes):
+        if weight_heads or not passes.shared.declared or bool((weights == 1).all()):
+            passes.losses.differentiate(passes.tasks, weights, passes.call)
+        elif not passes.shared:  # All frozen.
+            passes.losses.differentiate(passes.tasks, passes.ones(), passes.call)
+        elif (owners := _owners(passes, weights)) is not None:
+            with divided(owners):
+                passes.losses.differentiate(passes.tasks, weights, passes.call)
+        elif passes.features is not None:
+            with private_unweighted(passes, weights), scaling(passes.features, weights) as arrived:
+                passes.losses.differentiate(passes.tasks, passes.ones(), passes.call)
+            passes.on_the_way(arrived)
+        else:
+            _twice(passes, weights)
+
+
+def _twice(passes: Passes, weights: Tensor) -> None:
+    """One pass for all that isn't shared, and one with weights for what is."""
+    shared = passes.shared.parameters
+    mine = set(shared)
+    reached = leaves(passes.losses.nodes(passes.tasks))
+    need_reached(passes, reached)
+    others = [p for p in reached if p not in mine]
+    if others:
+        passes.losses.differentiate(
+            passes.tasks, passes.ones(), passes.call, inputs=others, retain_graph=True
+        )
+    passes.losses.differentiate(passes.tasks, weights, passes.call, inputs=shared)
+
+
+@contextmanager
+def averaged(passes: Passes) -> Iterator[None]:
+    """Within this context shared parameters receive gradients, then averaged over processes."""
+    if passes.reduce is identity or not passes.shared:
+        yield
+        return
+    update = passes.shared.zeros()
+    with passes.shared.collecting() as point:
+        point(update)
+        yield
+    passes.shared.add(passes.reduce(update), reached=None)
+
+
+def _owners(passes: Passes, weights: Tensor) -> dict[Tensor, float] | None:
+    """Each parameter that isn't shared, with the weight of the tasks that it belongs to.
+
+    None where a weighted gradient does not give the unweighted one by a division: weights that
+    are zero or nearly, parameters of several tasks with different weights.
+    """
+    if passes.features is None or float(weights.min()) <= 1e-3 * float(weights.max()):
+        return None
+    given = [f for f in passes.features if f is not None]
+    mine = {*passes.shared.parameters, *given}
+    edges = [f.grad_fn for f in given]
+    if any(p not in mine for p in leaves(edges)):
+        return None
+    owners: dict[Tensor, float] = {}
+    arrived: set[int] = set()
+    nodes = passes.losses.nodes(passes.tasks)
+    for i, (node, weight) in enumerate(zip(nodes, weights.tolist(), strict=True)):
+        feature = passes.features[i]
+        own = None if feature is None else feature.grad_fn
+        passed: set[Node] = set()
+        for p in leaves([node], stop=edges, passed=passed):
+            if p is feature:
+                arrived.add(i)
+            if p not in mine and owners.setdefault(p, weight) != weight:
+                return None
+        if own in passed:
+            arrived.add(i)
+    passes.on_the_way(arrived)
+    return owners
+
+
+def features_weighted(
+    passes: Passes,
+    cotangents: list[Tensor | None],
+    groups: list[Rows],
+    weights: Tensor,
+    factor: float,
+    heads: bool,
+) -> None:
+    """One trunk backward with the weighted cotangents, summed over aliases first.
+
+    Args:
+        passes: The step's.
+        cotangents: What `cotangents` gave.
+        groups: What `feature_rows` gave.
+        weights: `[A]`.
+        factor: What `amplification` gave.
+        heads: Whether parameters below the features that aren't shared get their gradient.
+    """
+    everyone = [members[0] for members, _ in groups]
+    scaled: list[Tensor | None] = []
+    for members, rows in groups:
+        like = cotangents[members[0]]
+        assert like is not None
+        scaled.append((weights[members].to(rows) @ rows).view_as(like))
+
+    with averaged(passes):
+        if not heads:
+            only = passes.shared.parameters
+            passes.pull(everyone, scaled, factor, inputs=only, retain_graph=True)
+            return
+        with private_unweighted(passes, weights, cotangents, factor):
+            passes.pull(everyone, scaled, factor)
+
+
+def others_weighted(passes: Passes, weights: Tensor) -> None:
+    """Everything that isn't shared gets the weighted sum."""
+    mine = set(passes.shared.parameters)
+    others = [p for p in leaves(passes.losses.nodes(passes.tasks)) if p not in mine]
+    if others:
+        passes.losses.differentiate(passes.tasks, weights, passes.call, inputs=others)
+
+
+@contextmanager
+def private_unweighted(
+    passes: Passes,
+    weights: Tensor,
+    cotangents: list[Tensor | None] | None = None,
+    factor: float = 1.0,
+) -> Iterator[None]:
+    """Within this context weighted features give unweighted gradients below the shared part.
+
+    A parameter that lies below the features and isn't shared (an encoder of one task's own)
+    gets its gradient multiplied by the task's weight, and here divided by it again. Where
+    that can't be done (weight 0; several tasks; also used above) it takes one more pass.
+    """
+    assert passes.features is not None
+    mine = set(passes.shared.parameters)
+    nodes = [None if f is None else f.grad_fn for f in passes.features]
+    below = [p for p in leaves(nodes) if p not in mine]
+    if not below:
+        yield
+        return
+    factors: dict[Tensor, set[float]] = {p: set() for p in below}
+    for node, weight in zip(nodes, weights.tolist(), strict=True):
+        for p in leaves([node]):
+            if p not in mine:
+                factors[p].add(weight)
+    also_above = set(passes.above())
+    awkward = {p for p, f in factors.items() if len(f) != 1 or 0.0 in f or p in also_above}
+    if awkward:
+        first = {"inputs": list(awkward), "retain_graph": True}
+        if cotangents is None:
+            passes.losses.differentiate(passes.tasks, passes.ones(), passes.call, **first)
+        else:
+            passes.pull(range(len(passes.tasks)), cotangents, factor, **first)
+    handles = [
+        p.register_hook(torch.zeros_like if p in awkward else dividing(next(iter(f))))
+        for p, f in factors.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
