@@ -112,10 +112,8 @@ class Run:
             RunError: If there is none.
         """
         if not (path / "config.yaml").exists():
-            found = [p.name for p in path.parent.glob("*/")] if path.parent.exists() else []
             raise RunError(
-                f"'{path}' is no run (a run is a folder with a config.yaml). "
-                + nearest(path.name, found)
+                f"'{path}' is no run (a run is a folder with a config.yaml). {_instead(path)}"
             )
         return cls(path, load_config(path / "config.yaml"))
 
@@ -280,6 +278,15 @@ def restored(run: Run) -> tuple[dict[str, Input], list[Task]]:
         some.load_state(facts["inputs"][name])
     tasks = [task.restored(facts["tasks"][task.name]) for task in build_tasks(run.config)]
     return inputs, tasks
+
+
+def _instead(path: Path) -> str:
+    """Which runs somebody may mean who names a folder that is none."""
+    inside = sorted(p.parent for p in (*path.glob("*/config.yaml"), *path.glob("*/*/config.yaml")))
+    if inside:  # a folder of runs, or a study
+        return f"There are runs in it, {len(inside)} of them: name one, such as '{inside[0]}'."
+    found = [p.name for p in path.parent.glob("*/") if p != path]
+    return nearest(path.name, found)
 
 
 @contextmanager

@@ -22,7 +22,10 @@ from polytask.report.words import (
 from polytask.study.crew import Standing, standing
 from polytask.study.folder import Study
 from polytask.study.judge import Row, Verdicts
-from polytask.terminal import Bars
+from polytask.terminal import Bars, fitting
+
+# More tasks than this have no column of their own.
+WIDEST = 12
 
 ROLES = {
     "alone": "every task alone",
@@ -116,14 +119,7 @@ def print_plan(study: Study, workers: int, console: Console | None = None) -> No
 def print_verdicts(study: Study, found: Verdicts, console: Console | None = None) -> None:
     """The table of candidates, and what it says."""
     console = console or Console(emoji=False, highlight=False)
-    names = list(study.config.tasks)
-    metrics = study.facts["scores"]
-    table = Table("candidate", title="test part, means over seeds", title_justify="left")
-    for heading in [*(f"{n} {metrics[n]}" for n in names), "mean gain", "parameters", "ms/step"]:
-        table.add_column(heading, justify="right")
-    for row in ordered(found.rows):
-        table.add_row(*_cells(row, names), style="bold" if row is found.chosen else None)
-    console.print(table)
+    print_candidates(study, found, console)
     console.print(f"[bold]{escape(headline(found))}[/]", soft_wrap=True)
     said = [chosen_sentence(found), *reasons(found), others_sentence(found)]
     said.append(balancing_sentence(found))
@@ -138,6 +134,35 @@ def print_verdicts(study: Study, found: Verdicts, console: Console | None = None
             )
 
 
+def print_candidates(study: Study, found: Verdicts, console: Console) -> None:
+    """Tables of the candidates, as many below each other as keep numbers whole.
+
+    Scores of few tasks have columns of their own; those of more than `WIDEST` are on the page.
+    """
+    names, metrics = list(study.config.tasks), study.facts["scores"]
+    rows = ordered(found.rows)
+    if len(names) > WIDEST:
+        rows, names = [row for row in rows if row.candidate.role != "alone"], []
+    labels = [row.candidate.name for row in rows]
+    columns = {
+        "mean gain": ["" if row.gain is None else percent(row.gain) for row in rows],
+        "parameters": [f"{row.parameters:,}" for row in rows],
+        "ms/step": [f"{1000 * row.step_seconds:.1f}".replace("nan", "–") for row in rows],
+        **{f"{n}\n{metrics[n]}": [_score(row, n) for row in rows] for n in names},
+    }
+    console.print("test part, means over seeds", style="italic")
+    for shown in fitting(labels, columns, console.width):
+        table = Table("candidate")
+        for heading in shown:
+            table.add_column(escape(heading), justify="right", no_wrap=True)
+        for place, row in enumerate(rows):
+            cells = [columns[heading][place] for heading in shown]
+            if any(cells):
+                style = "bold" if row is found.chosen else None
+                table.add_row(escape(labels[place]), *cells, style=style)
+        console.print(table)
+
+
 def ordered(rows: Sequence[Row]) -> list[Row]:
     """Every task alone first, then the best gain first."""
     alone = [row for row in rows if row.candidate.role == "alone"]
@@ -145,13 +170,5 @@ def ordered(rows: Sequence[Row]) -> list[Row]:
     return alone + sorted(others, key=lambda r: -(r.gain.mean if r.gain else float("-inf")))
 
 
-def _cells(row: Row, names: Sequence[str]) -> list[str]:
-    scores = [number(row.tasks[n].score) if n in row.tasks else "" for n in names]
-    gain = "" if row.gain is None else percent(row.gain)
-    return [
-        escape(row.candidate.name),
-        *scores,
-        gain,
-        f"{row.parameters:,}",
-        f"{1000 * row.step_seconds:.1f}",
-    ]
+def _score(row: Row, task: str) -> str:
+    return number(row.tasks[task].score) if task in row.tasks else ""

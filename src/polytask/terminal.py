@@ -279,7 +279,7 @@ def fitting(
 
     Args:
         names: The first column, which every table has and may be broken into lines.
-        columns: The cells of each.
+        columns: The cells of each, by its heading, which may have several lines.
         width: Of the terminal.
     """
     border = 3
@@ -287,7 +287,7 @@ def fitting(
     tables: list[list[str]] = []
     left = 0
     for title, cells in columns.items():
-        wide = border + max(map(len, [title, *cells]))
+        wide = border + max(map(len, [*title.split("\n"), *cells]))
         if not tables or wide > left:
             tables.append([])
             left = width - first

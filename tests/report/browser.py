@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -89,3 +90,19 @@ def opened(text: str, folder: Path, *, width: int, dark: bool = False) -> dict[s
     title = found.stdout.split("<title>")[1].split("</title>")[0]
     said: dict[str, Any] = json.loads(html.unescape(title))
     return said
+
+
+def printed(text: str, folder: Path) -> int:
+    """How many sheets of paper a page takes.
+
+    Args:
+        text: The page.
+        folder: Where the browser may leave its files.
+    """
+    assert BROWSER is not None
+    page, paper = folder / "page.html", folder / "page.pdf"
+    page.write_text(text, encoding="utf-8")
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
+    command += [f"--user-data-dir={folder / 'user'}", f"--print-to-pdf={paper}", page.as_uri()]
+    subprocess.run(command, capture_output=True, timeout=60, check=True)
+    return len(re.findall(rb"/Type\s*/Page\b", paper.read_bytes()))

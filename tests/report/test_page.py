@@ -8,11 +8,11 @@ import pytest
 
 from polytask.report import Drawing, Page, Section, Table, drawn, styled
 from polytask.report.figures import DARK, INK, LIGHT, colour
-from polytask.report.page import number
-from tests.report.browser import needs_browser, opened
+from polytask.report.page import FIRST, LONG, number
+from tests.report.browser import needs_browser, opened, printed
 
 EVIL = "<b>\"x\" & 'y'</b> $a$ <script>alert(1)</script>"
-VOID = {"meta", "link", "br", "img", "path", "use", "image", "rect", "circle"}
+VOID = {"meta", "link", "br", "img", "input", "path", "use", "image", "rect", "circle"}
 
 
 def figure(name: str = "lines", label: str = EVIL) -> Drawing:
@@ -26,6 +26,10 @@ def figure(name: str = "lines", label: str = EVIL) -> Drawing:
         axes.imshow([[0.0, 1.0], [0.5, 0.2]], extent=(1, 2, 1, 2))
         axes.set_title(label)
         return drawn(picture, name=name, alt=f"A line of {label}", caption=f"How {label} went.")
+
+
+def long(rows: int) -> Table:
+    return Table(columns=["row"], rows=[[f"row-{n}"] for n in range(1, rows + 1)])
 
 
 def page() -> Page:
@@ -42,6 +46,7 @@ def page() -> Page:
             ),
             Section(heading="Second"),
             Section(heading="Third", tables=[Table(columns=["many"] * 40, rows=[[12345] * 40])]),
+            Section(heading="Fourth", tables=[long(400), long(21)]),
         ],
         footer=EVIL,
     )
@@ -162,6 +167,25 @@ def test_a_row_that_is_too_short_is_refused() -> None:
 )
 def test_numbers_are_short(value: float, shown: str) -> None:
     assert number(value) == shown
+
+
+def test_a_table_is_folded_where_it_is_long() -> None:
+    def boxes(rows: int) -> int:
+        section = Section(heading="h", tables=[long(rows)])
+        return Reader(Page(title="t", lead="l", sections=[section]).render()).tags.count("input")
+
+    assert [boxes(rows) for rows in (LONG, LONG + 1)] == [0, 1]
+
+
+@needs_browser
+def test_a_long_table_does_not_stand_in_the_way_and_is_whole_on_paper(tmp_path: Path) -> None:
+    text = Page(title="t", lead="l", sections=[Section(heading="h", tables=[long(400)])]).render()
+    folded = opened(text, tmp_path, width=500)["tables"][0][1]
+    ticked = text.replace('type="checkbox"', 'type="checkbox" checked')
+    whole = opened(ticked, tmp_path, width=500)["tables"][0][1]
+    assert folded / (FIRST + 1) == pytest.approx(whole / 401, rel=0.1)
+    # At most 100 rows go on a sheet.
+    assert printed(text, tmp_path) == printed(ticked, tmp_path) >= 4
 
 
 @needs_browser

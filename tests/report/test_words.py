@@ -1,9 +1,10 @@
 """Sentences about a comparison: what can be said is said first, and nothing else."""
 
 from dataclasses import replace
+from typing import cast
 
 from polytask.evaluation.intervals import Difference, Spread, Verdict
-from polytask.report.study_figures import _neighbours
+from polytask.report.study_figures import _neighbours, _reach
 from polytask.report.words import (
     chosen_sentence,
     headline,
@@ -18,11 +19,11 @@ from polytask.study.plan import Candidate
 SPREAD = Spread(0.01, 3, 0.01, 100)
 
 
-def row(name: str, **said: Verdict) -> Row:
+def row(name: str, **said: str) -> Row:
     """A candidate with a verdict for each task."""
     d = Difference(-0.05, -0.07, -0.03, 0.01, 0.001, SPREAD)
     results = {
-        task: TaskResult(task, "accuracy", True, 0.85, 0.9, d, verdict, None)
+        task: TaskResult(task, "accuracy", True, 0.85, 0.9, d, cast(Verdict, verdict), None)
         for task, verdict in said.items()
     }
     candidate = Candidate(name, "shared", tuple(said))
@@ -38,11 +39,39 @@ def test_the_headline_says_whom_to_share_and_whom_to_keep_apart() -> None:
     assert headline(found(mixed)) == "Share a and d; keep b apart; cannot tell for c."
     unclear = row("u", a="cannot tell", b="cannot tell")
     assert headline(found(unclear)) == "Cannot tell whether sharing helps a or b."
-    assert headline(Verdicts((), None, None)).startswith("Nothing can be said yet")
+    assert headline(Verdicts((), None, None)).startswith("Nothing can be said: no way")
+    tasks = [f"t{n}" for n in range(40)]
+    every = row("m", **dict.fromkeys(tasks, "cannot tell"))
+    assert headline(found(every)) == "Cannot tell whether sharing helps any of the 40 tasks."
+    most = row("m", best="helps", **dict.fromkeys(tasks, "cannot tell"))
+    assert headline(found(most)) == "Share best; cannot tell for 40 others."
+
+
+def test_nothing_is_told_of_a_study_that_is_under_way() -> None:
+    half = replace(found(row("m", a="helps"), row("n", a="hurts")), left="3 of 9 runs have scores")
+    assert headline(half) == "Nothing can be said yet: 3 of 9 runs have scores."
+    assert (chosen_sentence(half), reasons(half), others_sentence(half)) == ("", [], "")
+
+
+def test_an_interval_without_0_that_is_no_verdict_says_why() -> None:
+    several = row("m", a="cannot tell", b="cannot tell", c="cannot tell")
+    assert "clear; of 3 tasks one may stray so far by chance." in reasons(found(several))[0]
+    assert "by chance" not in reasons(found(row("m", a="cannot tell")))[0]
+    wide = replace(several.tasks["a"].difference, low=-0.2, high=0.1)
+    crossing = replace(several, tasks={"a": replace(several.tasks["a"], difference=wide)})
+    assert "by chance" not in reasons(found(crossing))[0]
+
+
+def test_tasks_that_make_a_mean_gain_chance_are_named() -> None:
+    both = row("m", a="cannot tell", luck="cannot tell")
+    assert "counts" not in chosen_sentence(found(both))
+    near = replace(both.tasks["luck"], base=-0.02)
+    said = chosen_sentence(found(replace(both, tasks={**both.tasks, "luck": near})))
+    assert "That counts luck, whose score alone is so near 0" in said
 
 
 def test_tasks_of_which_something_is_known_come_first_and_the_rest_is_counted() -> None:
-    many = row("m", **{f"t{n}": "cannot tell" for n in range(8)}, last="hurts")  # type: ignore[arg-type]
+    many = row("m", **{f"t{n}": "cannot tell" for n in range(8)}, last="hurts")
     told = reasons(found(many), most=3)
     assert told[0].startswith("last: sharing hurts. Its accuracy is 0.8500 shared and 0.9000 alone")
     assert len(told) == 4 and told[-1] == "And 6 tasks more: see the table."
@@ -74,6 +103,18 @@ def test_gains_are_told_in_percent_with_their_interval() -> None:
 def test_long_lists_are_cut() -> None:
     assert listed(["a"]) == "a" and listed(["a", "b"], "or") == "a or b"
     assert listed([str(n) for n in range(20)], most=3) == "0, 1 and 18 more"
+
+
+def test_the_axis_is_as_wide_as_usual_intervals() -> None:
+    """A mean near 0 had made an axis on which its own interval could not be seen."""
+
+    def of(mean: float, width: float) -> Difference:
+        return Difference(mean, mean - width, mean + width, 0.5, 1.0, SPREAD)
+
+    assert _reach([of(0.001, 0.25)]) > 0.25
+    assert 0.2 < _reach([of(0.001, 0.1), of(0.002, 0.12), of(0.0, 9.0)]) < 0.3
+    unknown = Difference(0.1, float("-inf"), float("inf"), 0.5, 1.0, SPREAD)
+    assert 0.1 < _reach([unknown]) < 0.2
 
 
 def test_numbers_that_would_cover_each_other_are_written_together() -> None:

@@ -6,15 +6,17 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from polytask.config import load_config
 from polytask.config.variants import varied
 from polytask.errors import RunError
 from polytask.report.study import study_page, write_study_page
-from polytask.report.words import headline
+from polytask.report.words import headline, number, percent
 from polytask.run import Run
 from polytask.study.crew import standing
 from polytask.study.folder import Study
@@ -22,6 +24,7 @@ from polytask.study.judge import Judge
 from polytask.study.runs import RECORD, Outcome, work
 from polytask.study.testing import RECORD as TESTED
 from polytask.study.worker import labour
+from polytask.study_terminal import print_verdicts
 from tests.report.browser import needs_browser, opened
 from tests.study.conftest import TINY
 
@@ -117,6 +120,52 @@ def test_a_study_that_has_not_begun_has_a_page_too(over: Study, tmp_path: Path) 
     assert "Nothing can be said yet" in text
     with pytest.raises(RunError, match="holds a study already"):
         Study.create(over.config, tmp_path / "s", [], 1)
+
+
+def test_a_look_at_a_study_under_way_neither_chooses_nor_judges(
+    over: Study, tmp_path: Path
+) -> None:
+    """While weights are searched, the best of the other ways is not the best there is."""
+    shutil.copytree(over.path, tmp_path / "s")
+    study = Study.open(tmp_path / "s")
+    (study.path / "choice.json").unlink()
+    searched = study.plan.trials()[0]
+    record = study.runs / study.plan.folder(searched, 0) / RECORD
+    kept = record.read_text()
+    record.unlink()
+    assert "Nothing can be said yet: " in study_page(study).lead
+    assert not (study.path / "choice.json").exists()
+    record.write_text(kept)
+    untested = study.runs / "hard-uw-s0" / TESTED
+    untested.unlink()
+    lead = study_page(study).lead
+    assert lead.startswith("Nothing can be said yet: ") and "test scores" in lead
+
+
+def test_what_is_no_study_says_so(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    for path in (tmp_path / "tiny.yaml", tmp_path / "nowhere"):
+        with pytest.raises(RunError, match="is no study"):
+            Study.open(path)
+
+
+def test_who_names_a_study_for_a_run_is_told_its_runs(over: Study) -> None:
+    with pytest.raises(RunError, match=r"There are runs in it, [0-9]+ of them: name one, such as"):
+        Run.open(over.path)
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_tables_of_a_verdict_keep_numbers_whole(over: Study, width: int) -> None:
+    console = Console(width=width, file=StringIO(), emoji=False, highlight=False)
+    found = Judge(over).verdicts()
+    print_verdicts(over, found, console)
+    out = console.file.getvalue()  # type: ignore[attr-defined]
+    for row in found.rows:
+        for result in row.tasks.values():
+            assert number(result.score) in out
+        if row.gain is not None:
+            assert percent(row.gain) in out
+    assert "…" not in out
 
 
 def test_the_test_part_stays_closed_while_a_training_is_left(over: Study, tmp_path: Path) -> None:

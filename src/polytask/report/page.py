@@ -15,11 +15,16 @@ from polytask.report.figures import DARK, LIGHT, Drawing
 Cell = str | int | float | None
 
 MISSING = "–"
+# Of a table with more rows than LONG a screen shows the first FIRST, until all are asked for.
+LONG, FIRST = 20, 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A table; numbers are aligned to the right, and None is shown as a dash.
+
+    A long one is folded on a screen, so its first rows should be those to know of. It unfolds
+    without a script; on paper it is whole.
 
     Attributes:
         columns: The headings.
@@ -48,6 +53,11 @@ class Table:
         if isinstance(cell, float):
             return number(cell, self.digits)
         return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)
+
+    @property
+    def folded(self) -> bool:
+        """Whether a screen shows only its first rows at first."""
+        return len(self.rows) > LONG
 
     @property
     def numeric(self) -> list[bool]:
@@ -127,6 +137,7 @@ class Page:
         return environment.get_template("page.html").render(
             page=self,
             lead=paragraphs(self.lead),
+            first=FIRST,
             light=LIGHT,
             dark=DARK,
             svg=lambda figure: figure.inline(f"f{places[id(figure)]}-"),

@@ -23,6 +23,7 @@ from polytask.report.words import (
     others_sentence,
     plural,
     reasons,
+    telling,
 )
 from polytask.run import Run
 from polytask.study.folder import CHOICE, Study
@@ -82,20 +83,21 @@ def study_page(study: Study) -> Page:
 
 def _tasks(found: Verdicts) -> Iterator[Section]:
     """Each task in the chosen way to share against alone."""
-    chosen = found.chosen
+    chosen = None if found.left else found.chosen
     results = [] if chosen is None else [r for r in chosen.tasks.values() if r.difference]
     if chosen is None or not results:
         return
-    clear = sorted(results, key=lambda r: r.verdict == "cannot tell")[:DRAWN]
+    results = telling(results)
+    clear = results[:DRAWN]
     some = "" if len(clear) == len(results) else f" Drawn: {DRAWN} of {len(results)} tasks."
     drawing = forest(
-        [(r.task, r.difference, r.verdict) for r in results if r.difference and r in clear],
+        [(r.task, r.difference, r.verdict) for r in clear if r.difference],
         name="tasks",
         alt="Difference of each task's test score between the shared model and the task alone, "
         "with 95 % intervals.",
         caption=f"{chosen.candidate.name} against every task alone: the difference and its 95 % "
-        "interval. A bar that crosses the line leaves open whether sharing helps that task. An "
-        f"arrow at the edge: the interval goes on.{some}",
+        "interval. A bar that crosses the line leaves open whether sharing helps that task"
+        f"{_several(len(results))}. An arrow at the edge: the interval goes on.{some}",
         x="test score, shared minus alone",
     )
     rows: list[list[Cell]] = []
@@ -105,6 +107,7 @@ def _tasks(found: Verdicts) -> Iterator[Section]:
         rows.append(
             [r.task, r.verdict, r.metric, r.base, r.score, d.mean, d.low, d.high, d.probability]
         )
+    order = "; those of which most can be said come first" if len(rows) > 1 else ""
     columns = ["task", "verdict", "score", "alone", "shared", "difference", "from", "to"]
     yield Section(
         heading="Whom sharing helps",
@@ -113,10 +116,20 @@ def _tasks(found: Verdicts) -> Iterator[Section]:
             Table(
                 columns=[*columns, "chance that it helps"],
                 rows=rows,
-                caption="Test scores, means over seeds. A difference above 0 is for sharing, also "
-                "where less of a score is better.",
+                caption=f"Test scores, means over seeds{order}. A difference above 0 is for "
+                "sharing, also where less of a score is better.",
             )
         ],
+    )
+
+
+def _several(count: int) -> str:
+    """What a reader of bars should know where verdicts are corrected for being several."""
+    if count < 2:
+        return ""
+    return (
+        f"; one that keeps clear of it may be chance, too, because of {count} tasks one strays: "
+        "words are corrected for that, bars are not"
     )
 
 
@@ -238,6 +251,8 @@ def _figures(shared: Sequence[Row]) -> Iterator[Drawing]:
         x="mean gain on test rows",
         relative=True,
     )
+    if len(measured) < 2:
+        return
     yield costs(
         [(n, 1000 * row.step_seconds, d.mean) for (n, row), d in zip(measured, gains, strict=True)],
         name="cost",
@@ -255,7 +270,7 @@ def _learning(study: Study, found: Verdicts) -> Iterator[Section]:
         return
     alone = {row.candidate.tasks[0]: row for row in found.rows if row.candidate.role == "alone"}
     panels = {}
-    for task in found.chosen.candidate.tasks[:WIDEST]:
+    for task in [r.task for r in telling(found.chosen.tasks.values())][:WIDEST]:
         both = {"shared": found.chosen, "alone": alone[task]}
         panels[f"{task}: {study.facts['scores'][task]}"] = [
             Line(label, ys, dashed=label == "alone")

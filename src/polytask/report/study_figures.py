@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from polytask.evaluation.intervals import Difference, Verdict
 from polytask.evaluation.ranking import pareto
 from polytask.report.charts import NARROW, label_rows
@@ -68,10 +70,11 @@ def forest(
 
 
 def _reach(differences: Sequence[Difference]) -> float:
-    """How far the axis goes to both sides; an interval of two seeds may be cut."""
-    ends = [abs(e) for d in differences for e in (d.low, d.high) if math.isfinite(e)]
+    """How far the axis goes to both sides: all intervals, but for those far wider than others."""
+    ends = [max(abs(d.low), abs(d.high)) for d in differences if math.isfinite(d.high)]
     middle = max((abs(d.mean) for d in differences), default=0.0)
-    return 1.08 * min(max(ends, default=middle), 6 * middle + 1e-12) or 1.0
+    usual = float(np.median(ends)) if ends else 0.0
+    return 1.08 * min(max(ends, default=middle), max(6 * middle, 2 * usual)) or 1.0
 
 
 def costs(

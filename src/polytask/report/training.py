@@ -61,7 +61,7 @@ def _scores(seen: Seen) -> Section:
     by_score: dict[str, list[tuple[str, float, float | None, float | None]]] = {}
     marks: dict[str, list[float | None]] = {}
     shown = {task.name for task in seen.drawn}
-    for task in seen.prepared.tasks:
+    for task in _best_first(seen):
         of = seen.tasks.get(task.name)
         if task.name not in seen.scores:
             rows.append([task.name, task.score, None, None, None, None, None])
@@ -101,12 +101,22 @@ def _scores(seen: Seen) -> Section:
     if len(shown) < len(seen.prepared.tasks):
         text += (
             f"\n\nFigures on this page show {len(shown)} tasks, those with the best and with the "
-            f"last scores; tables have all {len(seen.prepared.tasks)}."
+            f"last scores; tables have all {len(seen.prepared.tasks)}, this one from the best "
+            "score to the last."
         )
     columns = ["task", "score", "value", "from", "to", "commonest class", "labels"]
     return Section(
         heading="Scores", text=text, figures=figures, tables=[Table(columns=columns, rows=rows)]
     )
+
+
+def _best_first(seen: Seen) -> list[Task]:
+    """The tasks in their order where all are drawn, else the best one first."""
+    tasks = list(seen.prepared.tasks)
+    if len(seen.drawn) == len(tasks):
+        return tasks
+    place = {name: rank for rank, name in enumerate(seen.ranked)}
+    return sorted(tasks, key=lambda task: place.get(task.name, len(place)))
 
 
 def _learning(history: list[dict[str, Any]], tasks: Sequence[Task]) -> Section:

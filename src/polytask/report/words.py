@@ -1,33 +1,42 @@
 """What a comparison found, in sentences."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from polytask.evaluation.intervals import Difference
 from polytask.study.judge import Row, TaskResult, Verdicts
 
 # The space before a sign of percent, at which no line is broken.
 NARROW = "\u202f"
+# More names than this are not all written out.
+MANY = 8
+# A score should be so many standard errors of a difference away from 0, or shares of it are chance.
+STEADY = 4
 
 
 def headline(found: Verdicts) -> str:
     """Whom sharing helps, whom it hurts, and of whom nothing can be told: one sentence."""
+    if found.left:
+        return f"Nothing can be said yet: {found.left}."
     if found.chosen is None:
-        return "Nothing can be said yet: no way to share has finished."
-    results = list(found.chosen.tasks.values())
+        return "Nothing can be said: no way to share all tasks finished beside every task alone."
+    results = telling(found.chosen.tasks.values())
     helps, hurts, unclear = (
         [r.task for r in results if r.verdict == verdict]
         for verdict in ("helps", "hurts", "cannot tell")
     )
     parts = []
+    many = len(unclear) > MANY
     if helps:
         parts.append(f"share {listed(helps)}")
     if hurts:
         parts.append(f"keep {listed(hurts)} apart")
     if unclear and parts:
-        parts.append(f"cannot tell for {listed(unclear)}")
+        whom = plural(len(unclear), "other") if many else listed(unclear)
+        parts.append(f"cannot tell for {whom}")
     elif unclear:
-        parts.append(f"cannot tell whether sharing helps {listed(unclear, 'or')}")
+        whom = f"any of the {len(unclear)} tasks" if many else listed(unclear, "or")
+        parts.append(f"cannot tell whether sharing helps {whom}")
     return capital("; ".join(parts)) + "."
 
 
@@ -39,16 +48,32 @@ def reasons(found: Verdicts, most: int = 6) -> list[str]:
         found: What was found.
         most: Tasks of which there is a sentence; the others are counted.
     """
-    if found.chosen is None:
+    if found.chosen is None or found.left:
         return []
-    results = sorted(found.chosen.tasks.values(), key=lambda r: r.verdict == "cannot tell")
-    told = [reason(result) for result in results[:most]]
+    results = telling(found.chosen.tasks.values())
+    said = sum(result.difference is not None for result in results)
+    told = [reason(result, said) for result in results[:most]]
     left = len(results) - most
     return told if left <= 0 else [*told, f"And {plural(left, 'task')} more: see the table."]
 
 
-def reason(result: TaskResult) -> str:
-    """What was measured of a task, and what would settle it."""
+def telling(results: Iterable[TaskResult]) -> list[TaskResult]:
+    """Results in the order in which they tell: verdicts first, then the least likely chances."""
+
+    def key(result: TaskResult) -> tuple[bool, float]:
+        d = result.difference
+        return result.verdict == "cannot tell", 2.0 if d is None else d.p
+
+    return sorted(results, key=key)
+
+
+def reason(result: TaskResult, said: int = 1) -> str:
+    """What was measured of a task, and what would settle it.
+
+    Args:
+        result: What was measured.
+        said: Of how many tasks something is said at once.
+    """
     if result.difference is None:
         return f"{result.task}: no seed finished both in the shared model and alone."
     word = {
@@ -60,8 +85,16 @@ def reason(result: TaskResult) -> str:
     return (
         f"{result.task}: {word}. Its {result.metric} is {number(result.score)} shared and "
         f"{number(result.base)} alone; the difference{turned} is {interval(result.difference)}."
-        f"{more(result)}"
+        f"{strayed(result, said)}{more(result)}"
     )
+
+
+def strayed(result: TaskResult, said: int) -> str:
+    """Why nothing is told although the interval keeps clear of 0."""
+    d = result.difference
+    if d is None or said < 2 or result.verdict != "cannot tell" or d.low <= 0 <= d.high:
+        return ""
+    return f" By itself that would be clear; of {said} tasks one may stray so far by chance."
 
 
 def more(result: TaskResult) -> str:
@@ -87,15 +120,34 @@ def chosen_sentence(found: Verdicts) -> str:
     """Which way to share is spoken of, and what it is worth to all tasks."""
     if found.chosen is None:
         return ""
+    if found.left:
+        return ""
     row = found.chosen
     ways = sum(r.validation is not None for r in found.rows)
     best = "" if ways < 2 else f", of {ways} ways the best on validation rows"
     gain = ""
     if row.gain is not None:
         gain = f" Its mean gain over training every task alone is {percent(row.gain)}."
+        gain += unsteady(row)
     return (
         f"This is about {row.candidate.name} ({plural(len(row.seeds), 'seed')}){best}; the test "
         f"part was opened after that choice.{gain}"
+    )
+
+
+def unsteady(row: Row) -> str:
+    """Of which tasks the gain in percent says nothing, because their score alone is near 0."""
+    names = [
+        r.task
+        for r in row.tasks.values()
+        if (d := r.difference) is not None
+        and 0 < abs(r.base) < STEADY * math.hypot(d.spread.seeds, d.spread.examples)
+    ]
+    if not names or len(row.tasks) < 2:
+        return ""
+    return (
+        f" That counts {listed(names)}, whose score alone is so near 0 that a share of it is "
+        "mostly chance: look at the differences."
     )
 
 
@@ -106,7 +158,7 @@ def others_sentence(found: Verdicts, most: int = 3) -> str:
         found: What was found.
         most: Names of ways that are written out where there are more.
     """
-    if found.chosen is None:
+    if found.chosen is None or found.left:
         return ""
     same: dict[str, list[str]] = {}
     for row in found.rows:
@@ -129,7 +181,7 @@ def others_sentence(found: Verdicts, most: int = 3) -> str:
 
 def balancing_sentence(found: Verdicts) -> str:
     """Whether adaptive balancing was worth it."""
-    if found.balancing is None:
+    if found.balancing is None or found.left:
         return ""
     ours, theirs, d = found.balancing
     start = (
@@ -171,10 +223,10 @@ def signed(value: float) -> str:
 
 def number(value: float) -> str:
     """A score."""
-    return "–" if math.isnan(value) else f"{value:.4f}"
+    return "–" if math.isnan(value) else f"{value:.4f}".replace("-", "−")
 
 
-def listed(names: Sequence[str], last: str = "and", most: int = 8) -> str:
+def listed(names: Sequence[str], last: str = "and", most: int = MANY) -> str:
     """`a`, `a and b`, `a, b and c`, `a, b and 3 more`.
 
     Args:
@@ -212,4 +264,4 @@ def helped(row: Row) -> str:
     for result in row.tasks.values():
         groups.setdefault(result.verdict, []).append(result.task)
     order = ("helps", "hurts", "cannot tell")
-    return "; ".join(f"{word}: {', '.join(groups[word])}" for word in order if word in groups)
+    return "; ".join(f"{word}: {listed(groups[word])}" for word in order if word in groups)

@@ -92,7 +92,7 @@ class Study:
         """
         try:
             return cls(path, json.loads((path / RECORD).read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise RunError(
                 f"'{path}' is no study (a study is a folder with a {RECORD}). Start one with: "
                 "polytask compare CONFIG"

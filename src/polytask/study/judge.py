@@ -85,11 +85,13 @@ class Verdicts:
         chosen: The candidate that was best on validation rows; None if none finished.
         balancing: The best adaptive candidate on validation rows, the best one with fixed weights
             of the same way to share, and the difference of their mean gains on test rows.
+        left: What is still to be done before anything may be said; empty where all is over.
     """
 
     rows: Sequence[Row]
     chosen: Row | None
     balancing: tuple[Row, Row, Difference | None] | None
+    left: str = ""
 
     def row(self, name: str) -> Row:
         """A candidate's row."""
@@ -124,14 +126,34 @@ class Judge:
 
     def verdicts(self) -> Verdicts:
         """Everything that can be said."""
-        choice = self.study.choose() if self._over() else {"chosen": None, "gains": {}}
+        trained, planned = self._trained()
+        # Weights that are still searched, or on their way to be frozen, are candidates too.
+        over = trained == planned
+        choice = self.study.choose() if over else {"chosen": None, "gains": {}}
         ranks = self._ranks()
         rows = [self._row(c, choice["gains"], ranks) for c in self.candidates]
         chosen = next((row for row in rows if row.candidate.name == choice["chosen"]), None)
-        return Verdicts(rows, chosen, self._balancing(rows))
+        return Verdicts(rows, chosen, self._balancing(rows), self._left(trained, planned))
 
-    def _over(self) -> bool:
-        return all(len(self.outcomes[c.name]) == len(self.seeds) for c in self.candidates)
+    def _trained(self) -> tuple[int, int]:
+        """How many trainings are over, and of how many; equal only where none is left."""
+        trainings = self.study.trainings()
+        over = sum(self.study.outcome(t.candidate, t.seed) is not None for t in trainings)
+        if over == len(trainings):
+            return over, over
+        return over, max(len(trainings), self.study.expected_count())
+
+    def _left(self, trained: int, planned: int) -> str:
+        """What is still to be done before anything is said."""
+        if trained < planned:
+            return f"{trained} of {planned} trainings are over"
+        wanted = [
+            s in self.tests[c.name]
+            for c in self.candidates
+            for s, o in self.outcomes[c.name].items()
+            if o.status == "finished"
+        ]
+        return "" if all(wanted) else f"{sum(wanted)} of {len(wanted)} runs have test scores"
 
     def _row(
         self, candidate: Candidate, gains: Mapping[str, float], ranks: Mapping[str, float]
