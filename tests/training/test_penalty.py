@@ -20,8 +20,7 @@ from polytask.balancing.base import Balancer
 from polytask.encoders import Encoder, StackedEncoder, VectorEncoder
 from polytask.errors import TrainingError
 from polytask.model import Boundary, MultiTaskModel
-from polytask.sharing import HardSharing, Trunk
-from polytask.sharing.base import MakeBackbone
+from polytask.sharing import HardSharing, MakeBackbone, Trunk
 from polytask.training.checkpoint import load_state
 from polytask.types import ByName, Features
 from tests.networks import TASKS, WIDTHS, batch, network, parameters

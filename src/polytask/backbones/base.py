@@ -33,6 +33,20 @@ class Backbone(nn.Module, ABC):
         """C or D after the last stage."""
         return self.widths[-1]
 
+    def __call__(self, features: Features) -> Features:
+        """Features after the last stage.
+
+        Raises:
+            TypeError: If it is given something other than features.
+        """
+        if not isinstance(features, Features):
+            raise TypeError(
+                f"A backbone takes Features. Found {type(features).__name__}. Pass "
+                "`polytask.types.Features(values)`, and with padded sequences their mask."
+            )
+        given: Features = super().__call__(features)
+        return given
+
     def forward(self, features: Features) -> Features:
         """Run all stages."""
         for stage in self.stages:

@@ -3,7 +3,7 @@
 from polytask.sharing.adapters import LoRA
 from polytask.sharing.adversarial import SharedPrivate
 from polytask.sharing.attention import MTAN
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import Trunk
 from polytask.sharing.bottlenecks import Adapters
 from polytask.sharing.conditioned import FiLM
 from polytask.sharing.experts import DSelectK, MMoE
@@ -13,6 +13,7 @@ from polytask.sharing.hard import HardSharing, Independent
 from polytask.sharing.hierarchical import Hierarchy, SharedThenSplit
 from polytask.sharing.joined import Joined
 from polytask.sharing.joint import JointMany
+from polytask.sharing.making import MakeBackbone
 from polytask.sharing.penalized import SoftSharing
 from polytask.sharing.refined import PADNet
 from polytask.sharing.sluice import Sluice

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import Parameter
 
 from polytask.backbones.base import Backbone
-from polytask.sharing.base import MakeBackbone
 from polytask.sharing.growing import Growing
+from polytask.sharing.making import MakeBackbone, one, task_names
 from polytask.types import ByName
 
 
@@ -32,8 +32,8 @@ class Adapted(Growing, ABC):
     ) -> None:
         super().__init__()
         self.freeze, self.part = freeze, part
-        self.backbone = make().requires_grad_(not freeze)
-        self.tasks = tuple(tasks)
+        self.backbone = one(make).requires_grad_(not freeze)
+        self.tasks = task_names(tasks)
         self.own = ByName({task: part(self.backbone) for task in self.tasks})
         self.out_features = dict.fromkeys(self.tasks, self.backbone.out_features)
         self.train()

@@ -6,6 +6,7 @@ Shapes: T tasks, r the rank of a change.
 import copy
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch.nn import Parameter
 
 from polytask.backbones.base import Backbone
 from polytask.sharing.adapted import Adapted
-from polytask.sharing.base import MakeBackbone
+from polytask.sharing.making import MakeBackbone
 from polytask.types import Features
 
 
@@ -72,13 +73,7 @@ class LoRA(Adapted):
     ) -> None:
         if rank < 1:
             raise ValueError(f"`rank` should be at least 1. Found {rank}.")
-        scale = alpha / rank
-
-        def changes(backbone: Backbone) -> nn.ModuleList:
-            weights = (backbone.get_parameter(name).detach() for name in changed(backbone))
-            return nn.ModuleList(LowRank(weight, rank, scale) for weight in weights)
-
-        super().__init__(make, tasks, freeze, changes)
+        super().__init__(make, tasks, freeze, partial(changes, rank=rank, scale=alpha / rank))
 
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
         """The backbone with each task's weights, one pass per task."""
@@ -126,3 +121,9 @@ class LoRA(Adapted):
 def changed(backbone: Backbone) -> list[str]:
     """The names of the weights that are changed: those of two or more dimensions."""
     return [name for name, parameter in backbone.named_parameters() if parameter.ndim > 1]
+
+
+def changes(backbone: Backbone, rank: int, scale: float) -> nn.ModuleList:
+    """A task's change of each of these weights."""
+    weights = (backbone.get_parameter(name).detach() for name in changed(backbone))
+    return nn.ModuleList(LowRank(weight, rank, scale) for weight in weights)

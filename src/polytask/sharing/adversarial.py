@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import Trunk
+from polytask.sharing.making import MakeBackbone, several, task_names
 from polytask.types import ByName, Features
 
 
@@ -55,10 +56,10 @@ class SharedPrivate(Trunk):
         hidden: int | None = None,
     ) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
+        self.tasks = task_names(tasks)
         self.adversarial, self.orthogonal = adversarial, orthogonal
-        self.common = make()
-        made = {task: make() for task in self.tasks}
+        self.common, *own = several(make, 1 + len(self.tasks))
+        made = dict(zip(self.tasks, own, strict=True))
         self.columns = ByName(made)
         width, count = self.common.out_features, len(self.tasks)
         self.out_features = {task: width + made[task].out_features for task in self.tasks}
@@ -95,6 +96,10 @@ class SharedPrivate(Trunk):
             for private in own.values():
                 total = total + self.orthogonal * orthogonality(common.float(), private.float())
         return total
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a file is made of: without what waits for the penalty, on its graph."""
+        return {**self.__dict__, "_seen": {}}
 
     def _note(self, common: Features, own: Mapping[str, Features]) -> None:
         """Keep what the penalty is about."""

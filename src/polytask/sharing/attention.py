@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from polytask.sharing.base import MakeBackbone
 from polytask.sharing.gates import KEPT
 from polytask.sharing.growing import Growing
+from polytask.sharing.making import MakeBackbone, one, task_names
 from polytask.sharing.places import at_every_place, fitted
 from polytask.types import ByName, Features
 
@@ -85,8 +85,8 @@ class MTAN(Growing):
 
     def __init__(self, make: MakeBackbone, tasks: Sequence[str]) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
-        self.backbone = make()
+        self.tasks = task_names(tasks)
+        self.backbone = one(make)
         self.attentions = ByName({task: self.parts_for(task)["attentions"] for task in self.tasks})
         self.out_features = dict.fromkeys(self.tasks, self.backbone.out_features)
 

@@ -1,16 +1,15 @@
 """What a sharing topology is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import Parameter
 
 from polytask.backbones.base import Backbone
+from polytask.errors import nearest
 from polytask.types import Features
-
-MakeBackbone = Callable[[], Backbone]
 
 
 class Trunk(nn.Module, ABC):
@@ -29,6 +28,29 @@ class Trunk(nn.Module, ABC):
     out_features: dict[str, int]
     draft_weight: float = 0.0
     by_order: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
+        """Features for some of the tasks from one input's features.
+
+        Raises:
+            TypeError: If it is given something other than features, and names.
+            ValueError: If it does not know a task.
+        """
+        if not isinstance(features, Features):
+            raise TypeError(
+                f"A trunk takes Features. Found {type(features).__name__}. Pass "
+                "`polytask.types.Features(values)`, and with padded sequences their mask."
+            )
+        if isinstance(tasks, str):
+            raise TypeError(f"`tasks` should be a list of names. Found '{tasks}': put it in [ ].")
+        unknown = [task for task in tasks if task not in self.tasks]
+        if unknown:
+            raise ValueError(
+                f"{type(self).__name__} does not know the task '{unknown[0]}'. "
+                f"{nearest(str(unknown[0]), self.tasks)}"
+            )
+        given: dict[str, Features] = super().__call__(features, tasks)
+        return given
 
     @abstractmethod
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:

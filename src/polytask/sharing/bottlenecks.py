@@ -4,6 +4,7 @@ Shapes: T tasks, S stages, C channels after a stage.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 
 from polytask.backbones.base import Backbone
 from polytask.sharing.adapted import Adapted
-from polytask.sharing.base import MakeBackbone
 from polytask.sharing.gates import entering_width
+from polytask.sharing.making import MakeBackbone
 from polytask.sharing.places import at_every_place, fitted
 from polytask.types import Features
 
@@ -78,15 +79,8 @@ class Adapters(Adapted):
             raise ValueError(f"`bottleneck` should be at least 1. Found {bottleneck}.")
         if placement not in ("serial", "parallel"):
             raise ValueError(f"`placement` should be 'serial' or 'parallel'. Found '{placement}'.")
-
-        def adapters(backbone: Backbone) -> nn.ModuleList:
-            ins = outs = backbone.widths
-            if placement == "parallel":
-                ins = (entering_width(backbone), *outs[:-1])
-            sizes = zip(ins, outs, strict=True)
-            return nn.ModuleList(Bottleneck(i, bottleneck, o) for i, o in sizes)
-
-        super().__init__(make, tasks, freeze, adapters)
+        part = partial(adapters, width=bottleneck, parallel=placement == "parallel")
+        super().__init__(make, tasks, freeze, part)
         self.placement = placement
 
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
@@ -121,3 +115,12 @@ class Adapters(Adapted):
         seen = after.values if self.placement == "serial" else fitted(before, after)
         change = at_every_place(adapter, seen)
         return Features(after.values + change.to(after.values.dtype), after.mask)
+
+
+def adapters(backbone: Backbone, width: int, parallel: bool) -> nn.ModuleList:
+    """A task's adapter of each stage; parallel ones see what enters it."""
+    ins = outs = backbone.widths
+    if parallel:
+        ins = (entering_width(backbone), *outs[:-1])
+    sizes = zip(ins, outs, strict=True)
+    return nn.ModuleList(Bottleneck(i, width, o) for i, o in sizes)

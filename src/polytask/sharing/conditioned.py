@@ -11,8 +11,8 @@ from torch.func import functional_call
 from torch.nn import Parameter
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from polytask.sharing.base import MakeBackbone
 from polytask.sharing.growing import Growing
+from polytask.sharing.making import MakeBackbone, one, task_names
 from polytask.types import ByName, Features
 
 
@@ -83,8 +83,8 @@ class FiLM(Growing):
         self, make: MakeBackbone, tasks: Sequence[str], *, own_statistics: bool = False
     ) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
-        self.backbone = make()
+        self.tasks = task_names(tasks)
+        self.backbone = one(make)
         self.own_statistics = own_statistics
         made = {task: self.parts_for(task) for task in self.tasks}
         self.modulations = ByName({task: parts["modulations"] for task, parts in made.items()})

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from polytask.backbones.columns import run_columns
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import Trunk
 from polytask.sharing.gates import (
     Mixer,
     SelectorGate,
@@ -20,6 +20,7 @@ from polytask.sharing.gates import (
     entering_width,
     gate_input,
 )
+from polytask.sharing.making import MakeBackbone, several, task_names
 from polytask.types import ByName, Features
 
 
@@ -41,8 +42,8 @@ class Mixture(Trunk, ABC):
         gate: Callable[[int, int], nn.Module],
     ) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
-        made = alike([make() for _ in range(experts)])
+        self.tasks = task_names(tasks)
+        made = alike(several(make, experts))
         self.experts = nn.ModuleList(made)
         self.width = entering_width(made[0])
         self.mixers = ByName({task: Mixer(gate(self.width, experts), experts) for task in tasks})

@@ -13,8 +13,9 @@ from torch.nn import Parameter
 
 from polytask.backbones.base import Backbone
 from polytask.backbones.columns import run_stages
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import Trunk
 from polytask.sharing.gates import Mixer, SoftmaxGate, alike, entering_width, gate_input
+from polytask.sharing.making import MakeBackbone, several, task_names
 from polytask.types import ByName, Features
 
 
@@ -39,7 +40,7 @@ class Extraction(Trunk, ABC):
         self, made: Sequence[Backbone], tasks: Sequence[str], shared: int, levels: int
     ) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
+        self.tasks = task_names(tasks)
         self.num_private = own = (len(made) - shared) // len(self.tasks)
         made = alike(made)
         self.shared = nn.ModuleList(made[:shared])
@@ -201,7 +202,7 @@ class CGC(Extraction):
         self, make: MakeBackbone, tasks: Sequence[str], *, shared: int = 1, private: int = 1
     ) -> None:
         _require(shared, private)
-        made = [make() for _ in range(shared + private * len(tasks))]
+        made = several(make, shared + private * len(tasks))
         super().__init__(made, tasks, shared, 1)
 
 
@@ -231,7 +232,7 @@ class PLE(Extraction):
         levels: int | None = None,
     ) -> None:
         _require(shared, private)
-        made = [make() for _ in range(shared + private * len(tasks))]
+        made = several(make, shared + private * len(tasks))
         stages = len(made[0].stages)
         levels = min(2, stages) if levels is None else levels
         if not 1 <= levels <= stages:

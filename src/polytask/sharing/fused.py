@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from polytask.backbones.columns import run_stages
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import Trunk
 from polytask.sharing.channels import ChannelLinear, ChannelNorm, joined, stages_of
+from polytask.sharing.making import MakeBackbone, by_task, task_names
 from polytask.types import ByName, Features
 
 
@@ -81,8 +82,8 @@ class NDDR(Trunk):
         normalize: bool = True,
     ) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
-        made = {task: make() for task in self.tasks}
+        self.tasks = task_names(tasks)
+        made = by_task(make, self.tasks)
         self.columns = ByName(made)
         self.out_features = {task: column.out_features for task, column in made.items()}
         count = len(self.tasks)

@@ -7,6 +7,7 @@ from torch import nn
 
 from polytask.backbones.base import Backbone
 from polytask.sharing.base import Trunk
+from polytask.sharing.making import task_names
 from polytask.types import ByName
 
 
@@ -30,15 +31,16 @@ class Growing(Trunk, ABC):
         head for the task. `polytask train --from` makes both, and takes the others' weights.
 
         Raises:
-            ValueError: If the task is there already.
+            ValueError: If the task is there already, or its name has a dot.
         """
         if task in self.tasks:
             raise ValueError(f"The task '{task}' is there already. Tasks: {', '.join(self.tasks)}.")
+        tasks = task_names([*self.tasks, task])
         device = next(self.backbone.parameters()).device
         for name, part in self.parts_for(task).items():
             before = getattr(self, name)
             kept = {known: before[known] for known in self.tasks}
             setattr(self, name, ByName(kept | {task: part.to(device)}))
-        self.tasks = (*self.tasks, task)
+        self.tasks = tasks
         self.out_features[task] = self.backbone.out_features
         self.train(self.training)

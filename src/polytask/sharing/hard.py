@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from torch.nn import Parameter
 
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import Trunk
+from polytask.sharing.making import MakeBackbone, by_task, one, task_names
 from polytask.types import ByName, Features
 
 
@@ -18,8 +19,8 @@ class HardSharing(Trunk):
 
     def __init__(self, make: MakeBackbone, tasks: Sequence[str]) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
-        self.backbone = make()
+        self.tasks = task_names(tasks)
+        self.backbone = one(make)
         self.out_features = dict.fromkeys(self.tasks, self.backbone.out_features)
 
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
@@ -42,8 +43,8 @@ class Independent(Trunk):
 
     def __init__(self, make: MakeBackbone, tasks: Sequence[str]) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
-        made = {task: make() for task in self.tasks}
+        self.tasks = task_names(tasks)
+        made = by_task(make, self.tasks)
         self.columns = ByName(made)
         self.out_features = {task: made[task].out_features for task in self.tasks}
 

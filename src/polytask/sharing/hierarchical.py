@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import Parameter
 
 from polytask.errors import nearest
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import Trunk
+from polytask.sharing.making import MakeBackbone, one, several, task_names
 from polytask.types import ByName, Features
 
 
@@ -23,8 +24,8 @@ class SharedThenSplit(Trunk):
 
     def __init__(self, make: MakeBackbone, tasks: Sequence[str], *, shared_stages: int = 1) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
-        self.common = make()
+        self.tasks = task_names(tasks)
+        self.common, *own = several(make, 1 + len(self.tasks))
         widths = self.common.widths
         if not 1 <= shared_stages <= len(widths):
             raise ValueError(
@@ -34,7 +35,10 @@ class SharedThenSplit(Trunk):
         self.common.stages = self.common.stages[:shared_stages]
         self.common.widths = widths[:shared_stages]
         self.branches = ByName(
-            {task: nn.Sequential(*make().stages[shared_stages:]) for task in self.tasks}
+            {
+                task: nn.Sequential(*made.stages[shared_stages:])
+                for task, made in zip(self.tasks, own, strict=True)
+            }
         )
         self.out_features = dict.fromkeys(self.tasks, widths[-1])
 
@@ -71,8 +75,8 @@ class Hierarchy(Trunk):
         leaves: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
-        self.backbone = make()
+        self.tasks = task_names(tasks)
+        self.backbone = one(make)
         widths = self.backbone.widths
         self.leaves = dict.fromkeys(self.tasks, len(widths))
         for task, depth in (leaves or {}).items():

@@ -10,8 +10,9 @@ from torch.nn import Parameter
 
 from polytask.backbones.base import ACTIVATIONS, Activation
 from polytask.backbones.columns import run_columns
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import Trunk
 from polytask.sharing.channels import ChannelLinear, joined
+from polytask.sharing.making import MakeBackbone, by_task, task_names
 from polytask.types import ByName, Features
 
 
@@ -47,9 +48,9 @@ class Joined(Trunk):
         pool: bool = False,
     ) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
+        self.tasks = task_names(tasks)
         self.pool = pool
-        made = {task: make() for task in self.tasks}
+        made = by_task(make, self.tasks)
         self.columns = ByName(made)
         ins = [column.out_features for column in made.values()]
         outs = ins[0] if width is None else width

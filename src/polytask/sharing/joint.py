@@ -10,8 +10,9 @@ from torch.nn import Parameter
 
 from polytask.backbones.base import ACTIVATIONS, Activation
 from polytask.errors import nearest
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import Trunk
 from polytask.sharing.channels import ChannelLinear
+from polytask.sharing.making import MakeBackbone, one, task_names
 from polytask.types import ByName, Features
 
 
@@ -59,9 +60,9 @@ class JointMany(Trunk):
         super().__init__()
         if width is not None and width < 1:
             raise ValueError(f"`width` should be at least 1. Found {width}.")
-        self.tasks = tuple(tasks)
+        self.tasks = task_names(tasks)
         self.detach = detach
-        self.backbone = make()
+        self.backbone = one(make)
         self.leaves = depths(self.tasks, leaves or {}, len(self.backbone.stages))
         deepest = max(self.leaves.values())
         widths = self.backbone.widths[:deepest]

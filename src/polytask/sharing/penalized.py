@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import Trunk
+from polytask.sharing.making import MakeBackbone, by_task, task_names
 from polytask.types import ByName, Features
 
 
@@ -50,9 +51,9 @@ class SoftSharing(Trunk):
         same_start: bool = True,
     ) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
+        self.tasks = task_names(tasks)
         self.pull, self.weight = pull, weight
-        made = {task: make() for task in self.tasks}
+        made = by_task(make, self.tasks)
         self.columns = ByName(made)
         self.out_features = {task: made[task].out_features for task in self.tasks}
         if same_start:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from polytask.backbones.base import ACTIVATIONS, Activation
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import Trunk
 from polytask.sharing.channels import ChannelLinear
+from polytask.sharing.making import MakeBackbone, one, task_names
 from polytask.types import ByName, Features
 
 
@@ -77,9 +78,9 @@ class PADNet(Trunk):
             raise ValueError(f"`width` should be at least 1. Found {width}.")
         if draft_weight < 0:
             raise ValueError(f"`draft_weight` should be at least 0. Found {draft_weight}.")
-        self.tasks = tuple(tasks)
+        self.tasks = task_names(tasks)
         self.draft_weight = draft_weight
-        self.backbone = make()
+        self.backbone = one(make)
         wide = self.backbone.out_features if width is None else width
         self.layers = ByName(
             {

@@ -4,6 +4,7 @@ Shapes: T tasks, S stages, K subspaces of a stage's features, B examples, C or D
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,9 @@ from torch.nn import Parameter
 
 from polytask.backbones.columns import run_stages
 from polytask.sharing.adversarial import orthogonality
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import Trunk
 from polytask.sharing.channels import stages_of
+from polytask.sharing.making import MakeBackbone, by_task, task_names
 from polytask.sharing.soft import stitched, stitched_start
 from polytask.types import ByName, Features
 
@@ -79,9 +81,9 @@ class Sluice(Trunk):
         super().__init__()
         if subspaces < 1:
             raise ValueError(f"`subspaces` should be at least 1. Found {subspaces}.")
-        self.tasks = tuple(tasks)
+        self.tasks = task_names(tasks)
         self.orthogonal = orthogonal
-        made = {task: make() for task in self.tasks}
+        made = by_task(make, self.tasks)
         self.columns = ByName(made)
         self.out_features = {task: column.out_features for task, column in made.items()}
         widths = made[self.tasks[0]].widths
@@ -135,6 +137,10 @@ class Sluice(Trunk):
             for j in range(i)
         ]
         return self.orthogonal * torch.stack(overlaps).sum()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a file is made of: without what waits for the penalty, on its graph."""
+        return {**self.__dict__, "_seen": {}}
 
     def shares(self) -> dict[str, Tensor]:
         """`alphas`, `[S, T, T]`: how much of each column (last axis) a task takes, by stage, as the

@@ -11,7 +11,8 @@ from torch.nn import Parameter
 
 from polytask.backbones.base import Backbone
 from polytask.backbones.columns import run_stages
-from polytask.sharing.base import MakeBackbone, Trunk
+from polytask.sharing.base import Trunk
+from polytask.sharing.making import MakeBackbone, by_task, task_names
 from polytask.types import ByName, Features
 
 
@@ -46,8 +47,8 @@ class CrossStitch(Trunk):
         per_channel: bool = False,
     ) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
-        made = {task: make() for task in self.tasks}
+        self.tasks = task_names(tasks)
+        made = by_task(make, self.tasks)
         self.columns = ByName(made)
         self.out_features = {task: column.out_features for task, column in made.items()}
         start = stitched_start(len(self.tasks), keep)
