@@ -25,12 +25,14 @@ def soft_cross_entropy(output: Tensor, teacher: Tensor, temperature: float) -> T
 
     The factor keeps gradients of one size whatever the temperature.
     """
+    _alike(output, teacher, temperature)
     ours, theirs = (F.log_softmax(logits / temperature, 1) for logits in (output, teacher))
     return F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1) * temperature**2
 
 
 def soft_binary(output: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Binary cross-entropy with `sigmoid(teacher / T)` as label, times T^2; mean over K, `[B]`."""
+    _alike(output, teacher, temperature)
     label = (teacher / temperature).sigmoid()
     loss = F.binary_cross_entropy_with_logits(output / temperature, label, reduction="none")
     return loss.mean(1) * temperature**2
@@ -38,7 +40,19 @@ def soft_binary(output: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 def squared(output: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """The squared distance of predictions, mean over K, `[B]`; there is no temperature here."""
+    _alike(output, teacher, temperature)
     return (output - teacher).square().mean(1)
+
+
+def _alike(output: Tensor, teacher: Tensor, temperature: float) -> None:
+    """Raise unless outputs can be compared entry by entry."""
+    if output.ndim < 2 or output.shape != teacher.shape:
+        raise ValueError(
+            "A student's and a teacher's outputs should have one shape, [B, C] or [B, K]. Found "
+            f"{tuple(output.shape)} and {tuple(teacher.shape)}."
+        )
+    if not temperature > 0:
+        raise ValueError(f"`temperature` should be above 0. Found {temperature}.")
 
 
 def feature_distance(ours: Tensor, theirs: Tensor) -> Tensor:

@@ -97,6 +97,12 @@ def changes_from(start: State, models: Sequence[State]) -> Tensor:
     Raises:
         RunError: If there is no model, or names or shapes differ from the start's.
     """
+    wanted = "Merging takes the `state_dict()` of the start and a list of those of the models."
+    for given in (start, *([models] if isinstance(models, Mapping) else models)):
+        if not isinstance(given, Mapping):
+            raise RunError(f"{wanted} Found {type(given).__name__}.")
+    if isinstance(models, Mapping) or not isinstance(models, Sequence):
+        raise RunError(f"{wanted} Found {type(models).__name__} in place of a list.")
     if not models:
         raise RunError("There is nothing to merge: expected at least one model, found none.")
     for number, model in enumerate(models, 1):
@@ -134,7 +140,8 @@ def require_alike(start: State, model: State, what: str, like: str = "the start"
 
 def flat(state: State, like: State) -> Tensor:
     """The floating tensors of a state in the order of another, `[P]` of float64."""
-    parts = [state[name].double().flatten() for name, v in like.items() if v.is_floating_point()]
+    floating = [name for name, value in like.items() if value.is_floating_point()]
+    parts = [state[name].detach().double().flatten() for name in floating]
     return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
 
 
@@ -145,7 +152,7 @@ def moved(start: State, models: Sequence[State], change: Tensor, scale: float) -
     for name, value in start.items():
         if value.is_floating_point():
             part = change[at : at + value.numel()].view_as(value)
-            merged[name] = (value.double() + scale * part).to(value.dtype)
+            merged[name] = (value.detach().double() + scale * part).to(value.dtype)
             at += value.numel()
         else:
             merged[name] = torch.stack([model[name] for model in models]).amax(0)

@@ -6,11 +6,14 @@ Shapes: B examples, L frames or tokens, D features, C channels, H x W pixels, N 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from polytask.errors import nearest
+
+Kind = TypeVar("Kind")
 Pooling = Literal["mean", "max", "middle"]
 
 # Per task: metric name -> value, None where there was no label to measure on.
@@ -149,6 +152,22 @@ class Batch:
     def size(self) -> int:
         """The number of examples, over all inputs."""
         return sum(len(v.values) for v in self.inputs.values())
+
+
+class Catalogue(dict[str, Kind]):
+    """Kinds by name; a name that is not there is an error that says which was perhaps meant.
+
+    Args:
+        what: What they are, in the singular.
+        kinds: The kinds.
+    """
+
+    def __init__(self, what: str, kinds: Mapping[str, Kind]) -> None:
+        super().__init__(kinds)
+        self.what = what
+
+    def __missing__(self, name: object) -> Kind:
+        raise KeyError(f"There is no {self.what} {name!r}. {nearest(str(name), self)}")
 
 
 class ByName(nn.Module):

@@ -1,8 +1,11 @@
 """How the losses of several tasks become one update.
 
-losses = torch.stack([loss_a, loss_b])
-backward(losses, MGDA(num_tasks=2), shared=trunk.parameters())
-optimizer.step()
+    balancer = MGDA(num_tasks=2)  # once; `BALANCERS` has all of them by name
+    losses = torch.stack([loss_a, loss_b])
+    backward(losses, balancer, shared=trunk.parameters())  # in place of losses.sum().backward()
+    optimizer.step()
+
+`backward` says what else it takes. Which balancer to choose is in docs/balancing/how-to-choose.md.
 """
 
 from polytask.balancing.alignment import IMTL, IMTLG, AlignedMTL, ConFIG

@@ -92,7 +92,7 @@ def backward(
     """
     pieces = Losses(losses)
     need_balancer(balancer)
-    tasks = active_tasks(pieces, balancer, active)
+    tasks = active_tasks(pieces, balancer.num_tasks, active)
     passes = Passes(
         losses=pieces,
         tasks=tasks,
@@ -214,5 +214,5 @@ def _second(
             "tasks on another batch as `independent=`."
         )
     losses = Losses(independent)
-    active_tasks(losses, balancer, None)
+    active_tasks(losses, balancer.num_tasks, None)
     return replace(passes, losses=losses, features=None)

@@ -106,8 +106,11 @@ class Balancer(nn.Module, ABC):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if num_tasks < 1:
-            raise ValueError(f"`num_tasks` should be at least 1. Found {num_tasks}.")
+        if not isinstance(num_tasks, int) or num_tasks < 1:
+            raise ValueError(
+                f"`num_tasks` should be a whole number, at least 1: how many tasks there are. "
+                f"Found {num_tasks!r}."
+            )
         if scale not in ("unit", "paper"):
             raise ValueError(f"`scale` should be 'unit' or 'paper'. Found {scale!r}.")
         self.num_tasks = num_tasks

@@ -38,7 +38,7 @@ def probes_of(
             "`measured`, `estimate` and `groups` need at='parameters' and a single batch."
         )
     losses = passes.losses if estimate is None else Losses(estimate)
-    active_tasks(losses, balancer, None)
+    active_tasks(losses, balancer.num_tasks, None)
     shared = passes.shared if measured is None else Shared(measured)
     if not set(shared.parameters) <= set(passes.shared.parameters):
         raise ValueError("`measured` should be parameters among `shared`.")

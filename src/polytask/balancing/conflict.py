@@ -20,17 +20,19 @@ from polytask.balancing.base import (
     TakesTurns,
 )
 from polytask.balancing.conflict_report import draw, summarized
+from polytask.balancing.given import tensors
 from polytask.balancing.graph import Differentiate, Losses, Shared
+from polytask.balancing.needs import active_tasks
 from polytask.balancing.passes import Passes, gramian, identity
 
 
 class Conflict:
     """Collects how task gradients agree, how large they are, and the weights that tasks get.
 
-    conflict = Conflict(2, names=("depth", "normals"), every=20)
-    weights = conflict.backward(losses, balancer, trunk.parameters())  # in place of `backward`
-    print(conflict.summary())
-    conflict.plot("conflict.png")
+        conflict = Conflict(2, names=("depth", "normals"), every=20)
+        weights = conflict.backward(losses, balancer, trunk.parameters())  # in place of `backward`
+        print(conflict.summary())
+        conflict.plot("conflict.png")
 
     What is kept of a noted step is the Gramian of each group and the weights; cosines, norms and
     rates are computed from them when asked for. A task that was absent from a step, or whose
@@ -65,11 +67,13 @@ class Conflict:
         if num_tasks < 1:
             raise ValueError(f"`num_tasks` should be at least 1. Found {num_tasks}.")
         self.names = [str(t) for t in range(num_tasks)] if names is None else list(names)
-        if len(self.names) != num_tasks:
+        if isinstance(names, str) or len(self.names) != num_tasks:
             raise ValueError(f"`names` should be {num_tasks} names. Found {self.names}.")
         if every < 1 or capacity < 2:
             raise ValueError(f"`every` should be >= 1, `capacity` >= 2. Found {every}, {capacity}.")
-        self.parts = None if groups is None else {g: list(p) for g, p in groups.items()}
+        self.parts: dict[str, list[Tensor]] | None = None
+        if groups is not None:
+            self.parts = {g: tensors(p, f"The group '{g}'") for g, p in groups.items()}
         if self.parts is not None and (not self.parts or "all" in self.parts):
             raise ValueError("`groups` should name at least one group, and none of them 'all'.")
         self.groups = ["shared"] if self.parts is None else list(self.parts)
@@ -97,7 +101,7 @@ class Conflict:
         independent: Tensor | Sequence[Tensor] | None = None,
     ) -> Tensor | None:
         """`polytask.balancing.backward`, with the same arguments and effects, and notes taken."""
-        shared = list(shared)
+        shared = tensors(shared)
         found: list[Tensor] = []
 
         def see(_: object, seen: tuple[Tensor, ...]) -> None:
@@ -158,7 +162,7 @@ class Conflict:
         """
         if not self._due():
             return False
-        found = self._measure(losses, list(shared), active, differentiate, reduce)
+        found = self._measure(losses, tensors(shared), active, differentiate, reduce)
         if found is not None:
             self._note(found, active, weights)
         return True
@@ -183,16 +187,11 @@ class Conflict:
     ) -> Tensor | None:
         """Gramians `[G, A, A]` by passes of its own; None if they are not finite."""
         pieces = Losses(losses)
-        if len(pieces.values) != self.num_tasks:
-            raise ValueError(
-                f"`losses` should have one entry per task (num_tasks={self.num_tasks}). "
-                f"Found {len(pieces.values)}."
-            )
+        tasks = active_tasks(pieces, self.num_tasks, active)
         parts = [shared] if self.parts is None else list(self.parts.values())
         everything = Shared(p for part in parts for p in part)
-        tasks = self._tasks(active)
-        if not everything or not tasks:
-            raise ValueError("There is nothing to observe: no active task, or nothing is shared.")
+        if not everything:
+            raise ValueError("There is nothing to observe: nothing is shared, or all of it frozen.")
         passes = Passes(pieces, tasks, everything, None, differentiate, reduce)
         factor = passes.amplification()
         rows = passes.jacobian(None, factor, heads=False)  # [A, P]

@@ -54,8 +54,12 @@ def one_dimension(losses: Tensor) -> None:
     )
 
 
-def tensors(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """The shared parameters, each once.
+def tensors(parameters: Iterable[Tensor], called: str = "`shared`") -> list[Tensor]:
+    """Parameters, each once.
+
+    Args:
+        parameters: The parameters.
+        called: What to call them in messages.
 
     Raises:
         TypeError: If they are given as something else.
@@ -63,25 +67,25 @@ def tensors(parameters: Iterable[Tensor]) -> list[Tensor]:
     """
     if isinstance(parameters, nn.Module):
         raise TypeError(
-            f"`shared` should be parameters. Found {_kind(parameters)}: pass its `.parameters()`."
+            f"{called} should be parameters. Found {_kind(parameters)}: pass its `.parameters()`."
         )
     if isinstance(parameters, Tensor):
-        raise TypeError("`shared` should be several parameters. Found one tensor: put it in [ ].")
+        raise TypeError(f"{called} should be several parameters. Found one tensor: put it in [ ].")
     if inspect.isgenerator(parameters) and inspect.getgeneratorstate(parameters) == "GEN_CLOSED":
         raise ValueError(
-            "`shared` is a generator that has been gone through before, by an earlier step or an "
+            f"{called} is a generator that has been gone through before, by an earlier step or an "
             "optimizer, and is empty now. Call `.parameters()` in each step, or keep a list."
         )
     found = list(dict.fromkeys(parameters))
     for p in found:
         if not isinstance(p, Tensor):
             raise TypeError(
-                f"`shared` should hold parameters. Found {_kind(p)}. Pass what `.parameters()` "
+                f"{called} should hold parameters. Found {_kind(p)}. Pass what `.parameters()` "
                 "gives, not modules, names or pairs with them."
             )
         if not p.is_leaf:
             raise ValueError(
-                f"A tensor of shape {tuple(p.shape)} in `shared` is computed from others "
+                f"A tensor of shape {tuple(p.shape)} in {called} is computed from others "
                 f"({p.grad_fn}) and receives no gradient. Pass the parameters that it is made of."
             )
     return found

@@ -11,12 +11,12 @@ from polytask.balancing.passes import Passes, identity
 from polytask.errors import TrainingError
 
 
-def active_tasks(losses: Losses, balancer: Balancer, active: Tensor | None) -> list[int]:
+def active_tasks(losses: Losses, num_tasks: int, active: Tensor | None) -> list[int]:
     """The numbers of the active tasks."""
     count = len(losses.values)
-    if count != balancer.num_tasks:
+    if count != num_tasks:
         raise ValueError(
-            f"`losses` should have one entry per task (num_tasks={balancer.num_tasks}). "
+            f"`losses` should have one entry per task (num_tasks={num_tasks}). "
             f"Found {count}. Did a task have no label? Keep its entry and pass `active=`."
         )
     if active is None:

@@ -83,29 +83,7 @@ from polytask.encoders import (
     VectorEncoder,
     WaveEncoder,
 )
-from polytask.sharing import (
-    CGC,
-    MTAN,
-    NDDR,
-    PLE,
-    Adapters,
-    CrossStitch,
-    DSelectK,
-    FiLM,
-    HardSharing,
-    Hierarchy,
-    Independent,
-    Joined,
-    JointMany,
-    LoRA,
-    MMoE,
-    PADNet,
-    SharedPrivate,
-    SharedThenSplit,
-    Sluice,
-    SoftSharing,
-    Trunk,
-)
+from polytask.sharing import TRUNKS
 from polytask.tasks import (
     Binary,
     DenseRegression,
@@ -298,28 +276,6 @@ TASK_FACTS = (
     "shape",
     "pace",
 )
-TRUNKS: dict[str, type[Trunk]] = {
-    "hard": HardSharing,
-    "independent": Independent,
-    "shared-private": SharedPrivate,
-    "soft": SoftSharing,
-    "split": SharedThenSplit,
-    "hierarchy": Hierarchy,
-    "cross-stitch": CrossStitch,
-    "mmoe": MMoE,
-    "cgc": CGC,
-    "ple": PLE,
-    "dselect-k": DSelectK,
-    "lora": LoRA,
-    "film": FiLM,
-    "mtan": MTAN,
-    "pad-net": PADNet,
-    "adapters": Adapters,
-    "joined": Joined,
-    "nddr": NDDR,
-    "sluice": Sluice,
-    "joint": JointMany,
-}
 # How often training rows are drawn, by the classes of a task.
 RESAMPLINGS: dict[str, type[Resampling]] = {"over": Over, "under": Under, "tomek": Tomek}
 MIXINGS: dict[str, type[Mixing]] = {

@@ -45,7 +45,16 @@ def cka(one: Tensor, other: Tensor) -> float | None:
 
     Returns:
         None with fewer than 4 examples, or where one of them is constant.
+
+    Raises:
+        ValueError: If they are no vectors of the same examples.
     """
+    if one.ndim != 2 or other.ndim != 2 or len(one) != len(other):
+        raise ValueError(
+            "`cka` compares vectors [N, D] and [N, E] of the same N examples. Found "
+            f"{tuple(one.shape)} and {tuple(other.shape)}. Pool maps and sequences first, such as "
+            "by `Features(...).pooled()`."
+        )
     if len(one) < 4:
         return None
     grams = [(f.double() - f.double().mean(0)) for f in (one, other)]
