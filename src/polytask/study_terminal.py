@@ -134,6 +134,40 @@ def print_verdicts(study: Study, found: Verdicts, console: Console | None = None
             )
 
 
+def print_next(study: Study, found: Verdicts, console: Console | None = None) -> None:
+    """What one may do with a study that is over."""
+    console = console or Console(emoji=False, highlight=False)
+    path = escape(str(study.path))
+    console.print(f"A page with figures: polytask report {path}", soft_wrap=True)
+    chosen = found.chosen
+    if chosen is None:
+        return
+    if chosen.seeds:
+        run = study.runs / study.plan.folder(chosen.candidate, chosen.seeds[0])
+        console.print(
+            f"The model, one of {len(chosen.seeds)}: polytask predict {escape(str(run))}",
+            soft_wrap=True,
+        )
+    if count := seeds_to_add(chosen):
+        console.print(
+            f"More seeds: polytask compare --resume {path} --more-seeds {count}", soft_wrap=True
+        )
+
+
+def seeds_to_add(row: Row) -> int:
+    """How many more seeds would tell all that seeds may tell of a candidate; 0 for none."""
+    found = 0
+    for result in row.tasks.values():
+        if result.verdict != "cannot tell" or result.difference is None:
+            continue
+        count = result.difference.spread.seed_count
+        if result.wanted is None and count < 3:  # nobody knows yet: at least as many as are usual
+            found = max(found, 3 - count)
+        elif isinstance(result.wanted, int):
+            found = max(found, result.wanted - count)
+    return found
+
+
 def print_candidates(study: Study, found: Verdicts, console: Console) -> None:
     """Tables of the candidates, as many below each other as keep numbers whole.
 

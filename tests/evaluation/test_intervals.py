@@ -104,6 +104,27 @@ def test_seeds_that_are_wanted_bring_the_verdict() -> None:
     assert 0.7 < told / 150 < 0.97
 
 
+def test_who_looks_again_and_again_is_seldom_wrong() -> None:
+    """Of two models that are alike, with seeds added until something is told."""
+    repeats, looks = 1500, (3, 6, 10)
+    plain = corrected = 0
+    for _ in range(repeats):
+        by_seed = list(RNG.normal(0, 0.01, looks[-1]))
+        found = [difference(by_seed[:count]) for count in looks]
+        plain += any(verdicts([d]) != ["cannot tell"] for d in found)
+        corrected += any(
+            verdicts([d], looks=look) != ["cannot tell"] for look, d in enumerate(found, 1)
+        )
+    assert plain > 0.09 * repeats  # what the correction is for
+    assert corrected < 0.1 * repeats and corrected < 0.8 * plain
+
+
+def test_seeds_for_another_look_are_more() -> None:
+    found = _found(0.02, 0.01, 3, 0.002)
+    first, second = (seeds_wanted(found, looks=looks) for looks in (1, 2))
+    assert isinstance(first, int) and isinstance(second, int) and first < second
+
+
 def test_no_number_of_seeds_is_promised_that_would_not_do() -> None:
     assert seeds_wanted(_found(0.02, 0.005, 3, 0.02)) == "examples"
     assert seeds_wanted(_found(0.0005, 0.01, 3)) == "more"

@@ -55,8 +55,11 @@ def test_nothing_is_told_of_a_study_that_is_under_way() -> None:
 
 def test_an_interval_without_0_that_is_no_verdict_says_why() -> None:
     several = row("m", a="cannot tell", b="cannot tell", c="cannot tell")
-    assert "clear; of 3 tasks one may stray so far by chance." in reasons(found(several))[0]
+    assert "clear; among 3 tasks one may do so by chance." in reasons(found(several))[0]
     assert "by chance" not in reasons(found(row("m", a="cannot tell")))[0]
+    again = replace(found(row("m", a="cannot tell")), looks=2)
+    assert "clear; among 2 looks one may do so by chance." in reasons(again)[0]
+    assert "Seeds were added once after a look at it" in chosen_sentence(again)
     wide = replace(several.tasks["a"].difference, low=-0.2, high=0.1)
     crossing = replace(several, tasks={"a": replace(several.tasks["a"], difference=wide)})
     assert "by chance" not in reasons(found(crossing))[0]

@@ -19,6 +19,7 @@ from polytask.report.study import study_page, write_study_page
 from polytask.report.words import headline, number, percent
 from polytask.run import Run
 from polytask.study.crew import standing
+from polytask.study.extending import extended
 from polytask.study.folder import Study
 from polytask.study.judge import Judge
 from polytask.study.runs import RECORD, Outcome, work
@@ -140,6 +141,28 @@ def test_a_look_at_a_study_under_way_neither_chooses_nor_judges(
     untested.unlink()
     lead = study_page(study).lead
     assert lead.startswith("Nothing can be said yet: ") and "test scores" in lead
+
+
+def test_seeds_can_be_added_and_nothing_is_done_again(over: Study, tmp_path: Path) -> None:
+    shutil.copytree(over.path, tmp_path / "s")
+    study = Study.open(tmp_path / "s")
+    before = {p: p.read_bytes() for p in study.runs.glob("*/*.json")}
+    chosen = study.choose()
+    frozen = [c.changes["balancer"] for c in study.frozen()]
+    more = extended(study, 1)
+    assert more.compare.seeds == (0, 1, 2) and more.first_seeds == [0, 1] and more.looks == 2
+    assert "Nothing can be said yet: " in headline(Judge(more).verdicts())
+    with pytest.raises(RunError, match="is not over yet"):
+        extended(more, 1)
+    assert labour(more.path)
+    assert {p: p.read_bytes() for p in before} == before
+    assert more.choose() == chosen and [c.changes["balancer"] for c in more.frozen()] == frozen
+    found = Judge(more).verdicts()
+    assert found.looks == 2 and not found.left
+    d = found.row("hard + uw").tasks["color"].difference
+    assert d is not None and d.spread.seed_count == 3
+    assert len(more.trainings()) == len(study.trainings()) + len(more.candidates())
+    assert "1 seed (2)" in study_page(more).render()
 
 
 def test_what_is_no_study_says_so(tmp_path: Path) -> None:

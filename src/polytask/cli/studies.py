@@ -17,22 +17,29 @@ def compare(
         Path | None, typer.Option(help="The study's folder; default: studies/NAME-TIME.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that train side by side.")] = 1,
+    more_seeds: Annotated[
+        int, typer.Option(min=0, help="With --resume: seeds to add to a study that is over.")
+    ] = 0,
     set_: Sets = None,
 ) -> None:
     """Does sharing help? Train every task alone and every way to share, and say whom it helps."""
     with mendable():
         from polytask.config.load import load_config
         from polytask.study.crew import run_study
+        from polytask.study.extending import extended
         from polytask.study.folder import Study, fresh_folder
         from polytask.study.judge import Judge
-        from polytask.study_terminal import StudyTerminal, print_plan, print_verdicts
+        from polytask.study_terminal import StudyTerminal, print_next, print_plan, print_verdicts
 
         if (config is None) == (resume is None):
             raise ConfigError("Give either a YAML file, or --resume with a study's folder.")
         if resume is not None and (set_ or study):
             raise ConfigError("A study keeps its settings: --set, --study go with a YAML file.")
+        if more_seeds and resume is None:
+            raise ConfigError("--more-seeds goes with --resume; a new study has compare.seeds.")
         if resume is not None:
             found = Study.open(resume)
+            found = extended(found, more_seeds) if more_seeds else found
         else:
             loaded = load_config(config or Path(), set_ or ())
             typer.echo("Looking at the data, and timing a few steps of each candidate ...")
@@ -41,8 +48,9 @@ def compare(
         with StudyTerminal() as terminal:
             now = run_study(found, workers, terminal.look)
         if now.over:
-            print_verdicts(found, Judge(found).verdicts())
-            typer.echo(f"A page with figures: polytask report {found.path}")
+            verdicts = Judge(found).verdicts()
+            print_verdicts(found, verdicts)
+            print_next(found, verdicts)
     if not now.over:
         typer.echo(f"Stopped; nothing is lost. Go on with: polytask compare --resume {found.path}")
         raise typer.Exit(130)

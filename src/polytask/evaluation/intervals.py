@@ -178,26 +178,44 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def verdicts(differences: Sequence[Difference], *, level: float = LEVEL) -> list[Verdict]:
+def verdicts(
+    differences: Sequence[Difference], *, level: float = LEVEL, looks: int = 1
+) -> list[Verdict]:
     """What can be said of each task, so that all of it is true together with probability `level`.
 
     Args:
         differences: One per task (or per task and candidate: all that is said at once).
         level: The probability.
+        looks: The how manieth look it is, where seeds were added after each because of what it
+            told; see `error_of`.
     """
     adjusted = holm([d.p for d in differences])
     return [
-        "cannot tell" if p > 1 - level else "helps" if d.mean > 0 else "hurts"
+        "cannot tell" if p > error_of(level, looks) else "helps" if d.mean > 0 else "hurts"
         for d, p in zip(differences, adjusted, strict=True)
     ]
 
 
+def error_of(level: float, looks: int) -> float:
+    """How often a look may be wrong: half as often as the one before.
+
+    Over any number of looks that adds up to at most twice as often as a single one.
+    """
+    return (1 - level) / 2 ** (looks - 1)
+
+
 def seeds_wanted(
-    found: Difference, *, statements: int = 1, level: float = LEVEL, most: int = MOST_SEEDS
+    found: Difference,
+    *,
+    statements: int = 1,
+    level: float = LEVEL,
+    most: int = MOST_SEEDS,
+    looks: int = 1,
 ) -> int | Literal["more", "examples"] | None:
     """How many seeds it would take to tell, if the true difference is the one that was found.
 
-    "To tell" is a verdict with a probability of 0.8, after correction for `statements` statements.
+    "To tell" is a verdict with a probability of 0.8, after correction for `statements` statements
+    and at the `looks`-th look.
 
     Returns:
         The number of seeds in all; `more` if it is above `most`; `examples` if no number of seeds
@@ -208,7 +226,7 @@ def seeds_wanted(
     spread = found.spread
     if spread.seed_count < 3 or not spread.known:
         return None
-    alpha = (1 - level) / statements
+    alpha = error_of(level, looks) / statements
     size, reserve = abs(found.mean), float(normal(POWER))
     if size < (float(-normal(alpha / 2)) + reserve) * spread.examples:
         return "examples"

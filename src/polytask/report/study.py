@@ -46,7 +46,9 @@ rather than narrow.
 
 Epochs, searched weights and the candidate that is spoken of were chosen on validation rows; the
 test part was opened when all trainings were over. All candidates were scored on it, so the best of
-them on test rows is flattered; the chosen one is not."""
+them on test rows is flattered; the chosen one is not. Where seeds were added after a look, verdicts
+are on all seeds, and each further look has half the level of the one before (2.5 % after 5 %),
+because who looks again gives chance another chance."""
 
 
 def write_study_page(study: Study, path: Path | None = None) -> Path:
@@ -146,7 +148,7 @@ def _candidates(study: Study, found: Verdicts) -> Iterator[Section]:
     yield Section(
         heading="All ways that were tried",
         text=balancing_sentence(found),
-        figures=list(_figures(shared)),
+        figures=list(_figures(shared, found.looks)),
         tables=[
             _gains(shared, names),
             *_scores(study, [*shared, *alone], names),
@@ -231,12 +233,12 @@ def described(kind: type) -> str:
     return " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
 
 
-def _figures(shared: Sequence[Row]) -> Iterator[Drawing]:
+def _figures(shared: Sequence[Row], looks: int) -> Iterator[Drawing]:
     measured = [(number, row) for number, row in enumerate(shared, 1) if row.gain is not None]
     if not measured:
         return
     gains = [row.gain for _, row in measured if row.gain is not None]
-    said = verdicts(gains)
+    said = verdicts(gains, looks=looks)
     some = f" Drawn: the best {DRAWN} of {len(gains)}." if len(gains) > DRAWN else ""
     yield forest(
         [
@@ -323,6 +325,11 @@ def _ran(study: Study, found: Verdicts) -> Section:
     )
     if (study.path / CHOICE).exists():
         text += f" The test part was opened {study.choose()['opened']}."
+    for seeds in study.added:
+        text += (
+            f" Added after a look at it: {plural(len(seeds), 'seed')} "
+            f"({', '.join(map(str, seeds))}). The choice, searched and frozen weights stayed."
+        )
     rows: list[list[Cell]] = [
         [row.candidate.name, seed, outcome.status, said]
         for row in found.rows

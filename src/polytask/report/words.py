@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from polytask.evaluation.intervals import Difference
+from polytask.evaluation.intervals import LEVEL, MOST_SEEDS, Difference, error_of
 from polytask.study.judge import Row, TaskResult, Verdicts
 
 # The space before a sign of percent, at which no line is broken.
@@ -52,7 +52,7 @@ def reasons(found: Verdicts, most: int = 6) -> list[str]:
         return []
     results = telling(found.chosen.tasks.values())
     said = sum(result.difference is not None for result in results)
-    told = [reason(result, said) for result in results[:most]]
+    told = [reason(result, said, found.looks) for result in results[:most]]
     left = len(results) - most
     return told if left <= 0 else [*told, f"And {plural(left, 'task')} more: see the table."]
 
@@ -67,12 +67,13 @@ def telling(results: Iterable[TaskResult]) -> list[TaskResult]:
     return sorted(results, key=key)
 
 
-def reason(result: TaskResult, said: int = 1) -> str:
+def reason(result: TaskResult, said: int = 1, looks: int = 1) -> str:
     """What was measured of a task, and what would settle it.
 
     Args:
         result: What was measured.
         said: Of how many tasks something is said at once.
+        looks: The how manieth look at the test part it is.
     """
     if result.difference is None:
         return f"{result.task}: no seed finished both in the shared model and alone."
@@ -85,16 +86,19 @@ def reason(result: TaskResult, said: int = 1) -> str:
     return (
         f"{result.task}: {word}. Its {result.metric} is {number(result.score)} shared and "
         f"{number(result.base)} alone; the difference{turned} is {interval(result.difference)}."
-        f"{strayed(result, said)}{more(result)}"
+        f"{strayed(result, said, looks)}{more(result)}"
     )
 
 
-def strayed(result: TaskResult, said: int) -> str:
+def strayed(result: TaskResult, said: int, looks: int) -> str:
     """Why nothing is told although the interval keeps clear of 0."""
     d = result.difference
-    if d is None or said < 2 or result.verdict != "cannot tell" or d.low <= 0 <= d.high:
+    if d is None or result.verdict != "cannot tell" or d.low <= 0 <= d.high:
         return ""
-    return f" By itself that would be clear; of {said} tasks one may stray so far by chance."
+    why = [f"{said} tasks"] * (said > 1) + [f"{looks} looks"] * (looks > 1)
+    if not why:
+        return ""
+    return f" By itself that would be clear; among {' and '.join(why)} one may do so by chance."
 
 
 def more(result: TaskResult) -> str:
@@ -111,7 +115,7 @@ def more(result: TaskResult) -> str:
             " No number of seeds would settle a difference this small: the test part is too small."
         )
     if result.wanted == "more":
-        return " If it is real, it is too small for 30 seeds to show."
+        return f" If it is real, more than {MOST_SEEDS} seeds would show it, or more test rows."
     extra = result.wanted - d.spread.seed_count
     return f" If it is real, about {extra} more seed{'s' if extra > 1 else ''} would show it."
 
@@ -131,8 +135,16 @@ def chosen_sentence(found: Verdicts) -> str:
         gain += unsteady(row)
     return (
         f"This is about {row.candidate.name} ({plural(len(row.seeds), 'seed')}){best}; the test "
-        f"part was opened after that choice.{gain}"
+        f"part was opened after that choice.{again(found.looks)}{gain}"
     )
+
+
+def again(looks: int) -> str:
+    """That seeds were added after a look."""
+    if looks < 2:
+        return ""
+    times = "once" if looks == 2 else f"{looks - 1} times"
+    return f" Seeds were added {times} after a look at it, so a verdict takes more than before."
 
 
 def unsteady(row: Row) -> str:
@@ -191,7 +203,7 @@ def balancing_sentence(found: Verdicts) -> str:
     if d is None:
         return start + "no seed finished both."
     said = "cannot tell which is better"
-    if d.p <= 0.05:
+    if d.p <= error_of(LEVEL, found.looks):
         said = "adaptive is better" if d.mean > 0 else "fixed weights are better"
     return start + f"{said}; the mean gain differs by {interval(d)}."
 

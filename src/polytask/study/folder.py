@@ -124,6 +124,22 @@ class Study:
         """What was asked for."""
         return self.plan.compare
 
+    @property
+    def added(self) -> list[list[int]]:
+        """Seeds that were added after a look at the test part, one list for each time."""
+        return list(self.facts.get("added", []))
+
+    @property
+    def first_seeds(self) -> list[int]:
+        """The seeds that the study began with: the choice and frozen weights rest on them."""
+        later = {seed for seeds in self.added for seed in seeds}
+        return [seed for seed in self.compare.seeds if seed not in later]
+
+    @property
+    def looks(self) -> int:
+        """How often the test part is looked at."""
+        return 1 + len(self.added)
+
     def training(self, candidate: Candidate, seed: int) -> Training:
         """A candidate's training with a seed."""
         return Training(candidate, seed, self.plan.folder(candidate, seed))
@@ -170,16 +186,19 @@ class Study:
                 yield self.plan.tuned(trials[best - 1])
 
     def frozen(self) -> Iterator[Candidate]:
-        """For each adaptive candidate the mean of its last weights, once all its seeds are over."""
+        """For each adaptive candidate the mean of its last weights, once its seeds are over.
+
+        Of the first seeds: weights that moved with seeds that are added would be others.
+        """
         if not self.compare.frozen:
             return
         for origin in self.plan.adaptive():
-            outcomes = [self.outcome(origin, seed) for seed in self.compare.seeds]
+            outcomes = [self.outcome(origin, seed) for seed in self.first_seeds]
             if any(outcome is None for outcome in outcomes):
                 continue
             weights = [
                 self._last_weights(origin, seed)
-                for seed, o in zip(self.compare.seeds, outcomes, strict=True)
+                for seed, o in zip(self.first_seeds, outcomes, strict=True)
                 if o is not None and o.status == "finished"
             ]
             known = [w for w in weights if w is not None]
@@ -227,7 +246,9 @@ class Study:
         """
         path = self.path / CHOICE
         if path.exists():
-            return dict(json.loads(path.read_text(encoding="utf-8")))
+            known = dict(json.loads(path.read_text(encoding="utf-8")))
+            if known["chosen"] is not None:  # else something failed that may have been mended
+                return known
         gains = self.validation_gains()
         whole = tuple(self.config.tasks)
         compared = {c.name: c for c in self.candidates() if c.role != "alone" and c.tasks == whole}
@@ -248,7 +269,7 @@ class Study:
         _, directions = self.scores
         for candidate in self.candidates():
             values = []
-            for seed in self.compare.seeds:
+            for seed in self.first_seeds:
                 ours = self._validated(candidate, seed)
                 bases = {
                     task: base[task]

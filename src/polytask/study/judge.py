@@ -86,12 +86,14 @@ class Verdicts:
         balancing: The best adaptive candidate on validation rows, the best one with fixed weights
             of the same way to share, and the difference of their mean gains on test rows.
         left: What is still to be done before anything may be said; empty where all is over.
+        looks: How often the test part was looked at: once, and after each addition of seeds.
     """
 
     rows: Sequence[Row]
     chosen: Row | None
     balancing: tuple[Row, Row, Difference | None] | None
     left: str = ""
+    looks: int = 1
 
     def row(self, name: str) -> Row:
         """A candidate's row."""
@@ -133,7 +135,7 @@ class Judge:
         ranks = self._ranks()
         rows = [self._row(c, choice["gains"], ranks) for c in self.candidates]
         chosen = next((row for row in rows if row.candidate.name == choice["chosen"]), None)
-        return Verdicts(rows, chosen, self._balancing(rows), self._left(trained, planned))
+        return Verdicts(rows, chosen, self._balancing(rows), self._left(trained, planned), self.study.looks)
 
     def _trained(self) -> tuple[int, int]:
         """How many trainings are over, and of how many; equal only where none is left."""
@@ -162,7 +164,7 @@ class Judge:
         done = [o for o in outcomes.values() if o.status == "finished"]
         found = {task: self.compared(candidate, task) for task in candidate.tasks}
         known = {task: d for task, d in found.items() if d is not None}
-        said = dict(zip(known, verdicts(list(known.values())), strict=True))
+        said = dict(zip(known, self._said(list(known.values())), strict=True))
         alone = candidate.role == "alone"
         return Row(
             candidate,
@@ -175,7 +177,7 @@ class Judge:
                     self._mean(self.alone[task], task),
                     d,
                     said.get(task, "cannot tell"),
-                    None if d is None or alone else seeds_wanted(d, statements=len(known)),
+                    None if d is None or alone else self._wanted(d, len(known)),
                 )
                 for task, d in found.items()
             },
@@ -187,6 +189,13 @@ class Judge:
             [s for s, o in outcomes.items() if o.status == "finished"],
             outcomes,
         )
+
+    def _said(self, known: Sequence[Difference]) -> list[Verdict]:
+        return verdicts(known, looks=self.study.looks)
+
+    def _wanted(self, d: Difference, statements: int) -> int | Literal["more", "examples"] | None:
+        """Seeds that it would take to tell at the next look."""
+        return seeds_wanted(d, statements=statements, looks=self.study.looks + 1)
 
     def _mean(self, candidate: Candidate, task: str) -> float:
         values = [t.scores[task] for t in self.tests[candidate.name].values() if task in t.scores]
