@@ -27,6 +27,10 @@ class RunError(PolytaskError):
     """A run directory is missing a part or does not fit what is asked of it."""
 
 
+class CannotWrite(RunError):
+    """A file cannot be written: the disk is full, or refuses."""
+
+
 class TrainingError(PolytaskError):
     """Training cannot go on: a loss is not finite, or there is nothing to learn from."""
 

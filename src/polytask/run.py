@@ -37,7 +37,7 @@ from polytask.config.build import build_inputs, build_tasks
 from polytask.config.load import dump_config, load_config
 from polytask.config.schema import Config
 from polytask.data.inputs import Input
-from polytask.errors import RunError, nearest
+from polytask.errors import CannotWrite, RunError, nearest
 from polytask.tasks import Task
 from polytask.training.checkpoint import write_whole
 from polytask.training.history import EpochRecord
@@ -290,7 +290,9 @@ def _instead(path: Path) -> str:
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
+def readable(
+    path: Path, advice: str = "Bring it back from a copy, or train anew."
+) -> Iterator[None]:
     """Inside, a broken file of a run is an error that a person can mend.
 
     Raises:
@@ -300,10 +302,8 @@ def readable(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, ValueError, SafetensorError) as error:
-        raise RunError(
-            f"'{path}' cannot be read ({error}). Bring it back from a copy, or train anew."
-        ) from error
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise RunError(f"'{path}' cannot be read ({error!r}). {advice}") from error
 
 
 @contextmanager
@@ -311,12 +311,12 @@ def written(path: Path, advice: str = "Free some space.") -> Iterator[None]:
     """Inside, a disk that is full or not writable is an error that a person can mend.
 
     Raises:
-        RunError: For every `OSError`.
+        CannotWrite: For every `OSError`.
     """
     try:
         yield
     except OSError as error:
-        raise RunError(f"'{path}' cannot be written ({error}). {advice}") from error
+        raise CannotWrite(f"'{path}' cannot be written ({error}). {advice}") from error
 
 
 def environment(

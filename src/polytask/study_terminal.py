@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from polytask.data_terminal import print_summary
 from polytask.report.words import (
     balancing_sentence,
     chosen_sentence,
@@ -102,6 +103,7 @@ def print_plan(study: Study, workers: int, console: Console | None = None) -> No
     total = sum(seconds.values())
     table.add_row("all", f"{sum(counts.values())}", duration(total), style="bold")
     console.print(table)
+    print_summary(study.facts["data"], console)
     now = standing(study)
     if now.finished + len(now.failed):
         done = now.finished + len(now.failed)
@@ -132,6 +134,18 @@ def print_verdicts(study: Study, found: Verdicts, console: Console | None = None
             console.print(
                 f"[yellow]failed:[/] {escape(name)}: {escape(outcome.reason)}", soft_wrap=True
             )
+
+
+def print_stop(study: Study, now: Standing, console: Console | None = None) -> None:
+    """Why a study is not over, and how to go on."""
+    console = console or Console(emoji=False, highlight=False)
+    for line in dict.fromkeys(now.broke):
+        console.print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)
+    console.print(
+        "Stopped; nothing is lost. Go on with: polytask compare --resume "
+        f"{escape(str(study.path))}",
+        soft_wrap=True,
+    )
 
 
 def print_next(study: Study, found: Verdicts, console: Console | None = None) -> None:

@@ -70,7 +70,7 @@ def test_tasks_that_make_a_mean_gain_chance_are_named() -> None:
     assert "counts" not in chosen_sentence(found(both))
     near = replace(both.tasks["luck"], base=-0.02)
     said = chosen_sentence(found(replace(both, tasks={**both.tasks, "luck": near})))
-    assert "That counts luck, whose score alone is so near 0" in said
+    assert "That counts luck, whose score alone is small beside" in said
 
 
 def test_tasks_of_which_something_is_known_come_first_and_the_rest_is_counted() -> None:

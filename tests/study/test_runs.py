@@ -7,8 +7,8 @@ import pytest
 
 from polytask.config import Config
 from polytask.config.variants import varied
-from polytask.errors import RunError
-from polytask.run import Run
+from polytask.errors import CannotWrite, RunError
+from polytask.run import Run, written
 from polytask.study import Job, Outcome, outcome_of, work
 from polytask.study.runs import RECORD, claimed
 from polytask.training.history import EpochRecord
@@ -69,6 +69,23 @@ def test_a_folder_keeps_its_settings(tiny: Config, tmp_path: Path) -> None:
     Run.at(tmp_path / "a", tiny)
     with pytest.raises(RunError, match="other settings"):
         work(Job("a", varied(tiny, {"training.epochs": 3})), tmp_path)
+
+
+def test_a_full_disk_is_no_outcome(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had been one, so a training that had lacked room only was given up for good."""
+
+    def full(*_: object, **__: object) -> bool:
+        with written(tmp_path / "checkpoint.pt"):
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("polytask.study.runs.train", full)
+        with pytest.raises(CannotWrite, match="No space left"):
+            work(Job("a", tiny), tmp_path)
+    assert outcome_of(tmp_path / "a") is None
+    assert work(Job("a", tiny), tmp_path).status == "finished"
 
 
 def test_a_broken_record_says_so(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A whole comparison: trained, judged, written down; stopped, killed, shared by processes."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -18,14 +19,14 @@ from polytask.errors import RunError
 from polytask.report.study import study_page, write_study_page
 from polytask.report.words import headline, number, percent
 from polytask.run import Run
-from polytask.study.crew import standing
+from polytask.study.crew import run_study, standing
 from polytask.study.extending import extended
 from polytask.study.folder import Study
 from polytask.study.judge import Judge
 from polytask.study.runs import RECORD, Outcome, work
 from polytask.study.testing import RECORD as TESTED
 from polytask.study.worker import labour
-from polytask.study_terminal import print_verdicts
+from polytask.study_terminal import print_stop, print_verdicts
 from tests.report.browser import needs_browser, opened
 from tests.study.conftest import TINY
 
@@ -163,6 +164,50 @@ def test_seeds_can_be_added_and_nothing_is_done_again(over: Study, tmp_path: Pat
     assert d is not None and d.spread.seed_count == 3
     assert len(more.trainings()) == len(study.trainings()) + len(more.candidates())
     assert "1 seed (2)" in study_page(more).render()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("study.json", "{}", r"study\.json' lacks polytask, created, .* begin the comparison anew"),
+        ("study.json", "[]", r"study\.json' lacks polytask"),
+        ("study.json", "{", r"study\.json' cannot be read.* begin the comparison anew"),
+        ("choice.json", "x", r"choice\.json' is not what a study writes.*the choice is made again"),
+        ("runs/hard-uw-s0/scores.json", "{", r"scores\.json' cannot be read.*Remove it"),
+        ("runs/hard-uw-s0/scores.json", '{"train": 1}', r"scores\.json' cannot be read.*Remove it"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_remedy(
+    over: Study, tmp_path: Path, file: str, content: str, said: str
+) -> None:
+    shutil.copytree(over.path, tmp_path / "s")
+    (tmp_path / "s" / file).write_text(content)
+    with pytest.raises(RunError, match=said):
+        study_page(Study.open(tmp_path / "s"))
+
+
+def test_what_was_removed_because_it_was_broken_comes_again(over: Study, tmp_path: Path) -> None:
+    shutil.copytree(over.path, tmp_path / "s")
+    study = Study.open(tmp_path / "s")
+    record, choice = study.runs / "hard-uw-s0" / "scores.json", study.path / "choice.json"
+    before = json.loads(record.read_text())["test"], study.choose()["chosen"]
+    record.unlink()
+    choice.unlink()
+    assert not standing(study).over
+    assert labour(study.path) and standing(study).over
+    assert (json.loads(record.read_text())["test"], study.choose()["chosen"]) == before
+
+
+def test_a_process_that_breaks_says_why(over: Study, tmp_path: Path) -> None:
+    """It had looked like a key that somebody pressed."""
+    study = Study.create(over.config, tmp_path / "s", [], 1)
+    (study.runs / ".locks").write_text("a file where a folder should be")
+    now = run_study(study, 1, lambda _: None)
+    assert not now.over and len(now.broke) == 1
+    assert ".locks' cannot be written" in now.broke[0]
+    console = Console(width=200, file=StringIO())
+    print_stop(study, now, console)
+    assert "error: " in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_what_is_no_study_says_so(tmp_path: Path) -> None:

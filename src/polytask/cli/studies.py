@@ -29,7 +29,13 @@ def compare(
         from polytask.study.extending import extended
         from polytask.study.folder import Study, fresh_folder
         from polytask.study.judge import Judge
-        from polytask.study_terminal import StudyTerminal, print_next, print_plan, print_verdicts
+        from polytask.study_terminal import (
+            StudyTerminal,
+            print_next,
+            print_plan,
+            print_stop,
+            print_verdicts,
+        )
 
         if (config is None) == (resume is None):
             raise ConfigError("Give either a YAML file, or --resume with a study's folder.")
@@ -52,8 +58,8 @@ def compare(
             print_verdicts(found, verdicts)
             print_next(found, verdicts)
     if not now.over:
-        typer.echo(f"Stopped; nothing is lost. Go on with: polytask compare --resume {found.path}")
-        raise typer.Exit(130)
+        print_stop(found, now)
+        raise typer.Exit(1 if now.broke else 130)
 
 
 def group(

@@ -201,7 +201,7 @@ def error_of(level: float, looks: int) -> float:
 
     Over any number of looks that adds up to at most twice as often as a single one.
     """
-    return (1 - level) / 2 ** (looks - 1)
+    return (1 - level) * 0.5 ** (looks - 1)
 
 
 def seeds_wanted(

@@ -10,6 +10,7 @@ import numpy as np
 from polytask.config.catalogue import BALANCERS, TRUNKS
 from polytask.config.document import write
 from polytask.evaluation.intervals import verdicts
+from polytask.report.amounts import amounts, remarks
 from polytask.report.charts import Line, lines
 from polytask.report.figures import Drawing
 from polytask.report.page import Cell, Page, Section, Table
@@ -70,6 +71,11 @@ def study_page(study: Study) -> Page:
         *_candidates(study, found),
         *_learning(study, found),
         _ran(study, found),
+        Section(
+            heading="Data",
+            text="\n\n".join(remarks(study.facts["data"])),
+            tables=[amounts(study.facts["data"])],
+        ),
         Section(heading="How this was judged", text=METHOD),
         Section(heading="Configuration", code=write(study.config.resolved())),
     ]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from polytask.model import MultiTaskModel
+from polytask.report.amounts import amounts, remarks
 from polytask.report.charts import Line, bars, intervals, lines, reliability, scatters
 from polytask.report.figures import Drawing
 from polytask.report.heats import Heat, heats
@@ -280,24 +281,6 @@ def _calibration(seen: Seen) -> list[Section]:
 def _data(seen: Seen) -> Section:
     summary = seen.prepared.summary()
     shown = {task.name for task in seen.drawn}
-    parts = list(summary["rows"])
-    sources = dict.fromkeys(s for by in summary["rows"].values() for s in by)
-    rows: list[list[Cell]] = [
-        [f"rows of {source}", *(summary["rows"][part].get(source, 0) for part in parts)]
-        for source in sources
-    ]
-    rows += [
-        [f"labels of {task}", *(labels.get(part, 0) for part in parts)]
-        for task, labels in summary["labels"].items()
-    ]
-    left = [
-        f"{n:,} rows of {s} cannot be decoded and are in no part."
-        for s, n in summary["skipped"].items()
-    ]
-    left += [
-        f"{n:,} labels of {t} count as absent: training rows do not have them."
-        for t, n in summary["unknown"].items()
-    ]
     balance = {}
     for task, by in summary["classes"].items():
         counts = by.get("train", {})
@@ -319,9 +302,9 @@ def _data(seen: Seen) -> Section:
         )
     return Section(
         heading="Data",
-        text="\n\n".join(left),
+        text="\n\n".join(remarks(summary)),
         figures=figures,
-        tables=[Table(columns=["", *parts], rows=rows)],
+        tables=[amounts(summary)],
     )
 
 

@@ -158,8 +158,8 @@ def unsteady(row: Row) -> str:
     if not names or len(row.tasks) < 2:
         return ""
     return (
-        f" That counts {listed(names)}, whose score alone is so near 0 that a share of it is "
-        "mostly chance: look at the differences."
+        f" That counts {listed(names)}, whose score alone is small beside how it varies, so that "
+        "its share is mostly chance: look at the differences."
     )
 
 

@@ -175,7 +175,10 @@ def finished(
         raise KeyboardInterrupt
     if outcome.status != "finished":
         why = outcome.reason or "another process is at it"
-        raise RunError(f"The training '{root / job.name}' did not reach its end: {why}")
+        raise RunError(
+            f"The training '{root / job.name}' did not reach its end: {why}\nOnce that is mended, "
+            "remove the folder, and the same command goes on."
+        )
     return outcome
 
 

@@ -5,10 +5,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from polytask.study.folder import Study
-from polytask.study.testing import RECORD as TESTED
+from polytask.study.testing import is_tested
 from polytask.study.worker import judged
 
 LOOK = 1.0  # seconds between looks
@@ -26,6 +27,7 @@ class Standing:
         tested: Runs that were scored on the test part.
         to_test: Runs that will be.
         over: Whether everything is done.
+        broke: What processes said that ended without having been asked to.
     """
 
     planned: int
@@ -34,6 +36,7 @@ class Standing:
     tested: int
     to_test: int
     over: bool
+    broke: tuple[str, ...] = ()
 
 
 def standing(study: Study) -> Standing:
@@ -46,7 +49,7 @@ def standing(study: Study) -> Standing:
     names = {study.plan.folder(c, s) for c, s in judged(study)}
     finished = {n for n, o in outcomes.items() if o is not None and o.status == "finished"}
     wanted = names & finished
-    tested = sum((study.runs / name / TESTED).exists() for name in wanted)
+    tested = sum(is_tested(study.runs / name) for name in wanted)
     return Standing(
         planned,
         len(finished),
@@ -70,9 +73,10 @@ def run_study(study: Study, workers: int, look: Callable[[Standing], None]) -> S
     command = [sys.executable, "-m", "polytask.study.worker", str(study.path), str(os.getpid())]
     logs = study.path / "logs"
     logs.mkdir(exist_ok=True)
-    crew = []
-    for number in range(workers):
-        with (logs / f"worker-{os.getpid()}-{number}.txt").open("w") as log:
+    crew, asked = [], False
+    paths = [logs / f"worker-{os.getpid()}-{number}.txt" for number in range(workers)]
+    for path in paths:
+        with path.open("w") as log:
             crew.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
     try:
         due = 0.0
@@ -83,8 +87,21 @@ def run_study(study: Study, workers: int, look: Callable[[Standing], None]) -> S
                 due = began + REST * (time.monotonic() - began)
             time.sleep(LOOK)
     except KeyboardInterrupt:
+        asked = True
         for worker in crew:  # they were asked to stop by the same key
             worker.wait()
     now = standing(study)
     look(now)
-    return now
+    ends = zip(crew, paths, strict=True)
+    broke = () if asked else tuple(_last_words(w.returncode, p) for w, p in ends if w.returncode)
+    return replace(now, broke=broke)
+
+
+def _last_words(code: int, log: Path) -> str:
+    """What a process that ended by itself has said last."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    if lines:
+        return lines[-1].removeprefix("error: ")
+    if code < 0:
+        return f"Something ended a process (signal {-code}). Out of memory?"
+    return f"A process ended with code {code} and could not write down why. Is the disk full?"

@@ -33,6 +33,12 @@ from polytask.workflow import make_stream, prepare_data
 
 RECORD = "study.json"
 CHOICE = "choice.json"
+# What the record has, and what to do where it has not.
+NEEDS = (
+    *("polytask", "created", "command", "config", "allowances", "epochs", "threads", "seconds"),
+    *("scores", "higher_is_better", "data", "epoch"),
+)
+BROKEN = "Bring it back from a copy, or begin the comparison anew."
 
 
 @dataclass(frozen=True)
@@ -91,14 +97,18 @@ class Study:
             RunError: If there is none.
         """
         try:
-            return cls(path, json.loads((path / RECORD).read_text(encoding="utf-8")))
+            facts = json.loads((path / RECORD).read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             raise RunError(
                 f"'{path}' is no study (a study is a folder with a {RECORD}). Start one with: "
                 "polytask compare CONFIG"
             ) from None
         except ValueError as error:
-            raise RunError(f"'{path / RECORD}' cannot be read: {error}.") from error
+            raise RunError(f"'{path / RECORD}' cannot be read: {error}. {BROKEN}") from error
+        lacks = [key for key in NEEDS if not isinstance(facts, dict) or key not in facts]
+        if lacks:
+            raise RunError(f"'{path / RECORD}' lacks {', '.join(lacks)}. {BROKEN}")
+        return cls(path, facts)
 
     @property
     def runs(self) -> Path:
@@ -246,7 +256,7 @@ class Study:
         """
         path = self.path / CHOICE
         if path.exists():
-            known = dict(json.loads(path.read_text(encoding="utf-8")))
+            known = _known_choice(path)
             if known["chosen"] is not None:  # else something failed that may have been mended
                 return known
         gains = self.validation_gains()
@@ -299,6 +309,17 @@ class Study:
     def scores(self) -> tuple[dict[str, str], dict[str, bool]]:
         """For each task the metric by which it is compared, and whether more of it is better."""
         return self.facts["scores"], self.facts["higher_is_better"]
+
+
+def _known_choice(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return {key: known[key] for key in ("chosen", "gains", "opened")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"'{path}' is not what a study writes ({error!r}). Remove it, and the choice is made "
+            "again, by the same validation scores."
+        ) from error
 
 
 def fresh_folder(config: Config) -> Path:

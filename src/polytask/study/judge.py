@@ -135,7 +135,9 @@ class Judge:
         ranks = self._ranks()
         rows = [self._row(c, choice["gains"], ranks) for c in self.candidates]
         chosen = next((row for row in rows if row.candidate.name == choice["chosen"]), None)
-        return Verdicts(rows, chosen, self._balancing(rows), self._left(trained, planned), self.study.looks)
+        return Verdicts(
+            rows, chosen, self._balancing(rows), self._left(trained, planned), self.study.looks
+        )
 
     def _trained(self) -> tuple[int, int]:
         """How many trainings are over, and of how many; equal only where none is left."""

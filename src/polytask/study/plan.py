@@ -171,7 +171,10 @@ class Plan:
                 changes["batches.epoch_examples"] = allowed.epoch_examples
             if candidate.name in self.epochs:
                 changes["training.epochs"] = self.epochs[candidate.name]
-            chosen = varied(with_tasks(self.config, candidate.tasks), changes)
+            try:
+                chosen = varied(with_tasks(self.config, candidate.tasks), changes)
+            except ConfigError as error:
+                raise ConfigError(f"compare, '{candidate.name}': {error}") from error
             self._jobs[name] = Job(name, with_seed(chosen, seed))
         return self._jobs[name]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from polytask.config.schema import Config
-from polytask.errors import PolytaskError, RunError, require
+from polytask.errors import CannotWrite, PolytaskError, RunError, require
 from polytask.run import Run, written
 from polytask.training.history import EpochRecord
 from polytask.types import Scores
@@ -110,6 +110,8 @@ def work(
             return outcome
         try:
             finished = train(run, root, notes, sys.argv, probe=probe)
+        except CannotWrite:
+            raise  # a full disk is no fault of this training: it goes on when there is room
         except DEATHS as error:
             kind = "" if isinstance(error, PolytaskError) else f"{type(error).__name__}: "
             outcome = Outcome("failed", f"{kind}{error}", warnings=tuple(notes.warnings))

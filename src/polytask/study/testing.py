@@ -3,6 +3,7 @@
 test.safetensors    per task what each test example (or group of them) adds to its score
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from polytask.run import Run, readable, written
 from polytask.study.runs import claimed
 from polytask.training.checkpoint import write_whole
 
-RECORD = "test.safetensors"
+RECORD, SCORES = "test.safetensors", "scores.json"
+
+AGAIN = "Remove it, and `polytask compare --resume STUDY` scores the run again."
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,17 @@ def test(path: Path) -> bool:
     Raises:
         RunError: If the run or its data is not what it was.
     """
-    if (path / RECORD).exists():
+    if is_tested(path):
         return True
     with claimed(path.parent, f"{path.name}.test") as ours:
-        if ours and not (path / RECORD).exists():
+        if ours and not is_tested(path):
             _score(Run.open(path))
         return ours
+
+
+def is_tested(path: Path) -> bool:
+    """Whether a run has test scores, and what examples add to them."""
+    return (path / RECORD).exists() and (path / SCORES).exists()
 
 
 def _score(run: Run) -> None:
@@ -77,14 +85,18 @@ def tested(path: Path, scores: dict[str, str]) -> Tested | None:
     Args:
         path: The run's folder.
         scores: For each task, the metric by which it is compared.
+
+    Raises:
+        RunError: If they are broken.
     """
     from safetensors.numpy import load_file
 
-    if not (path / RECORD).exists():
+    if not is_tested(path):
         return None
-    with readable(path / RECORD):
+    with readable(path / RECORD, AGAIN):
         units = load_file(path / RECORD)
-    known = Run.open(path).read_json("scores.json")["test"]
+    with readable(path / SCORES, AGAIN):
+        known = json.loads((path / SCORES).read_text(encoding="utf-8"))["test"]
     values = {
         task: known[task][metric]
         for task, metric in scores.items()
