@@ -2,11 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
 
-from polytask.balancing import BALANCERS
+from polytask.balancing import BALANCERS, backward
 from polytask.balancing.table import PAPERS, table
 
 DOCS = Path(__file__).parents[2] / "docs" / "balancing"
@@ -27,11 +31,76 @@ def test_the_code_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    blocks = blocks_of(PAGE)
     assert len(blocks) >= 5
     names: dict[str, object] = {}
     for number, block in enumerate(blocks):
         exec(compile(block, f"{PAGE.name}, block {number}", "exec"), names)
+
+
+def blocks_of(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+class Shared(nn.Module):
+    """A trunk and two heads, the same in every process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.trunk = nn.Sequential(nn.Linear(4, 3), nn.Tanh())
+        self.heads = nn.ModuleList(nn.Linear(3, 1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        z = self.trunk(x)
+        return [head(z) for head in self.heads]
+
+
+def follow_the_page(rank: int, folder: str) -> None:
+    """Three steps as the page has them, on half of the rows, and three in one process on all."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    names: dict[str, Any] = {"torch": torch, "backward": backward}
+    (block,) = (block for block in blocks_of(PAGE) if "def distributed_step" in block)
+    exec(block, names)
+    rows = torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
+    here = rows[:4] if rank == 0 else rows[4:]
+
+    def losses_of(model: nn.Module, x: Tensor) -> list[Tensor]:
+        return [(output - t).square().mean() for t, output in enumerate(model(x), 1)]
+
+    for name in ("uw", "famo", "mgda", "graddrop"):
+        alone, together = Shared(), Shared()
+        for net, x, distributed in ((alone, rows, False), (together, here, True)):
+            balancer = BALANCERS[name](2)
+            model = nn.parallel.DistributedDataParallel(net) if distributed else net
+            everything = [*net.parameters(), *balancer.parameters()]
+            optimizer = torch.optim.SGD(everything, lr=0.1)
+            for _ in range(3):
+                if distributed:
+                    names["distributed_step"](
+                        model,
+                        net.trunk.parameters(),
+                        list(net.heads.parameters()),
+                        lambda m, x=x: losses_of(m, x),
+                        balancer,
+                        optimizer,
+                    )
+                else:
+                    optimizer.zero_grad()
+                    backward(losses_of(model, x), balancer, net.trunk.parameters())
+                    optimizer.step()
+                if name == "famo":
+                    with torch.no_grad():
+                        after = torch.stack(losses_of(net, x))
+                    balancer.update(names["mean"](after) if distributed else after)
+        for one, other in zip(alone.parameters(), together.parameters(), strict=True):
+            torch.testing.assert_close(one, other, msg=lambda m, n=name: f"{n}: {m}")
+    dist.destroy_process_group()
+
+
+def test_the_step_for_several_processes_is_that_of_one(tmp_path: Path) -> None:
+    mp.spawn(follow_the_page, (str(tmp_path),), nprocs=2)
 
 
 def test_the_page_names_only_what_exists() -> None:
