@@ -3,33 +3,16 @@
 Shapes: B examples, K outputs or labels.
 """
 
-import math
-from collections.abc import Callable, Sequence
-from copy import deepcopy
-from functools import partial
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassCohenKappa,
-    MultilabelAccuracy,
-    MultilabelExactMatch,
-    MultilabelF1Score,
-    MultilabelPrecision,
-    MultilabelRecall,
-)
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError
 
 from polytask.tasks.base import LOCAL
-from polytask.tasks.ordinal import median_rank
-from polytask.tasks.probabilistic import pinball
-
-MISSING = -1
-NORMAL_90 = 1.6448536269514722  # deviations from the mean within which 90 % lie
 
 
 class MajorityRate(Metric):
@@ -128,56 +111,6 @@ class Explained(Metric):
         return 1.0 - self.residual / self.spread
 
 
-def regression_metrics(outputs: int) -> MetricCollection:
-    """MAE, RMSE and R2, each the mean over outputs."""
-    return MetricCollection(
-        {
-            "mae": PerOutput([MeanAbsoluteError(**LOCAL) for _ in range(outputs)]),
-            "rmse": PerOutput([MeanSquaredError(squared=False, **LOCAL) for _ in range(outputs)]),
-            "r2": PerOutput([Explained() for _ in range(outputs)]),
-        },
-        compute_groups=False,
-    )
-
-
-class _KnownLabels:
-    """Gives torchmetrics decisions, and integer targets with `MISSING` where ours are NaN."""
-
-    cuts: Sequence[float]
-
-    def update(self, predicted: Tensor, target: Tensor) -> None:
-        whole = torch.where(torch.isnan(target), float(MISSING), target).long()
-        named = predicted > predicted.new_tensor(self.cuts)
-        super().update(named.long(), whole)  # type: ignore[misc]
-
-
-class _Ranked:
-    """Gives torchmetrics the rank that class probabilities stand for."""
-
-    def update(self, predicted: Tensor, target: Tensor) -> None:
-        super().update(median_rank(predicted), target)  # type: ignore[misc]
-
-
-class _Means:
-    """Gives torchmetrics the mean of a mean and a deviation, `[B, 2]`."""
-
-    def update(self, predicted: Tensor, target: Tensor) -> None:
-        super().update(predicted[:, 0], target)  # type: ignore[misc]
-
-
-def _known(kind: type[Metric], cuts: Sequence[float]) -> Any:
-    own = {"__module__": __name__, "cuts": tuple(cuts)}
-    return type(f"Known{kind.__name__}", (_KnownLabels, kind), own)
-
-
-def _ranked(kind: type[Metric]) -> Any:
-    return type(f"Ranked{kind.__name__}", (_Ranked, kind), {"__module__": __name__})
-
-
-def _means(kind: type[Metric]) -> Any:
-    return type(f"Means{kind.__name__}", (_Means, kind), {"__module__": __name__})
-
-
 class Ranking(Metric):
     """Area under the ROC curve, or average precision, of each label; their mean.
 
@@ -242,142 +175,13 @@ class MeanOf(Metric):
         return (self.total / self.count).float()
 
 
-class Saved(Metric):
-    """D2: the share of the pinball loss of constant quantiles that predictions save.
-
-    Args:
-        quantiles: `[Q]`.
-        levels: `[Q]` the constants.
-    """
-
-    full_state_update = False
-    ours: Tensor
-    constant: Tensor
-
-    def __init__(self, quantiles: Sequence[float], levels: Sequence[float]) -> None:
-        super().__init__(**LOCAL)
-        self.quantiles, self.levels = tuple(quantiles), tuple(levels)
-        self.add_state("ours", torch.zeros((), dtype=torch.float64))
-        self.add_state("constant", torch.zeros((), dtype=torch.float64))
-
-    def update(self, predicted: Tensor, target: Tensor) -> None:
-        """Add a batch: predictions `[B, Q]`, targets `[B]`."""
-        levels = predicted.new_tensor(self.levels).expand_as(predicted)
-        self.ours = self.ours + _pinball(self.quantiles, predicted, target).double().sum()
-        self.constant = self.constant + _pinball(self.quantiles, levels, target).double().sum()
-
-    def compute(self) -> Tensor:
-        """1 is perfect, 0 as good as the constants; NaN where those are perfect."""
-        return (
-            (1.0 - self.ours / self.constant).float()
-            if self.constant > 0
-            else torch.full_like(self.ours, float("nan")).float()
-        )
-
-
-def inside(predicted: Tensor, target: Tensor) -> Tensor:
-    """Whether targets `[B]` lie between the outermost of predictions `[B, Q]`."""
-    return (target >= predicted[:, 0]) & (target <= predicted[:, -1])
-
-
-def width(predicted: Tensor, target: Tensor) -> Tensor:
-    """How far apart the outermost of predictions `[B, Q]` are."""
-    return predicted[:, -1] - predicted[:, 0]
-
-
-def _pinball(quantiles: Sequence[float], predicted: Tensor, target: Tensor) -> Tensor:
-    return pinball(predicted, target, predicted.new_tensor(quantiles)).mean(1)
-
-
-def _absolute(column: int, predicted: Tensor, target: Tensor) -> Tensor:
-    return (predicted[:, column] - target).abs()
-
-
-def _normal_nll(predicted: Tensor, target: Tensor) -> Tensor:
-    mean, std = predicted.unbind(1)
-    return 0.5 * (((target - mean) / std).square() + math.log(2 * math.pi)) + std.log()
-
-
-def _within_90(predicted: Tensor, target: Tensor) -> Tensor:
-    return (target - predicted[:, 0]).abs() <= NORMAL_90 * predicted[:, 1]
-
-
-def multilabel_metrics(cuts: Sequence[float]) -> MetricCollection:
-    """Accuracy over single labels, exact matches, macro precision, recall, F1, and rankings.
-
-    Args:
-        cuts: From which probability on each label is named.
-    """
-    macro = {"num_labels": len(cuts), "average": "macro", "ignore_index": MISSING, **LOCAL}
-    micro = {**macro, "average": "micro"}
-    exact = {"num_labels": len(cuts), "ignore_index": MISSING, **LOCAL}
+def regression_metrics(outputs: int) -> MetricCollection:
+    """MAE, RMSE and R2, each the mean over outputs."""
     return MetricCollection(
         {
-            "accuracy": _known(MultilabelAccuracy, cuts)(**micro),
-            "exact_match": _known(MultilabelExactMatch, cuts)(**exact),
-            "precision": _known(MultilabelPrecision, cuts)(**macro),
-            "recall": _known(MultilabelRecall, cuts)(**macro),
-            "f1": _known(MultilabelF1Score, cuts)(**macro),
-            "auroc": Ranking("auroc"),
-            "average_precision": Ranking("average_precision"),
-        },
-        compute_groups=False,
-    )
-
-
-def ordinal_metrics(classes: int) -> MetricCollection:
-    """Accuracy, mean absolute error of ranks, quadratic kappa, and the majority's share."""
-    return MetricCollection(
-        {
-            "accuracy": _ranked(MulticlassAccuracy)(classes, average="micro", **LOCAL),
-            "mae": _ranked(MeanAbsoluteError)(**LOCAL),
-            "kappa": _ranked(MulticlassCohenKappa)(classes, weights="quadratic", **LOCAL),
-            "majority": MajorityRate(classes),
-        },
-        compute_groups=False,
-    )
-
-
-def quantile_metrics(
-    quantiles: Sequence[float], levels: Sequence[Sequence[float]], middle: int
-) -> MetricCollection:
-    """Pinball loss, what it saves over constants, and the interval between the outermost.
-
-    Args:
-        quantiles: `[Q]`.
-        levels: Per output the quantiles of training rows, the constants to compare with.
-        middle: Which quantile is the prediction; `mae` is its.
-    """
-    ends = MeanOf(inside), MeanOf(width)
-    each = range(len(levels))
-    return MetricCollection(
-        {
-            "pinball": PerOutput([MeanOf(partial(_pinball, quantiles)) for _ in each]),
-            "d2": PerOutput([Saved(quantiles, levels[k]) for k in each]),
-            "mae": PerOutput([MeanOf(partial(_absolute, middle)) for _ in each]),
-            "coverage": PerOutput([deepcopy(ends[0]) for _ in each]),
-            "width": PerOutput([deepcopy(ends[1]) for _ in each]),
-        },
-        compute_groups=False,
-    )
-
-
-def gaussian_metrics(outputs: int) -> MetricCollection:
-    """Errors of the mean, the likelihood, and how often the target is within an interval.
-
-    `coverage` is the share of targets within the central interval of 90 %; calibrated is 0.9.
-    """
-
-    def each(make: Callable[[], Metric]) -> PerOutput:
-        return PerOutput([make() for _ in range(outputs)])
-
-    return MetricCollection(
-        {
-            "mae": each(lambda: MeanOf(partial(_absolute, 0))),
-            "rmse": each(lambda: _means(MeanSquaredError)(squared=False, **LOCAL)),
-            "r2": each(lambda: _means(Explained)()),
-            "nll": each(lambda: MeanOf(_normal_nll)),
-            "coverage": each(lambda: MeanOf(_within_90)),
+            "mae": PerOutput([MeanAbsoluteError(**LOCAL) for _ in range(outputs)]),
+            "rmse": PerOutput([MeanSquaredError(squared=False, **LOCAL) for _ in range(outputs)]),
+            "r2": PerOutput([Explained() for _ in range(outputs)]),
         },
         compute_groups=False,
     )

@@ -204,7 +204,7 @@ class Multilabel(PooledTask):
         return output.float().sigmoid()
 
     def metrics(self) -> "MetricCollection":
-        from polytask.tasks.metrics import multilabel_metrics
+        from polytask.tasks.label_metrics import multilabel_metrics
 
         return multilabel_metrics(self.cuts)
 

@@ -142,7 +142,7 @@ class Ordinal(PooledTask):
         return torch.cat([ends[0], above], 1) - torch.cat([above, ends[1]], 1)
 
     def metrics(self) -> "MetricCollection":
-        from polytask.tasks.metrics import ordinal_metrics
+        from polytask.tasks.label_metrics import ordinal_metrics
 
         return ordinal_metrics(len(self.classes))
 

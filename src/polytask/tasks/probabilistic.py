@@ -100,7 +100,7 @@ class Quantile(Numeric):
         return sorted_ * std.unsqueeze(1) + mean.unsqueeze(1)
 
     def metrics(self) -> "MetricCollection":
-        from polytask.tasks.metrics import quantile_metrics
+        from polytask.tasks.probabilistic_metrics import quantile_metrics
 
         each = len(self.quantiles)
         levels = [self.levels[k * each : (k + 1) * each] for k in range(len(self.mean))]
@@ -161,7 +161,7 @@ class Gaussian(Numeric):
         return torch.stack([mean * std + shift, variance.sqrt() * std], 2)
 
     def metrics(self) -> "MetricCollection":
-        from polytask.tasks.metrics import gaussian_metrics
+        from polytask.tasks.probabilistic_metrics import gaussian_metrics
 
         return gaussian_metrics(len(self.mean))
 
