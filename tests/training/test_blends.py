@@ -9,7 +9,7 @@ from polytask.config.catalogue import TASKS
 from polytask.config.checks import mismatches
 from polytask.model import Boundary
 from polytask.tasks import Binary, Multiclass, Multilabel, Regression, Task
-from polytask.training.step import label_sizes, task_losses
+from polytask.training.losses import label_sizes, task_losses
 from polytask.types import Batch, Blend, Features
 
 KINDS: list[tuple[Task, Tensor, Tensor]] = [

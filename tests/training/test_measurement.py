@@ -10,7 +10,7 @@ from torch import Tensor
 from polytask.balancing import MGDA, Balancer, EqualWeighting, MoDo
 from polytask.errors import ConfigError
 from polytask.model import Boundary, MultiTaskModel
-from polytask.training.step import partial_losses, task_losses
+from polytask.training.losses import partial_losses, task_losses
 from tests.networks import TASKS, batch, network
 from tests.training.loops import Memory, Watcher, fabric, trainer
 

@@ -18,7 +18,9 @@ from polytask.balancing.graph import Losses, Shared
 from polytask.balancing.passes import Passes, gramian, identity
 from polytask.errors import ConfigError
 from polytask.model import Boundary, MultiTaskModel
-from polytask.training.step import active_tasks, all_reduced, require_finite, task_losses
+from polytask.training.losses import active_tasks, task_losses
+from polytask.training.processes import all_reduced
+from polytask.training.step import require_finite
 from polytask.types import Batch
 
 if TYPE_CHECKING:

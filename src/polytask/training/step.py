@@ -1,25 +1,26 @@
 """One training step, in the order in which it happens.
 
-Shapes: T tasks, B examples.
+Shapes: T tasks.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import Parameter
 
 from polytask.balancing import Balancer, RecomputesLosses, backward
 from polytask.balancing.passes import identity
-from polytask.distillation import Lessons, Teaching
+from polytask.distillation import Teaching
 from polytask.errors import TrainingError
-from polytask.model import Boundary, guidance
+from polytask.model import Boundary
 from polytask.tasks.base import Task
+from polytask.training.losses import active_tasks, lessons_of, partial_losses, task_losses
+from polytask.training.processes import all_reduced, reduce_gradients
 from polytask.types import Batch
 
 
@@ -168,174 +169,6 @@ def train_step(
     )
 
 
-@dataclass(frozen=True)
-class Taught:
-    """What teachers say of a batch, and of how many examples in all processes.
-
-    Attributes:
-        lessons: What they say.
-        taught: `[T]`, of how many examples.
-        filled: `[T]`, how many examples got a label.
-    """
-
-    lessons: Lessons
-    taught: Tensor
-    filled: Tensor
-
-
-def lessons_of(
-    fabric: Fabric,
-    teaching: Teaching | None,
-    batch: Batch,
-    tasks: Sequence[Task],
-    progress: float,
-) -> Taught | None:
-    """What the teachers say of a batch; None without teachers."""
-    if teaching is None:
-        return None
-    with fabric.autocast(), torch.no_grad():
-        lessons = teaching(batch, progress)
-    counts = torch.zeros(2, len(tasks), dtype=torch.int64, device=fabric.device)
-    for place, task in enumerate(tasks):
-        counts[0, place] = lessons.rows(task.name)
-        counts[1, place] = lessons.filled.get(task.name, counts.new_zeros(()))
-    if fabric.world_size > 1:
-        counts = all_reduced(fabric, counts, "sum")
-    return Taught(lessons, counts[0], counts[1])
-
-
-def active_tasks(counts: Tensor, lessons: Taught | None) -> Tensor:
-    """`[T]` bool, the tasks that have a label or a teacher's word anywhere."""
-    return counts > 0 if lessons is None else (counts > 0) | (lessons.taught > 0)
-
-
-def task_losses(
-    fabric: Fabric,
-    model: nn.Module,
-    batch: Batch,
-    tasks: Sequence[Task],
-    boundary: Boundary,
-    lessons: Taught | None = None,
-) -> tuple[list[Tensor], Tensor]:
-    """The mean loss of each task over its labelled examples in all processes.
-
-    The mean of each process's mean would weigh labels unequally; the sum over the global count,
-    times the number of processes, is exact once gradients are averaged over processes.
-
-    What teachers say counts by its mean over all examples of a task's input, labelled or not.
-
-    Returns:
-        T scalars, each times its task's `weight` (a constant 0 for a task whose input is not in
-        the batch), and the global counts of labels, `[T]`.
-    """
-    if lessons is not None:
-        batch = lessons.lessons.batch
-    here = [task for task in tasks if task.input in batch.inputs]
-    names = [task.name for task in here]
-    outputs = model(batch.inputs, names, boundary, **guidance(here, batch))
-    sums = {}
-    for task in here:
-        sums[task.name] = batch_loss(task, outputs[task.name], batch)
-        if task.name in boundary.drafts:
-            drafted = batch_loss(task, boundary.drafts[task.name], batch)
-            sums[task.name] = sums[task.name] + boundary.draft_weight * drafted
-    counted = {
-        task.name: task.counted(batch.targets[task.name], batch.present[task.name]).sum()
-        for task in here
-    }
-    zero = torch.zeros((), device=fabric.device)
-    counts = torch.stack([counted.get(task.name, zero.long()) for task in tasks])
-    if fabric.world_size > 1:
-        counts = all_reduced(fabric, counts, "sum")
-    sizes = counts.tolist() if not batch.blends else label_sizes(fabric, batch, tasks)
-    losses = [
-        sums.get(task.name, zero) * (task.weight * fabric.world_size / (size or 1))
-        for task, size in zip(tasks, sizes, strict=True)
-    ]
-    if lessons is None:
-        return losses, counts
-    for place, task in enumerate(tasks):
-        said, total = lessons.lessons, int(lessons.taught[place])
-        if total:
-            losses[place] = losses[place] * said.label_factor(task.name)
-        if said.rows(task.name):
-            taught = said.loss(task.name, outputs[task.name], boundary)
-            losses[place] = losses[place] + taught * (task.weight * fabric.world_size / total)
-    return losses, counts
-
-
-def learnable(features: Tensor | None) -> Tensor | None:
-    """Features that gradients reach; None for those of a frozen trunk."""
-    return features if features is not None and features.requires_grad else None
-
-
-def partial_losses(
-    fabric: Fabric,
-    model: nn.Module,
-    batch: Batch,
-    tasks: Sequence[Task],
-    active: Tensor,
-    share: float,
-    *,
-    teaching: Teaching | None = None,
-    progress: float = 0.0,
-) -> list[Tensor] | None:
-    """The losses on the first examples of each input; None for all of them.
-
-    It takes all, too, where a task would be left without a label.
-    """
-    if share == 1:
-        return None
-    part = batch.first(share)
-    lessons = lessons_of(fabric, teaching, part, tasks, progress)
-    losses, found = task_losses(fabric, model, part, tasks, Boundary(), lessons)
-    return None if bool((active & ~active_tasks(found, lessons)).any()) else losses
-
-
-def batch_loss(task: Task, output: Tensor, batch: Batch) -> Tensor:
-    """The sum of a task's loss over the labels in a batch, each by its share of an example."""
-    target, present = batch.targets[task.name], batch.present[task.name]
-    if task.input not in batch.blends:
-        return labelled_loss(task, output, target, present)
-    blend = batch.blends[task.input]
-    return blended_loss(task, output, target, present, blend.share) + blended_loss(
-        task, output, blend.targets[task.name], blend.present[task.name], 1 - blend.share
-    )
-
-
-def blended_loss(
-    task: Task, output: Tensor, target: Tensor, present: Tensor, share: Tensor
-) -> Tensor:
-    """The sum of the loss over the examples that have a label, each times its share, `[B]`."""
-    loss = task.loss(output[present].float(), target[present])
-    return (loss * share[present]).sum()
-
-
-def label_sizes(fabric: Fabric, batch: Batch, tasks: Sequence[Task]) -> list[float]:
-    """How many labels each task has in all processes, a label of a blend counting by its share."""
-    sizes = torch.zeros(len(tasks), dtype=torch.float64, device=fabric.device)
-    for place, task in enumerate(tasks):
-        if task.input not in batch.inputs:
-            continue
-        present, blend = batch.present[task.name], batch.blends.get(task.input)
-        if blend is None:
-            sizes[place] = present.sum()
-        else:
-            own, other = present, blend.present[task.name]
-            sizes[place] = (own * blend.share).sum() + (other * (1 - blend.share)).sum()
-    if fabric.world_size > 1:
-        sizes = all_reduced(fabric, sizes, "sum")
-    found: list[float] = sizes.tolist()
-    return found
-
-
-def labelled_loss(task: Task, output: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    """The sum of the loss over the examples that have a label; the others are never read."""
-    if not bool(present.all()):
-        output, target = output[present], target[present]
-    return task.loss(output.float(), target).sum()
-
-
 def require_finite(losses: Tensor, tasks: Sequence[Task]) -> None:
     """Stop, in all processes at once, before a NaN or an infinity reaches the weights."""
     finite = losses.isfinite().tolist()
@@ -368,26 +201,6 @@ def differentiate_penalty(
     return value
 
 
-def reduce_gradients(fabric: Fabric, parameters: Sequence[Parameter]) -> None:
-    """Average gradients over processes; a process without one contributes zero.
-
-    What has no gradient in any process keeps none, as in one process: an optimiser leaves it as it
-    is, where a gradient of zero would let it decay and go on with its momentum.
-    """
-    if fabric.world_size == 1 or not parameters:
-        return
-    has = torch.tensor([p.grad is not None for p in parameters], device=fabric.device)
-    anywhere = all_reduced(fabric, has.int(), "sum") > 0
-    for parameter, moved in zip(parameters, anywhere.tolist(), strict=True):
-        if not moved:
-            continue
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        parameter.grad.copy_(all_reduced(fabric, parameter.grad))
-
-
-def all_reduced(fabric: Fabric, values: Tensor, how: Literal["mean", "sum"] = "mean") -> Tensor:
-    """The mean or sum over processes."""
-    reduced = fabric.all_reduce(values, reduce_op=how)
-    assert isinstance(reduced, Tensor)
-    return reduced
+def learnable(features: Tensor | None) -> Tensor | None:
+    """Features that gradients reach; None for those of a frozen trunk."""
+    return features if features is not None and features.requires_grad else None

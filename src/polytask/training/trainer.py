@@ -22,9 +22,10 @@ from polytask.training.checkpoint import load_state, save_state
 from polytask.training.freezing import Freezing
 from polytask.training.history import EpochRecord, monitored
 from polytask.training.optim import OptimizerSpec, Schedule
+from polytask.training.processes import all_reduced
 from polytask.training.progress import Progress
 from polytask.training.settings import Settings
-from polytask.training.step import Measurement, StepRecord, all_reduced, train_step
+from polytask.training.step import Measurement, StepRecord, train_step
 from polytask.training.stopping import stopped_by_signals
 from polytask.types import Batch, Scores
 

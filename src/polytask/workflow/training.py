@@ -17,7 +17,7 @@ from polytask.config.build import (
 )
 from polytask.config.schema import Config
 from polytask.data.dataset import Prepared
-from polytask.data.stream import Prefetcher
+from polytask.data.stream import BatchStream, Prefetcher
 from polytask.model import MultiTaskModel
 from polytask.origin import Origin
 from polytask.run import Run, environment
@@ -30,6 +30,7 @@ from polytask.training.devices import (
     resolve_precision,
 )
 from polytask.training.settings import Settings
+from polytask.transfer import Start
 from polytask.tuning import require_validation, tune
 from polytask.workflow.judging import fitting_weights, validator
 from polytask.workflow.opening import make_stream, prepare_data, reopen_data, sample
@@ -75,9 +76,9 @@ def train(
     stopped = start if isinstance(start, Run) and (start.path / "facts.json").exists() else None
     settings = settings_of(config, stopped)
     fabric = make_fabric(settings)
-    if not fabric.is_global_zero:
-        watcher = Silent()
-    loggers = build_loggers(config) if fabric.is_global_zero else []
+    first = fabric.is_global_zero
+    watcher = watcher if first else Silent()
+    loggers = build_loggers(config) if first else []
     prepared = (
         prepare_data(config, watcher.on_decoding, origin)
         if stopped is None
@@ -93,27 +94,21 @@ def train(
     teaching, taught_by = make_teaching(config, model, prepared)
     if stopped is not None and taught_by:
         require_same_teachers(stopped, taught_by)
-    for source in [
-        *([origin.run] if origin else []),
-        *(Run.open(Path(t["run"])) for t in taught_by),
-    ]:
+    teachers = [Run.open(Path(teacher["run"])) for teacher in taught_by]
+    for source in [*([origin.run] if origin else []), *teachers]:
         warn_of_leaks(prepared, source, watcher)
     stream = make_stream(config, prepared, fabric.global_rank, fabric.world_size)
-    threads = settings.threads
-    if threads == "auto":
-        threads = choose_threads(
-            fabric, model.to(fabric.device), prepared.tasks, stream.batch(0).to(fabric.device)
-        )
+    threads = threads_of(settings, fabric, model, prepared, stream)
     torch.set_num_threads(threads)
     facts = environment(resolve_precision(settings), threads, str(fabric.device), command)
     run = open_run(fabric, start, root)
-    if fabric.is_global_zero and stopped is None:
+    if first and stopped is None:
         keep_facts(run, prepared, facts, stream.notes)
         if taught_by:
             run.write_json(TEACHERS, taught_by)
         if origin is not None and begun is not None:
             origin.record(run, begun)
-    keeper = HistoryKeeper(run, watcher, loggers) if fabric.is_global_zero else None
+    keeper = HistoryKeeper(run, watcher, loggers) if first else None
     with Prefetcher(stream) as ahead:
         trainer = make_trainer(
             config,
@@ -132,27 +127,53 @@ def train(
         if stopped is not None and trainer.checkpoint.exists():
             with fitting_weights(run):
                 trainer.load_state_dict(load_state(trainer.checkpoint))
-        if fabric.is_global_zero:
+        if first:
             run.cut_history(trainer.progress.step // stream.steps_per_epoch)
-        progress = {
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "steps": trainer.steps,
-            "done": trainer.progress.step,
-            "epochs": settings.epochs,
-            "processes": fabric.world_size,
-            "epoch": stream.describe_epoch(),
-            "summary": prepared.summary(),
-            "tasks": [task.name for task in prepared.tasks],
-            "start": [] if begun is None else list(begun.parts()),
-        }
-        watcher.on_start(run, {**facts, **progress})
+        overview = overview_of(trainer, model, prepared, stream, fabric.world_size, begun)
+        watcher.on_start(run, {**facts, **overview})
         step = trainer.progress.step
         finished = trainer.fit() if keeper is None else keeper.follow(trainer.fit, step)
-    if any(task.tunes for task in prepared.tasks) and fabric.is_global_zero:
+    if first and any(task.tunes for task in prepared.tasks):
         model.load_state_dict(run.weights())
         tune(run, model, prepared, fabric.device)
     watcher.on_end(run, finished)
     return finished
+
+
+def threads_of(
+    settings: Settings,
+    fabric: "Fabric",
+    model: MultiTaskModel,
+    prepared: Prepared,
+    stream: BatchStream,
+) -> int:
+    """With how many threads to compute: as asked for, or as a first batch shows."""
+    if settings.threads != "auto":
+        return settings.threads
+    batch = stream.batch(0).to(fabric.device)
+    return choose_threads(fabric, model.to(fabric.device), prepared.tasks, batch)
+
+
+def overview_of(
+    trainer: "Trainer",
+    model: MultiTaskModel,
+    prepared: Prepared,
+    stream: BatchStream,
+    processes: int,
+    begun: Start | None,
+) -> dict[str, Any]:
+    """What a person is told of a training that is about to begin, beside its environment."""
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": trainer.steps,
+        "done": trainer.progress.step,
+        "epochs": trainer.settings.epochs,
+        "processes": processes,
+        "epoch": stream.describe_epoch(),
+        "summary": prepared.summary(),
+        "tasks": [task.name for task in prepared.tasks],
+        "start": [] if begun is None else list(begun.parts()),
+    }
 
 
 def settings_of(config: Config, stopped: Run | None) -> Settings:
