@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import polytask
-from polytask import balancing, sharing
+from polytask import balancing, distillation, sharing
 from polytask.backbones import SequentialBackbone
 from polytask.balancing import BALANCERS, MGDA, Conflict, StackedHeads, backward
 from polytask.sharing import TRUNKS, CrossStitch
@@ -116,6 +116,9 @@ def test_examples_in_docstrings_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     exec(example(Conflict), {**names, "Conflict": Conflict})
     assert (tmp_path / "conflict.png").exists()
     exec(example(polytask), {})
+    net, x = nn.Linear(3, 2), torch.randn(4, 3)
+    soft = {"student": net, "teacher": nn.Linear(3, 2), "x": x, "loss": net(x).square().mean()}
+    exec(example(distillation), {**soft, "soft_cross_entropy": distillation.soft_cross_entropy})
 
 
 def test_the_example_of_topologies_runs() -> None:

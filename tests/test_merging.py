@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from polytask.assembly import merge_runs
@@ -203,3 +203,18 @@ def test_a_trunk_with_parts_of_single_tasks_is_refused(home: Path) -> None:
         parts = [trained(home, Origin(base), tasks=task) for task in (COLOR, LETTER)]
     with pytest.raises(RunError, match=r"trunk: independent.*single tasks.*: only in"):
         merge_runs(parts, base, home / "refused", [])
+
+
+@every_method
+def test_what_is_merged_are_states(method: Merge) -> None:
+    """Modules, one state instead of several and generators are told what to be."""
+    start, model = nn.Linear(2, 2), nn.Linear(2, 2)
+    wrong: Any
+    for wrong in (model.state_dict(), (m.state_dict() for m in [model]), [model]):
+        with pytest.raises(RunError, match=r"`state_dict\(\)` of the start and a list"):
+            method(start.state_dict(), wrong)
+    wrong = start
+    with pytest.raises(RunError, match="Found Linear"):
+        method(wrong, [model.state_dict()])
+    merged = method(dict(start.named_parameters()), [dict(model.named_parameters())])
+    assert not any(value.requires_grad for value in merged.values())

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -247,3 +248,23 @@ def test_weights_are_those_of_the_step() -> None:
     weights = (2.0, 0.5, 0.5)
     conflict.backward(toy()[0], ConstantWeights(3, weights=weights).double(), toy.shared)
     assert [t["weight"] for t in conflict.summary()["tasks"].values()] == list(weights)
+
+
+def test_what_it_is_handed_is_looked_at_as_backward_does() -> None:
+    toy = Toy()
+    parts, _ = toy()
+    wrong: Any = toy.trunk
+    with pytest.raises(TypeError, match=r"The group 'trunk' should be parameters"):
+        Conflict(3, groups={"trunk": wrong})
+    with pytest.raises(ValueError, match="names"):
+        Conflict(3, names="abc")
+    conflict, shared = Conflict(3, every=1), toy.trunk.parameters()
+    conflict.observe(parts, shared)
+    with pytest.raises(ValueError, match="gone through before"):
+        conflict.observe(parts, shared)
+    wrong = [True, False, True]
+    with pytest.raises(TypeError, match="Found list"):
+        conflict.observe(parts, toy.shared, active=wrong)
+    assert conflict.observe(
+        [*parts[:2], None], toy.shared, active=torch.tensor([True, True, False])
+    )

@@ -255,3 +255,9 @@ def test_tasks_that_take_the_same_of_each_expert_are_alike_inside() -> None:
         assert table[0][1] == pytest.approx(1.0)
         value = apart[name][0][1]
         assert value is not None and value < 0.9999
+
+
+@pytest.mark.parametrize("shape", [(9, 6), (10, 6, 3, 3), (10,)])
+def test_cka_compares_vectors_of_the_same_examples(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="same N examples"):
+        cka(torch.randn(10, 4), torch.randn(shape))

@@ -12,6 +12,7 @@ from torch import Tensor
 from polytask.balancing import EqualWeighting
 from polytask.distillation import (
     Lesson,
+    SoftLoss,
     Teacher,
     Teaching,
     as_label,
@@ -19,6 +20,7 @@ from polytask.distillation import (
     in_terms_of,
     soft_binary,
     soft_cross_entropy,
+    squared,
 )
 from polytask.errors import ConfigError
 from polytask.model import Boundary
@@ -238,3 +240,16 @@ def test_resuming_repeats_a_taught_training_and_counts_what_was_filled(
     expected = sum(int((~batch(step).present["type"]).sum()) for step in range(4))
     assert seen.epochs[0].filled is not None
     assert seen.epochs[0].filled["type"] == expected
+
+
+@pytest.mark.parametrize("compare", [soft_cross_entropy, soft_binary, squared])
+def test_outputs_that_cannot_be_compared_are_refused(compare: SoftLoss) -> None:
+    """Shapes that broadcast give a loss of other examples' outputs, and no error."""
+    output = torch.randn(6, 1)
+    for teacher in (torch.randn(6), torch.randn(1, 1), torch.randn(6, 2)):
+        with pytest.raises(ValueError, match=r"one shape.*\(6, 1\)"):
+            compare(output, teacher, 2.0)
+    with pytest.raises(ValueError, match="one shape"):
+        compare(output.squeeze(1), output.squeeze(1), 2.0)
+    with pytest.raises(ValueError, match="above 0"):
+        compare(output, output, 0.0)
