@@ -1,6 +1,7 @@
 """Whether measures of task affinity foretell which tasks gain from each other, and at what cost.
 
 python benchmarks/grouping.py --family                 # made up, 6 tasks: all partitions are tried
+python benchmarks/grouping.py --family --validation 1000     # with rows enough to choose by
 python benchmarks/grouping.py --landmine FILE.mat      # 29 tasks, each with examples of its own
 python benchmarks/grouping.py --school FILE.mat        # 139 tasks, each with examples of its own
 
@@ -24,6 +25,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
+from polytask.affinity.exhaustive import every_set, looked_up
 from polytask.affinity.grouping import (
     Gains,
     Grouping,
@@ -42,7 +44,8 @@ from polytask.affinity.measures import (
 from polytask.affinity.surrogate import fit_surrogate, sample_subsets
 
 NOTES = 30
-TRIES = (3, 10)  # groupings of the family that are trained after all
+TRIES = (1, 3, 10)  # groupings of the family that are trained after all
+BRIEF = (0.1, 0.15, 0.2)  # of the steps, for trainings of every set
 MANY = 20  # tasks, above which a third of the notes is taken
 RESTARTS = 3  # of the made-up family
 Members = tuple[int, ...]
@@ -167,9 +170,11 @@ class Bench:
             found["features"] = model.features(self.problem.inputs["validation"])
         self.known.setdefault((members, steps), found)
         labels = float((~targets.isnan()).sum())
-        self.prices[members, steps] = steps * labels
+        # `train_all` has trained a group several times, and that is what its result costs.
+        self.prices.setdefault((members, steps), steps * labels)
         if probe:
             found = {**found, **{k: torch.stack(v) for k, v in notes.items()}}
+            found["cost"] = torch.tensor(steps * labels)
             found["notes_cost"] = torch.tensor(len(notes["losses"]) * labels)
         return found
 
@@ -290,7 +295,7 @@ def measured(
     singles = [(t,) for t in everything]
     found: dict[str, tuple[Gains, float]] = {}
     joint = bench.train(everything, probe=True)
-    base, note = bench.cost([everything]), float(joint["notes_cost"])
+    base, note = float(joint["cost"]), float(joint["notes_cost"])
     count = len(everything)
     rates = torch.full((len(joint["losses"]),), bench.problem.rate).double()
     found["cosine"] = (
@@ -372,7 +377,7 @@ def rank_correlation(bench: Bench, gains: Gains, masks: Tensor) -> float:
     return float(np.mean(found))
 
 
-def family(seed: int) -> Problem:
+def family(seed: int, validation: int = 60) -> Problem:
     """Six linear regressions of 20 inputs in three clusters of two; room for one and a half.
 
     Tasks of a cluster look into one plane, so together they have twice the examples; the network
@@ -383,7 +388,7 @@ def family(seed: int) -> Problem:
     mixed = torch.randn(3, 2, 2, generator=random)
     directions = nn.functional.normalize((mixed @ planes).flatten(0, 1), dim=1)
     inputs, targets = {}, {}
-    for part, count in (("train", 40), ("validation", 60), ("test", 2000)):
+    for part, count in (("train", 40), ("validation", validation), ("test", 2000)):
         inputs[part] = torch.randn(count, 20, generator=random)
         clean = inputs[part] @ directions.T
         spread = 0.0 if part == "test" else 0.5
@@ -478,15 +483,24 @@ def best_tried(
     return max(best, key=lambda p: total(p, lambda m: bench.gains(m, "validation"))), groups
 
 
-def small(seeds: int) -> None:
+def small(seeds: int, validation: int) -> None:
     """The family: every subset is trained, so the best of all groupings is known."""
     names: dict[str, list[list[float]]] = {}
     for seed in range(seeds):
-        bench = Bench(family(seed), seed)
+        bench = Bench(family(seed, validation), seed)
         every = torch.tensor([[(n >> t) % 2 == 1 for t in range(6)] for n in range(1, 64)])
-        for steps in (bench.problem.steps, bench.problem.steps // 4):
+        whole = bench.problem.steps
+        for steps in (whole, whole // 4, *(int(whole * share) for share in BRIEF)):
             bench.train_all(every, steps)
         predictions = measured(bench, [(0.25, 3, 3), (1.0, 3, 3), (1.0, 6, 3), (1.0, 5, 2)])
+        groups_of_all = [tuple(m.nonzero().flatten().tolist()) for m in every]
+        for share in BRIEF:
+            brief = int(whole * share)
+            gains_then = bench.gains(every_set(6), "validation", brief)
+            predictions[f"every set, {brief} steps"] = (
+                looked_up(gains_then),
+                bench.cost(groups_of_all, brief),
+            )
         single = {(t,) for t in range(6)}
         pairs = set(itertools.combinations(range(6), 2))
         known = {"cka": single, "15 subsets of 2, 300 steps": single | pairs}
@@ -494,7 +508,7 @@ def small(seeds: int) -> None:
             tuple(m.nonzero().flatten().tolist()): g
             for m, g in zip(every, bench.gains(every).nan_to_num(nan=0.0), strict=True)
         }
-        trying = bench.cost([tuple(m.nonzero().flatten().tolist()) for m in every])
+        trying = bench.cost(groups_of_all)
         values = [
             float(sum(table[tuple(sorted(g))] for g in p).mean())
             for p in partitions(list(range(6)), 3)
@@ -622,11 +636,14 @@ def main() -> None:
     parser.add_argument("--landmine", type=Path)
     parser.add_argument("--school", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--validation", type=int, default=60, help="of the family: examples to choose by"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     start = time.process_time()
     if given.family:
-        small(given.seeds)
+        small(given.seeds, given.validation)
     if given.landmine:
         large(landmine, given.landmine, given.seeds, (4,), 6, 8)
     if given.school:

@@ -64,6 +64,22 @@ def test_random_sets_tell_gains_of_scores(three: Config, tmp_path: Path) -> None
     assert all(set(g["serves"]) <= set(g["trains"]) for g in found["groups"])
 
 
+def test_every_set_is_trained_briefly_and_the_best_in_full(three: Config, tmp_path: Path) -> None:
+    config = varied(three, {"training.epochs": 2})
+    found = group(config, tmp_path / "study", Plan(measure="sets", models=2, tries=1))
+    assert found["cost"]["trainings"] == 7 and found["cost"]["epochs"] == 1
+    brief = [f"alone-{t}" for t in three.tasks] + ["set-color+letter", "set-color+letter+shape"]
+    brief += ["set-color+shape", "set-letter+shape"]
+    assert sorted(p.name for p in (tmp_path / "study/explore").glob("[a-z]*/")) == sorted(brief)
+    runs = [Run.open(p) for p in (tmp_path / "study/verify").glob("[a-z]*/")]
+    assert {r.config.resolved()["training"]["epochs"] for r in runs} == {2}
+    assert {len(one["groups"]) for one in found["tried"]} >= {1, 3}
+    assert "relative gain" in found["unit"] and "short training" in found["warnings"][-1]
+    for said in found["predicted"].values():  # one training of each set: nothing to draw from
+        assert said["low"] is None and said["high"] is None
+    assert "Train" in write_page(found, tmp_path / "study/group.html").read_text()
+
+
 def test_networks_that_know_the_same_are_alike(three: Config, tmp_path: Path) -> None:
     """A task and its copy have the same network, so the same representation; a stranger has not."""
     raw = three.resolved()["tasks"]
@@ -131,6 +147,9 @@ def test_what_cannot_be_grouped_is_said(tiny: Config, tmp_path: Path) -> None:
         Plan(models=0)
     with pytest.raises(ConfigError, match="do not overlap"):
         Plan(tries=2, overlapping=True)
+    eight = {f"color{n}": tiny.resolved()["tasks"]["color"] for n in range(9)}
+    with pytest.raises(ConfigError, match="up to 8 tasks"):
+        group(varied(tiny, {"tasks": eight}), tmp_path, Plan(measure="sets"))
     with pytest.raises(ConfigError, match="--size"):
         group(tiny, tmp_path, Plan(measure="subsets", size=3))
     split = {"sources.shapes.split": {"validation": 0.0, "test": 0.2}}

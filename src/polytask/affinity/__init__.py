@@ -1,5 +1,6 @@
 """Which tasks belong together: measures of affinity, and groups that follow from them."""
 
+from polytask.affinity.exhaustive import every_set, looked_up
 from polytask.affinity.grouping import Group, Grouping, best_grouping, pairwise_gains
 from polytask.affinity.measures import averaged, first_order, gradient_cosine, lookahead
 from polytask.affinity.surrogate import Surrogate, fit_surrogate, sample_subsets
@@ -10,10 +11,12 @@ __all__ = [
     "Surrogate",
     "averaged",
     "best_grouping",
+    "every_set",
     "first_order",
     "fit_surrogate",
     "gradient_cosine",
     "lookahead",
+    "looked_up",
     "pairwise_gains",
     "sample_subsets",
 ]

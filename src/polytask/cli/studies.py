@@ -65,7 +65,7 @@ def compare(
 def group(
     config: Annotated[Path, typer.Argument(help="A YAML file.")],
     measure: Annotated[
-        str, typer.Option(help="cka, labels, subsets, lookahead, first-order or cosine.")
+        str, typer.Option(help="cka, labels, subsets, sets, lookahead, first-order or cosine.")
     ] = "cka",
     models: Annotated[
         int | None, typer.Option(help="The most models; default: half as many as tasks.")
@@ -74,7 +74,10 @@ def group(
         bool, typer.Option(help="Let a task help in a model that does not predict it.")
     ] = False,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of trainings that explore; default: the file's.")
+        int | None,
+        typer.Option(
+            help="Epochs of trainings that explore; default: the file's, for sets a fifth of them."
+        ),
     ] = None,
     notes: Annotated[int, typer.Option(help="How often gradients are looked at, at most.")] = 50,
     size: Annotated[

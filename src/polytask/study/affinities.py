@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from polytask.affinity.exhaustive import every_set, looked_up
 from polytask.affinity.grouping import Gains, gains_of_pairs, pairwise_gains
 from polytask.affinity.measures import (
     averaged,
@@ -34,11 +35,13 @@ from polytask.tasks.base import Task
 from polytask.training.probing import AffinityProbe
 from polytask.workflow import Watcher
 
-Measure = Literal["cka", "labels", "subsets", "lookahead", "first-order", "cosine"]
+Measure = Literal["cka", "labels", "subsets", "sets", "lookahead", "first-order", "cosine"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 # Those that look at gradients of one joint training.
 OF_GRADIENTS: tuple[Measure, ...] = ("lookahead", "first-order", "cosine")
 DRAWS = 200
+# What a gain is, for those that train sets of tasks.
+OF_SCORES = "relative gain of a task's own score over its model alone"
 # The file of a joint training's notes.
 NOTES = "affinity.safetensors"
 # Below this share of common examples gradient affinities have been called noise.
@@ -52,7 +55,8 @@ class Evidence:
     Attributes:
         pairs: `[T, T]`, what task i does for task j, for people to look at.
         gains: Predicted gains of candidate groups.
-        draws: The same from measurements drawn anew, for intervals.
+        draws: The same from measurements drawn anew, for intervals; empty where there is nothing
+            to draw from.
         unit: What a gain of 1 means.
         cost: What it took, in training examples; a look at gradients counts by its passes.
         trainings: How many trainings it took.
@@ -134,32 +138,76 @@ def from_subsets(
     Raises:
         RunError: If a training did not reach its end.
     """
-    names = list(config.tasks)
     generator = torch.Generator().manual_seed(config.seed)
-    subsets = sample_subsets(len(names), size, rounds, generator)
+    subsets = sample_subsets(len(tasks), size, rounds, generator)
+    gains, steps = gains_of_sets(config, root, watcher, tasks, subsets)
+    fitted = fit_surrogate(subsets, gains)
+    return Evidence(
+        gains_of_pairs(len(tasks), fitted),
+        fitted,
+        refitted(subsets, gains, DRAWS // 4, generator),
+        OF_SCORES,
+        float(steps * config.batches.size),
+        len(tasks) + len(subsets),
+        {},
+    )
+
+
+def from_sets(
+    config: Config, root: Path, watcher: Watcher | None, tasks: Sequence[Task]
+) -> Evidence:
+    """Gains of every set of a few tasks; meant for trainings that are much shorter than whole ones.
+
+    With `tried` this is successive halving (Jamieson and Talwalkar, Non-stochastic Best Arm
+    Identification and Hyperparameter Optimization, AISTATS 2016) of two rounds, over sets of tasks:
+    all briefly, then those of the best groupings in full. Difference: a whole training begins anew
+    rather than goes on from the short one, whose schedule came to its end.
+
+    Raises:
+        RunError: If a training did not reach its end.
+    """
+    subsets = every_set(len(tasks))
+    gains, steps = gains_of_sets(config, root, watcher, tasks, subsets)
+    found = looked_up(gains)
+    return Evidence(
+        gains_of_pairs(len(tasks), found),
+        found,
+        [],
+        OF_SCORES,
+        float(steps * config.batches.size),
+        len(tasks) + len(subsets),
+        {},
+    )
+
+
+def gains_of_sets(
+    config: Config, root: Path, watcher: Watcher | None, tasks: Sequence[Task], subsets: Tensor
+) -> tuple[Tensor, int]:
+    """Trains each task alone, and sets `[M, T]` (bool) of tasks.
+
+    Returns:
+        What the tasks of each set gained over being alone, `[M, T]`, NaN for those not in it; and
+        the steps that all trainings took.
+
+    Raises:
+        RunError: If a training did not reach its end.
+    """
     alone = {
-        name: finished(Job(f"alone-{name}", with_tasks(config, [name])), root, watcher)
-        for name in names
+        task.name: finished(
+            Job(f"alone-{task.name}", with_tasks(config, [task.name])), root, watcher
+        )
+        for task in tasks
     }
     gains = torch.full(subsets.shape, math.nan, dtype=torch.float64)
     steps = sum(outcome.steps for outcome in alone.values())
     for row, mask in enumerate(subsets):
-        members = [name for name, there in zip(names, mask.tolist(), strict=True) if there]
+        members = [task.name for task, there in zip(tasks, mask.tolist(), strict=True) if there]
         outcome = finished(set_of(config, members), root, watcher)
         steps += outcome.steps
         for column, task in enumerate(tasks):
             if mask[column]:
                 gains[row, column] = gained(outcome, alone[task.name], task)
-    fitted = fit_surrogate(subsets, gains)
-    return Evidence(
-        gains_of_pairs(len(names), fitted),
-        fitted,
-        refitted(subsets, gains, DRAWS // 4, generator),
-        "relative gain of a task's own score over its model alone",
-        float(steps * config.batches.size),
-        len(names) + len(subsets),
-        {},
-    )
+    return gains, steps
 
 
 def finished(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from polytask.affinity.candidates import best_groupings
+from polytask.affinity.exhaustive import MOST
 from polytask.affinity.grouping import EXACT, Grouping, best_grouping
 from polytask.config.schema import Config
 from polytask.config.variants import varied
@@ -24,9 +25,11 @@ from polytask.study.affinities import (
     LITTLE,
     MEASURES,
     OF_GRADIENTS,
+    OF_SCORES,
     Evidence,
     Measure,
     from_joint,
+    from_sets,
     from_subsets,
     labels_together,
 )
@@ -37,6 +40,8 @@ from polytask.workflow import Watcher, prepare_data
 RECORD = "group.json"
 # Ends of the interval that is given with a predicted gain.
 LOW, HIGH = 0.05, 0.95
+# All sets of tasks are trained for one part in so many of the epochs.
+BRIEF = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +50,13 @@ class Plan:
 
     Attributes:
         measure: What is measured: `cka`, in trainings of each task alone; `labels`, without any;
-            `subsets`, in trainings of random sets and of each task alone; `lookahead`,
-            `first-order` or `cosine`, in one joint training.
+            `subsets`, in trainings of random sets and of each task alone; `sets`, in short
+            trainings of all sets of up to 8 tasks; `lookahead`, `first-order` or `cosine`, in one
+            joint training.
         models: The most models; None for half as many as tasks, rounded up.
         overlapping: Whether a task may help in a model that does not predict it.
-        epochs: Epochs of trainings that explore; None for those of the configuration.
+        epochs: Epochs of trainings that explore; None for those of the configuration, and for
+            `sets` a fifth of them, rounded up.
         notes: How often a joint training looks at gradients, at most.
         size: Tasks of a random set; None for half of them, at least 2.
         rounds: How often all tasks are dealt into random sets.
@@ -88,6 +95,13 @@ class Plan:
         """How many likely groupings are trained."""
         return (0 if self.overlapping else 3) if self.tries is None else self.tries
 
+    def exploring(self, config: Config) -> int:
+        """Epochs of trainings that explore."""
+        whole: int = config.training.model_dump()["epochs"]
+        if self.epochs is not None:
+            return self.epochs
+        return -(-whole // BRIEF) if self.measure == "sets" else whole
+
 
 def group(config: Config, root: Path, plan: Plan, watcher: Watcher | None = None) -> dict[str, Any]:
     """Find groups, and write `group.json` into the study's folder.
@@ -116,7 +130,8 @@ def group(config: Config, root: Path, plan: Plan, watcher: Watcher | None = None
     evidence = measured(config, root / "explore", watcher, plan, prepared)
     most = plan.models or -(-len(names) // 2)
     # What has been trained for the measure is not trained again.
-    proofs = root / ("explore" if plan.epochs is None else "verify")
+    whole = config.training.model_dump()["epochs"]
+    proofs = root / ("explore" if plan.exploring(config) == whole else "verify")
     tries: list[Tried] = []
     if plan.tried:
         likely = best_groupings(len(names), evidence.gains, most=most, count=plan.tried)
@@ -152,12 +167,18 @@ def measured(
         ConfigError: If the plan does not fit the tasks.
     """
     names = list(config.tasks)
-    epochs = {} if plan.epochs is None else {"training.epochs": plan.epochs}
-    short = varied(config, epochs)
+    short = varied(config, {"training.epochs": plan.exploring(config)})
     if plan.measure == "labels":
         return from_labels(prepared)
     if plan.measure == "cka":
         return from_features(short, root, watcher, prepared)
+    if plan.measure == "sets":
+        if len(names) > MOST:
+            raise ConfigError(
+                f"--measure sets is for up to {MOST} tasks. Found {len(names)}. Use subsets, which "
+                "trains a few of them."
+            )
+        return from_sets(short, root, watcher, prepared.tasks)
     if plan.measure != "subsets":
         return from_joint(short, root, watcher, plan.measure, plan.notes)
     size = plan.size or max(2, -(-len(names) // 2))
@@ -191,7 +212,7 @@ def described(
         "cost": {
             "examples": evidence.cost,
             "trainings": evidence.trainings,
-            "epochs": plan.epochs or config.training.model_dump()["epochs"],
+            "epochs": plan.exploring(config),
         },
         "pairs": table(evidence.pairs),
         "layers": {name: table(values) for name, values in evidence.layers.items()},
@@ -204,16 +225,19 @@ def described(
 def predicted(names: Sequence[str], evidence: Evidence, best: Grouping) -> dict[str, Any]:
     """Each task's predicted gain in the group that serves it, with a 90 % interval.
 
-    The interval is about the measurement, drawn anew; not about the choice of the best of many
-    groupings, which makes predictions too good on average.
+    The interval is about the measurement, drawn anew, and unknown where nothing can be drawn; not
+    about the choice of the best of many groupings, which makes predictions too good on average.
     """
     found: dict[str, Any] = {}
     for served in best.groups:
         mask = torch.zeros(1, len(names), dtype=torch.bool)
         mask[0, list(served.trains)] = True
-        draws = torch.stack([gains(mask)[0] for gains in evidence.draws])  # [R, T]
+        draws = [gains(mask)[0] for gains in evidence.draws] or [
+            torch.full_like(best.gains, math.nan)
+        ]
+        drawn = torch.stack(draws)  # [R, T]
         for task in served.serves:
-            ends = draws[:, task].quantile(torch.tensor([LOW, HIGH], dtype=draws.dtype))
+            ends = drawn[:, task].quantile(torch.tensor([LOW, HIGH], dtype=drawn.dtype))
             found[names[task]] = {
                 "gain": plain(best.gains[task]),
                 "low": plain(ends[0]),
@@ -242,7 +266,12 @@ def doubts(
         found.append(
             f"{unseen} of {len(pairs)} pairs were never measured together; they count as 0."
         )
-    if measure != "subsets":
+    if measure == "sets":
+        found.append(
+            "Gains are of one short training of each set; which sets are best may change in long "
+            "ones, which is what --tries is for."
+        )
+    if evidence.unit != OF_SCORES:
         found.append(
             "The numbers order groups; they are not gains of scores, and a task alone counts as 0 "
             "by definition. --verify trains the groups, --tries several groupings."
