@@ -247,3 +247,20 @@ def test_one_infinite_loss_after_a_step_does_not_end_famo() -> None:
         assert weights is not None and weights.isfinite().all()
         famo.update(after)
     assert famo.logits.isfinite().all() and famo.logits.any()
+
+
+def test_it_differentiates_where_nothing_is_recorded() -> None:
+    model = Toy()
+    parts = losses_of(model)
+    with torch.no_grad():
+        backward(parts, KINDS["gramian"](), model.shared)
+    here = flat(model.shared + model.others)
+    model.clear()
+    backward(losses_of(model), KINDS["gramian"](), model.shared)
+    torch.testing.assert_close(here, flat(model.shared + model.others))
+
+
+def test_weights_by_name_are_refused() -> None:
+    wrong: Any = {"a": 1.0, "b": 2.0}
+    with pytest.raises(ValueError, match=r"one per task.*'a'"):
+        ConstantWeights(2, weights=wrong)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
 from polytask.config.catalogue import TRUNKS
@@ -15,10 +16,12 @@ def test_every_topology_is_in_the_table() -> None:
     assert set(re.findall(r"`([^`]+)`", " ".join(first_cells))) == set(TRUNKS)
 
 
-def test_the_example_runs() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-    names: dict[str, object] = {"rows": torch.randn(8, 20)}
-    exec(example, names)
+def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = torch.randn(8, 20)
+    names: dict[str, object] = {"rows": rows}
+    for example in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL):
+        exec(example, names)
     features = names["features"]
     assert isinstance(features, dict)
     assert {task: tuple(f.values.shape) for task, f in features.items()} == {
@@ -27,3 +30,6 @@ def test_the_example_runs() -> None:
     outputs = names["outputs"]
     assert isinstance(outputs, dict)
     assert {tuple(found.shape) for found in outputs.values()} == {(8, 1)}
+    loaded = torch.export.load("network.pt2").module()(rows)
+    for task, output in outputs.items():
+        torch.testing.assert_close(loaded[task], output)

@@ -25,6 +25,7 @@ from polytask.balancing.weighing import weighted
 from polytask.errors import TrainingError
 
 
+@torch.enable_grad()  # As `Tensor.backward`, which works within `torch.no_grad()` too.
 def backward(
     losses: Tensor | Sequence[Tensor | None],
     balancer: Balancer,
@@ -63,7 +64,7 @@ def backward(
         losses: `[T]`, best straight from `torch.stack`, or T scalars. One per task; None for a
             task that is not active.
         balancer: How they are combined.
-        shared: Parameters that several tasks train.
+        shared: Parameters that several tasks train. Their gradients are dense.
         active: `[T]` bool, the tasks that have a label in this step (on any process). Entries of
             other tasks may hold anything and are not differentiated. None: all.
         features: Per task its own alias of the shared features (`z.view_as(z)`), through which

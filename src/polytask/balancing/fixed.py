@@ -3,6 +3,7 @@
 T tasks, A active tasks.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -61,10 +62,11 @@ class ConstantWeights(LossBalancer):
     ) -> None:
         super().__init__(num_tasks, scale=scale, weight_heads=weight_heads)
         chosen = (1.0,) * num_tasks if weights is None else tuple(weights)
-        if len(chosen) != num_tasks or min(chosen) < 0 or max(chosen) <= 0:
+        named = isinstance(weights, str | Mapping)
+        if named or len(chosen) != num_tasks or min(chosen) < 0 or max(chosen) <= 0:
             raise ValueError(
                 f"`weights` should be {num_tasks} numbers >= 0, one per task and not all zero. "
-                f"Found {chosen}."
+                f"Found {weights if named else chosen}."
             )
         self.weights: Tensor
         self.register_buffer("weights", torch.tensor(chosen))
