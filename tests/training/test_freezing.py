@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from polytask.balancing import Balancer, PCGrad
-from polytask.balancing.fixed import EqualWeighting
+from polytask.balancing import BALANCERS, Balancer, EqualWeighting, PCGrad
 from polytask.errors import ConfigError
 from polytask.training.checkpoint import load_state
 from polytask.training.freezing import Freezing
@@ -62,6 +61,43 @@ def test_parts_are_unfrozen_in_their_epoch_and_resuming_repeats_it(
     assert any(".stages.0." in name for name in stages[2])
     again = run(3, "2", resumed=True)
     assert not moved(states[3], again)
+
+
+@pytest.mark.parametrize("trunk", ["hard", "independent"])
+@pytest.mark.parametrize("name", ["uw", "famo", "mgda", "modo", "graddrop"])
+def test_where_nothing_shared_learns_tasks_get_their_own_gradients(
+    tmp_path: Path, name: str, trunk: str
+) -> None:
+    """As under equal weighting: with encoders that serve several tasks and the trunk frozen, or no
+    trunk in common."""
+    found = []
+    for balancer in (BALANCERS[name](4), EqualWeighting(4)):
+        model = network(trunk=trunk)
+        freeze = ("encoders", "trunk") if trunk == "hard" else ("encoders",)
+        made = trainer(tmp_path, model=model, balancer=balancer, freeze=freeze, epochs=1)
+        made.fit()
+        found.append(parameters(model))
+    assert not moved(*found)
+    assert moved(found[0], parameters(network(trunk=trunk)))
+
+
+def test_a_balancer_acts_from_the_epoch_in_which_something_shared_wakes(tmp_path: Path) -> None:
+    weights = []
+    made = trainer(
+        tmp_path,
+        model=network(),
+        balancer=BALANCERS["mgda"](4),
+        freeze=("encoders",),
+        unfreeze={"trunk": 1},
+        measured="last_stage",
+        epochs=2,
+    )
+    tell = made.progress.add
+    made.progress.add = lambda record: (weights.append(record.weights), tell(record))[1]  # type: ignore[method-assign]
+    made.fit()
+    half = len(weights) // 2
+    assert all(set(w.tolist()) <= {0.0, 1.0} for w in weights[:half])
+    assert all(not set(w.tolist()) <= {0.0, 1.0} for w in weights[half:])
 
 
 def test_frozen_normalisations_keep_their_statistics_and_drop_nothing() -> None:

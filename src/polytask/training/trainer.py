@@ -12,7 +12,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from polytask.balancing import Balancer, EndsEpoch, GramianBalancer, UsesIndependentBatches
+from polytask.balancing import (
+    Balancer,
+    EndsEpoch,
+    EqualWeighting,
+    GramianBalancer,
+    LossBalancer,
+    UsesIndependentBatches,
+)
 from polytask.distillation import Teaching
 from polytask.errors import ConfigError, RunError, TrainingError, nearest
 from polytask.model import MultiTaskModel
@@ -135,8 +142,12 @@ class Trainer:
         trained = [p for p in self.bare.parameters() if p.requires_grad]
         self.shared = [p for p in trained if id(p) in shared]
         self.private = [p for p in trained if id(p) not in shared]
-        self.measurement = measurement(self.settings, self.balancer, self.bare)
         self.private += [p for adaptor in self.adaptors for p in adaptor.parameters()]
+        self.acting = acting(self.balancer, bool(self.shared))
+        self.measurement = Measurement()
+        if self.shared or len(trained) == len(list(self.bare.parameters())):
+            asked = measurement(self.settings, self.balancer, self.bare)
+            self.measurement = asked if self.acting is self.balancer else Measurement()
 
     def fit(self) -> bool:
         """Train.
@@ -192,7 +203,7 @@ class Trainer:
                 self.model,
                 batch,
                 self.tasks,
-                balancer=self.balancer,
+                balancer=self.acting,
                 optimizer=self.optimizer,
                 shared=self.shared,
                 private=self.private,
@@ -211,7 +222,7 @@ class Trainer:
 
     def _second(self, step: int) -> Batch | None:
         """A batch independent of the step's, if the balancer compares two: from after the end."""
-        if not isinstance(self.balancer, UsesIndependentBatches):
+        if not isinstance(self.acting, UsesIndependentBatches):
             return None
         return self.stream.batch(self.steps + step).to(self.fabric.device)
 
@@ -334,6 +345,19 @@ class Trainer:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.progress = Progress(**state["progress"])
         self._saved_at = time.monotonic()
+
+
+def acting(balancer: Balancer, shares: bool) -> Balancer:
+    """The balancer that a step goes by.
+
+    Where nothing that tasks share learns (it is frozen, for good or for now, or there is nothing),
+    each task's own parameters get its own gradient, and a balancer has nothing to say; unless it
+    is one of losses that weights heads too.
+    """
+    weights_heads = isinstance(balancer, LossBalancer) and balancer.weight_heads
+    if shares or weights_heads:
+        return balancer
+    return EqualWeighting(balancer.num_tasks).to(balancer.tasks.device)
 
 
 def measurement(settings: Settings, balancer: Balancer, model: MultiTaskModel) -> Measurement:
