@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polytask.evaluation.ranking import gain, mean_gain, mean_ranks, pareto
+from polytask.evaluation.ranking import gain, mean_gain, mean_ranks, pareto, slope
 
 NUMBERS = st.floats(-100, 100, allow_nan=False)
 
@@ -16,8 +16,20 @@ def test_a_gain_is_bounded_and_turns_its_sign_with_the_models(
     forward = gain(a, b, higher_is_better=higher)
     assert -2 <= forward <= 2
     assert gain(b, a, higher_is_better=higher) == pytest.approx(-forward)
-    if abs(a - b) > 1e-9:
+    if abs(a - b) > 1e-9 and (not higher or max(a, b) > 1e-9):
         assert (forward > 0) == ((a > b) == higher)
+
+
+@given(st.floats(-1, 1), st.booleans())
+def test_the_slope_is_that_of_the_gain(base: float, higher: bool) -> None:
+    if not higher:
+        base = abs(base) + 0.01
+    step = 1e-6
+    ends = [gain(base + s * step, base, higher_is_better=higher) for s in (-1, 1)]
+    steep = slope(base, higher_is_better=higher)
+    assert max(map(abs, ends)) <= steep * step * 1.001
+    if not higher or base > step:
+        assert max(map(abs, ends)) == pytest.approx(steep * step, rel=1e-3)
 
 
 def test_near_the_base_it_is_the_usual_share() -> None:
@@ -26,9 +38,11 @@ def test_near_the_base_it_is_the_usual_share() -> None:
 
 
 def test_bases_of_zero_and_below() -> None:
-    assert gain(0.1, 0.0) == 2 and gain(0.0, 0.0) == 0
-    assert gain(-0.1, -0.2) > 0 > gain(-0.3, -0.2)
-    found = mean_gain({"a": 0.1, "b": 1.0}, {"a": 0.0, "b": 1.0}, {"a": True, "b": False})
+    assert gain(0.3, 0.0) == 2 and gain(0.0, 0.0) == 0 and gain(-0.5, 0.3) == -2
+    assert gain(-0.003, -0.059) == 0  # both are no better than the mean
+    assert gain(0.01, -0.05) == pytest.approx(0.1)  # by the floor: 2 * 0.01 / 0.2
+    assert gain(0.0, 0.1, higher_is_better=False) == 2
+    found = mean_gain({"a": 0.3, "b": 1.0}, {"a": 0.0, "b": 1.0}, {"a": True, "b": False})
     assert found == 1.0
 
 

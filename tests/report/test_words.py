@@ -68,7 +68,8 @@ def test_an_interval_without_0_that_is_no_verdict_says_why() -> None:
 def test_tasks_that_make_a_mean_gain_chance_are_named() -> None:
     both = row("m", a="cannot tell", luck="cannot tell")
     assert "counts" not in chosen_sentence(found(both))
-    near = replace(both.tasks["luck"], base=-0.02)
+    wide = replace(both.tasks["luck"].difference, spread=Spread(0.04, 3, 0.01, 100))
+    near = replace(both.tasks["luck"], base=-0.02, difference=wide)
     said = chosen_sentence(found(replace(both, tasks={**both.tasks, "luck": near})))
     assert "That counts luck, whose score alone is small beside" in said
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from polytask.report.figures import INK, Drawing, drawn, styled
 from polytask.report.page import Page, Section, Table, number
+from polytask.report.words import in_percent, plural
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +19,10 @@ Found = Mapping[str, Any]
 
 # More tasks than this have no numbers in their squares, and more than MANY no names.
 FEW, MANY = 12, 45
+# Letters of groups that are told in a sentence.
+LONGEST = 300
+# Tasks that have a row each on the terminal.
+LISTED = 24
 
 
 def print_groups(found: Found, console: "Console") -> None:
@@ -25,7 +30,6 @@ def print_groups(found: Found, console: "Console") -> None:
     from rich import table as rich_table
     from rich.markup import escape
 
-    console.print(verdict(found), soft_wrap=True, markup=False)
     shown = rich_table.Table("model", "trains", "predicts")
     for place, group in enumerate(found["groups"], 1):
         shown.add_row(str(place), *(escape(", ".join(group[k])) for k in ("trains", "serves")))
@@ -34,7 +38,9 @@ def print_groups(found: Found, console: "Console") -> None:
     tasks = rich_table.Table(*gains.columns, title=f"unit: {found['unit']}", title_justify="left")
     for row in gains.rows:
         tasks.add_row(*(escape(gains.shown(cell)) for cell in row))
-    console.print(tasks)
+    if len(gains.rows) <= LISTED:  # more of them are on the page
+        console.print(tasks)
+    console.print(verdict(found), soft_wrap=True, markup=False)
     for warning in found["warnings"]:
         console.print(f"[bold yellow]note:[/] {escape(warning)}", soft_wrap=True)
     if "verified" in found:
@@ -43,27 +49,54 @@ def print_groups(found: Found, console: "Console") -> None:
 
 def verdict(found: Found) -> str:
     """What to do, and in a second paragraph why."""
-    groups = found["groups"]
-    names = "; ".join(" + ".join(g["trains"]) for g in groups)
     gains, cost = found["mean_gain"], found["cost"]
     how = "the best there is under this prediction" if found["exact"] else "the best that was found"
-    models = "model" if len(groups) == 1 else "models"
     said = (
-        f"Predicted mean gain {signed(gains['groups'])} ({how}), all together "
-        f"{signed(gains['together'])}, each alone 0."
+        f"Predicted on average: {signed(gains['groups'])} ({how}), all together "
+        f"{signed(gains['together'])}, each alone 0. That is {found['unit']}."
     )
     if "tried" in found:
         chosen = next(one for one in found["tried"] if one["chosen"])
         said = (
-            f"Of {len(found['tried'])} groupings that were trained (the most likely ones, all "
-            "together, each alone) it has the best mean gain over each alone on validation rows: "
-            f"{signed(chosen['validation_gain'])}."
+            f"Of {plural(len(found['tried']), 'grouping')} that were trained (the most likely "
+            "ones, all together, each alone) it is the best on validation rows: a mean gain of "
+            f"{share(chosen['validation_gain'])} over each alone."
+        )
+        said += (
+            f" For that {plural(joint(found), 'model')} of several tasks were trained, beside the "
+            "tasks alone."
         )
     return (
-        f"Train {len(groups)} {models}: {names}.\n\n{said} Measured by "
-        f"{found['measure']}; trainings: {cost['trainings']} of {cost['epochs']} epochs, at the "
-        f"cost of {cost['examples']:,.0f} training examples."
+        f"{advice(found)}\n\n{said} Measured by {found['measure']}: "
+        f"{plural(cost['trainings'], 'training')} of {plural(cost['epochs'], 'epoch')}, "
+        f"{cost['examples']:,.0f} training examples."
     )
+
+
+def advice(found: Found) -> str:
+    """What to train."""
+    groups, count = found["groups"], len(found["tasks"])
+    if all(len(group["trains"]) == 1 for group in groups):
+        return f"Train each of the {count} tasks alone."
+    if len(groups) == 1:
+        return f"Train one model of all {count} tasks."
+    names = "; ".join(" + ".join(group["trains"]) for group in groups)
+    if len(names) > LONGEST:
+        sizes = sorted(len(group["trains"]) for group in groups)
+        reach = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
+        return f"Train {len(groups)} models, of {reach} tasks each: see the table of groups."
+    return f"Train {len(groups)} models: {names}."
+
+
+def joint(found: Found) -> int:
+    """Different sets of several tasks among the groupings that were trained."""
+    sets = {frozenset(members) for one in found["tried"] for members in one["groups"]}
+    return sum(len(members) > 1 for members in sets)
+
+
+def share(value: float | None) -> str:
+    """A gain in percent."""
+    return "unknown size" if value is None else in_percent(value)
 
 
 def proof(found: Found) -> str:
@@ -72,11 +105,11 @@ def proof(found: Found) -> str:
     gains = said["mean_gain"]
     order = sorted(gains, key=lambda how: -math.inf if gains[how] is None else -gains[how])
     listed = ", ".join(
-        f"{how} {signed(gains[how])} ({said['examples'][how]:,} examples)" for how in order
+        f"{how} {share(gains[how])} ({said['examples'][how]:,} examples)" for how in order
     )
     return (
         f"Verified on validation rows, mean gain over each alone: {listed}. One training each: "
-        "another seed may turn small differences around; `polytask compare` says how sure they are."
+        "another seed may turn small differences around; polytask compare says how sure they are."
     )
 
 
@@ -91,13 +124,13 @@ def tried_table(found: Found) -> Table:
         [
             "; ".join(" + ".join(members) for members in one["groups"]),
             one["predicted"],
-            one["validation_gain"],
+            None if one["validation_gain"] is None else 100 * one["validation_gain"],
             "chosen" if one["chosen"] else "",
         ]
         for one in sorted(found["tried"], key=_validated, reverse=True)
     ]
     return Table(
-        columns=["groups", "predicted", "gain on validation rows", ""],
+        columns=["groups", "predicted", "gain on validation rows, %", ""],
         rows=rows,
         caption="Groupings that were trained; the gain is the mean over tasks, over each alone. "
         "The best of several looks better on these rows than it is.",
@@ -106,7 +139,7 @@ def tried_table(found: Found) -> Table:
 
 def gain_table(found: Found) -> Table:
     """A row per task: predicted gain with its interval, and scores where they were verified."""
-    columns = ["task", "gain", "5 %", "95 %"]
+    columns = ["task", "predicted", "5 %", "95 %"]
     scores = found.get("verified", {}).get("scores")
     if scores is not None:
         columns += ["metric", "grouped", "together", "alone"]
@@ -116,7 +149,9 @@ def gain_table(found: Found) -> Table:
         if scores is not None:
             row += [scores[task][k] for k in ("metric", "groups", "together", "apart")]
         rows.append(row)
-    return Table(columns=columns, rows=rows, caption=f"Gains: {found['unit']}.")
+    scored = "" if scores is None else " Scores are of validation rows, one training each."
+    caption = f"Predicted of a task in its group: {found['unit']}.{scored}"
+    return Table(columns=columns, rows=rows, caption=caption)
 
 
 def signed(value: float | None) -> str:

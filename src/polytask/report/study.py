@@ -41,8 +41,9 @@ over examples of what each adds to the difference; for scores that are no means 
 groups of them). What is said of the tasks of a candidate is corrected for saying it of several
 (Holm), so an interval may leave 0 out and the verdict still be "cannot tell".
 
-Gain is 2 (shared - alone) / (|shared| + |alone|), turned round for errors; the mean over tasks is
-the mean gain (delta-m). Its interval takes errors of all tasks to go together, which makes it wide
+Gain is 2 (shared - alone) / (shared + alone), turned round for errors; of scores of which more is
+better those below 0 count as 0, and the denominator is at least 0.2. The mean over tasks is the
+mean gain (delta-m). Its interval takes errors of all tasks to go together, which makes it wide
 rather than narrow.
 
 Epochs, searched weights and the candidate that is spoken of were chosen on validation rows; the

@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterable, Sequence
 
 from polytask.evaluation.intervals import LEVEL, MOST_SEEDS, Difference, error_of
+from polytask.evaluation.ranking import slope
 from polytask.study.judge import Row, TaskResult, Verdicts
 
 # The space before a sign of percent, at which no line is broken.
 NARROW = "\u202f"
 # More names than this are not all written out.
 MANY = 8
-# A score should be so many standard errors of a difference away from 0, or shares of it are chance.
+# So many standard errors of a difference should be less than the score, or shares of it are chance.
 STEADY = 4
 
 
@@ -148,12 +149,12 @@ def again(looks: int) -> str:
 
 
 def unsteady(row: Row) -> str:
-    """Of which tasks the gain in percent says nothing, because their score alone is near 0."""
+    """Of which tasks the gain in percent says little: their score alone is small for its spread."""
     names = [
         r.task
         for r in row.tasks.values()
         if (d := r.difference) is not None
-        and 0 < abs(r.base) < STEADY * math.hypot(d.spread.seeds, d.spread.examples)
+        and STEADY * math.hypot(d.spread.seeds, d.spread.examples) * steepness(r) > 1
     ]
     if not names or len(row.tasks) < 2:
         return ""
@@ -161,6 +162,11 @@ def unsteady(row: Row) -> str:
         f" That counts {listed(names)}, whose score alone is small beside how it varies, so that "
         "its share is mostly chance: look at the differences."
     )
+
+
+def steepness(result: TaskResult) -> float:
+    """How much a difference counts in percent."""
+    return slope(result.base, higher_is_better=result.higher_is_better)
 
 
 def others_sentence(found: Verdicts, most: int = 3) -> str:

@@ -218,7 +218,7 @@ def described(
         "layers": {name: table(values) for name, values in evidence.layers.items()},
         "overlap": table(overlap),
         "correlation": table(correlation),
-        "warnings": doubts(names, plan.measure, evidence, overlap),
+        "warnings": doubts(names, plan, evidence, overlap),
     }
 
 
@@ -247,13 +247,13 @@ def predicted(names: Sequence[str], evidence: Evidence, best: Grouping) -> dict[
 
 
 def doubts(
-    names: Sequence[str], measure: Measure, evidence: Evidence, overlap: Tensor
+    names: Sequence[str], plan: Plan, evidence: Evidence, overlap: Tensor
 ) -> list[str]:
     """What speaks against believing the numbers."""
     found = []
     pairs = [(i, j) for i in range(len(names)) for j in range(i)]
     apart = [p for p in pairs if max(float(overlap[p]), float(overlap[p[::-1]])) < LITTLE]
-    if measure in OF_GRADIENTS and apart:
+    if plan.measure in OF_GRADIENTS and apart:
         shown = ", ".join(f"{names[j]} and {names[i]}" for i, j in apart[:3])
         found.append(
             f"{len(apart)} of {len(pairs)} pairs of tasks have fewer than {LITTLE:.0%} of their "
@@ -266,14 +266,19 @@ def doubts(
         found.append(
             f"{unseen} of {len(pairs)} pairs were never measured together; they count as 0."
         )
-    if measure == "sets":
+    if plan.measure == "sets":
         found.append(
             "Gains are of one short training of each set; which sets are best may change in long "
             "ones, which is what --tries is for."
         )
     if evidence.unit != OF_SCORES:
+        decided = (
+            "Which grouping is best was decided by training the likely ones."
+            if plan.tried
+            else "--verify trains the groups, --tries several groupings."
+        )
         found.append(
-            "The numbers order groups; they are not gains of scores, and a task alone counts as 0 "
-            "by definition. --verify trains the groups, --tries several groupings."
+            "What is predicted orders groups; it is not a gain of scores, and a task alone counts "
+            f"as 0 by definition. {decided}"
         )
     return found

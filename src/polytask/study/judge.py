@@ -15,7 +15,7 @@ from polytask.evaluation.intervals import (
     seeds_wanted,
     verdicts,
 )
-from polytask.evaluation.ranking import gain, mean_ranks
+from polytask.evaluation.ranking import gain, mean_ranks, slope
 from polytask.study.folder import Study
 from polytask.study.plan import Candidate
 from polytask.study.runs import Outcome
@@ -239,7 +239,9 @@ class Judge:
         for task in ours.tasks:
             found = self.compared(ours, task, theirs)
             if found is not None and found.spread.example_count:
-                scale = self._slope(task) / len(ours.tasks)
+                base = self._mean(self.alone[task], task)
+                steep = slope(base, higher_is_better=self.higher[task])
+                scale = steep / len(ours.tasks)
                 reach += scale * found.spread.examples
                 count = max(count, found.spread.example_count)
         return _with_examples(by_seed, reach, count)
@@ -256,11 +258,6 @@ class Judge:
                 gain(ours.scores[task], base.scores[task], higher_is_better=self.higher[task])
             )
         return float(np.mean(gains))
-
-    def _slope(self, task: str) -> float:
-        """How much a gain changes with the score, near the task alone."""
-        base = abs(self._mean(self.alone[task], task))
-        return 1 / base if base > 0 else 0.0
 
     def _pairs(self, ours: Candidate, theirs: Candidate, task: str) -> list[tuple[Tested, Tested]]:
         a, b = self.tests[ours.name], self.tests[theirs.name]
