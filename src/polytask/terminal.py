@@ -209,7 +209,7 @@ def print_trials(found: Mapping[str, Any], console: Console | None = None) -> No
     objectives = found["objectives"] or ["score"]
     table = Table("trial", *objectives, "values", "file", title="best", title_justify="left")
     for trial in found["best"]:
-        values = ", ".join(f"{key}={value}" for key, value in trial["params"].items())
+        values = ", ".join(f"{key}={_short(value)}" for key, value in trial["params"].items())
         numbers = [f"{value:.4f}" for value in trial["values"]]
         table.add_row(str(trial["number"]), *numbers, escape(values), escape(trial["file"]))
     console.print(table)
@@ -224,6 +224,11 @@ def print_trials(found: Mapping[str, Any], console: Console | None = None) -> No
     console.print(
         f"Scores are of validation rows. Train with: polytask train {first}", soft_wrap=True
     )
+
+
+def _short(value: Any) -> str:
+    """A value that was tried; the file has all its digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def print_scores(scores: Scores, title: str, console: Console | None = None) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from polytask.config import Config, load_config
+from polytask.config.variants import varied
 from polytask.errors import ConfigError, RunError
 from polytask.run import Run
 from polytask.study.runs import outcome_of
 from polytask.study.space import Space, suggested
 from polytask.study.trials import Pruning, Search, folder_of, opened, taken
-from polytask.study.tuning import tune
+from polytask.study.tuning import require_same_search, tune
 from polytask.training.history import EpochRecord
 from tests.study.conftest import TINY
 
@@ -45,12 +46,12 @@ def test_trials_fail_alone_and_the_best_can_be_trained(searched: Config, tmp_pat
     assert best["values"][0] == max(finished)
     config = load_config(Path(best["file"]))
     assert config.optimizer.model_dump()["lr"] == best["params"]["optimizer.lr"]
-    assert config.tune is None and len(lines) == 5 and "5/5" in lines[-1]
+    assert config.tune is None and len(lines) == 5 and "(5 of 5)" in lines[-1]
     assert not list((tmp_path / "t").glob("trials/*/scores.json"))  # the test part stays closed
 
     again = tune(searched, tmp_path / "t", Search(trials=6), lines.append)
     assert len(again["trials"]) == 6 and again["trials"][:5] == found["trials"]
-    with pytest.raises(RunError, match="another objectives"):
+    with pytest.raises(RunError, match="another search: objectives was"):
         tune(searched, tmp_path / "t", Search(objectives=("color.loss",)), quiet)
     with pytest.raises(RunError, match=r"keeps its trials in 'tune\.db'"):
         tune(searched, tmp_path / "t", Search(journal=True), quiet)
@@ -140,6 +141,16 @@ def test_trials_that_fall_behind_are_pruned(
     assert len(Run.open(tmp_path / "t/trials/0001").history()) == 1
 
 
+def test_a_search_that_was_changed_says_where(searched: Config, tmp_path: Path) -> None:
+    require_same_search(tmp_path, searched, Search())
+    require_same_search(tmp_path, searched, Search())
+    other = varied(searched, {"training.epochs": 7, "batches.size": 8})
+    with pytest.raises(RunError) as told:
+        require_same_search(tmp_path, other, Search(objectives=("color.loss",)))
+    for part in ("batches.size was 32 and is 8", "training.epochs was", " and is 7", "objectives"):
+        assert part in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -147,6 +158,7 @@ def test_trials_that_fall_behind_are_pruned(
         ({"trials": 0}, "--trials"),
         ({"objectives": ("colour.loss",)}, "Did you mean 'color.loss'"),
         ({"objectives": ("color",)}, r"task\.metric"),
+        ({"objectives": ("color.accuarcy",)}, "Did you mean 'color.accuracy'"),
     ],
 )
 def test_what_cannot_be_searched_is_said(

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-
 # A score, of which more is better, below which differences are no longer taken as shares of it.
 LEAST = 0.1
 

@@ -246,9 +246,7 @@ def predicted(names: Sequence[str], evidence: Evidence, best: Grouping) -> dict[
     return {name: found[name] for name in names}
 
 
-def doubts(
-    names: Sequence[str], plan: Plan, evidence: Evidence, overlap: Tensor
-) -> list[str]:
+def doubts(names: Sequence[str], plan: Plan, evidence: Evidence, overlap: Tensor) -> list[str]:
     """What speaks against believing the numbers."""
     found = []
     pairs = [(i, j) for i in range(len(names)) for j in range(i)]

@@ -285,7 +285,8 @@ def described(trial: Any, study: Any, search: Search) -> str:
     best = ""
     if len(search.objectives) <= 1 and state == "complete":
         best = f" (best {study.best_value:.4f})"
-    return f"trial {len(over(study))}/{search.trials}: {result}{best}  {values}"
+    done = f"{len(over(study))} of {search.trials}"
+    return f"trial {trial.number} ({done}): {result}{best}  {values}"
 
 
 def shown(value: Any) -> str:

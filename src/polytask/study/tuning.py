@@ -1,7 +1,7 @@
 """A search for better settings by Optuna: trials that are runs, and the best of them."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,8 +15,11 @@ from polytask.errors import ConfigError, RunError, nearest
 from polytask.run import written
 from polytask.study.space import Space
 from polytask.study.trials import Search, folder_of, opened, over, run_trials
+from polytask.workflow import prepare_data
 
 RECORD = "tune.json"
+# Changes of a configuration that are told.
+SHOWN = 5
 
 
 def tune(
@@ -66,14 +69,18 @@ def _worker(raw: dict[str, Any], root: Path, search: Search) -> None:
 
 
 def check_objectives(config: Config, objectives: Sequence[str]) -> None:
-    """Raise unless each objective is a `task.metric` of one of the tasks."""
-    from polytask.config.build import build_tasks
+    """Raise unless each objective is a `task.metric` that is measured.
 
-    valid = [f"{t.name}.{m}" for t in build_tasks(config) for m in (t.score, "loss")]
-    tasks = set(config.tasks)
+    What a task measures may depend on its labels, so where there are objectives data is read.
+    """
+    if not objectives:
+        return
+    measured = {
+        task.name: [*task.metrics().keys(), "loss"] for task in prepare_data(config, None).tasks
+    }
+    valid = [f"{task}.{metric}" for task, metrics in measured.items() for metric in metrics]
     for objective in objectives:
-        task, _, metric = objective.partition(".")
-        if task not in tasks or not metric:
+        if objective not in valid:
             raise ConfigError(
                 f"--objective: found '{objective}', expected task.metric. "
                 + nearest(objective, valid)
@@ -88,13 +95,25 @@ def require_same_search(root: Path, config: Config, search: Search) -> None:
         known = json.loads(path.read_text(encoding="utf-8"))
         differing = [key for key in said if known.get(key) != said[key]]
         if differing:
+            changes = list(changed(known, said))
+            more = f", and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
             raise RunError(
-                f"'{root}' holds trials with another {' and '.join(differing)}. Choose another "
-                "folder with --study, or remove this one."
+                f"'{root}' holds trials of another search: {'; '.join(changes[:SHOWN])}{more}. "
+                "Choose another folder with --study, or remove this one."
             )
         return
     with written(path):
         path.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+
+
+def changed(known: Any, now: Any, key: str = "") -> Iterator[str]:
+    """What differs between two configurations, by key: what it was, and what it is now."""
+    if isinstance(known, Mapping) and isinstance(now, Mapping):
+        for name in (*known, *(name for name in now if name not in known)):
+            inner = name if key in ("", "config") else f"{key}.{name}"
+            yield from changed(known.get(name), now.get(name), inner)
+    elif known != now:
+        yield f"{key} was {json.dumps(known)} and is {json.dumps(now)}"
 
 
 def conclude(space: Space, root: Path, search: Search, study: Any) -> dict[str, Any]:

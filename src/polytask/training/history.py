@@ -67,4 +67,9 @@ def monitored(scores: Scores, monitor: str, tasks: Sequence[Task]) -> float | No
 
 
 # Metrics of which less is better.
-ERRORS = frozenset({"mae", "rmse", "loss", "nll", "pinball"})
+ERRORS = frozenset(
+    {
+        *("mae", "rmse", "loss", "nll", "pinball"),
+        *("wer", "cer", "angle", "mel_error", "length_error"),
+    }
+)
