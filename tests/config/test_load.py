@@ -168,6 +168,9 @@ def test_what_has_no_effect_warns(load: Load) -> None:
     two = single.replace("TARGET", "b}, u: {kind: regression, target: c")
     with pytest.warns(ConfigWarning, match=r"trunk\.adversarial has no effect: all tasks read one"):
         load(two + "trunk: {kind: shared-private}\n")
+    still = two + "balancer: {kind: mgda}\ntraining: {freeze: [trunk, encoders]}\n"
+    with pytest.warns(ConfigWarning, match=r"balancer has no effect: no part .* that learns"):
+        load(still)
     with pytest.warns(ConfigWarning, match=r"tasks\.r\.delta has no effect with criterion: mse"):
         load(RIGHT + "  r: {kind: regression, input: sound, target: digits.x, delta: 2.0}\n")
     with pytest.warns(ConfigWarning, match=r"silence_below has no effect with silence: keep"):

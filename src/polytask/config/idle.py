@@ -63,17 +63,18 @@ def without_effect(config: Config) -> Iterator[str]:
         heads = getattr(config.balancer, "weight_heads", False)
         if config.balancer.chosen != "equal" and not heads:
             yield (
-                "balancer has no effect: no part of the network is shared by two tasks, and a "
-                "balancer acts on shared parts."
+                "balancer has no effect: no part of the network that learns is shared by two "
+                "tasks, and a balancer acts on shared parts."
             )
 
 
 def shares_anything(config: Config) -> bool:
-    """Whether any part of the network serves two tasks."""
-    if config.trunk.chosen not in ("independent", "soft"):
+    """Whether any part of the network that learns serves two tasks."""
+    frozen = getattr(config.trunk, "freeze", False) or "trunk" in config.training.freeze
+    if config.trunk.chosen not in ("independent", "soft") and not frozen:
         return len(config.tasks) > 1
     inputs = [task.input for task in config.tasks.values()]
-    return len(set(inputs)) < len(inputs)
+    return len(set(inputs)) < len(inputs) and "encoders" not in config.training.freeze
 
 
 def is_vector(feeds: InputSpec) -> bool:
