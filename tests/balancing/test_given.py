@@ -79,6 +79,7 @@ SHARED: dict[str, tuple[Callable[[Toy], Any], type[Exception], str]] = {
     "a module": (lambda m: m.trunk, TypeError, "Sequential: pass its"),
     "modules": (lambda m: [m.trunk, m.encoder], TypeError, "Found Sequential"),
     "names": (lambda m: m.trunk.named_parameters(), TypeError, "Found tuple"),
+    "groups": (lambda m: [{"params": m.shared, "lr": 0.1}], TypeError, "Found dict"),
     "one tensor": (lambda m: m.trunk[0].weight, TypeError, "Found one tensor"),
     "made of others": (lambda m: [m.trunk[0].weight * 2], ValueError, "computed from others"),
 }

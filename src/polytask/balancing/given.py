@@ -76,19 +76,19 @@ def tensors(parameters: Iterable[Tensor], called: str = "`shared`") -> list[Tens
             f"{called} is a generator that has been gone through before, by an earlier step or an "
             "optimizer, and is empty now. Call `.parameters()` in each step, or keep a list."
         )
-    found = list(dict.fromkeys(parameters))
+    found = list(parameters)
     for p in found:
         if not isinstance(p, Tensor):
             raise TypeError(
                 f"{called} should hold parameters. Found {_kind(p)}. Pass what `.parameters()` "
-                "gives, not modules, names or pairs with them."
+                "gives, not modules, names, pairs or groups of them."
             )
         if not p.is_leaf:
             raise ValueError(
                 f"A tensor of shape {tuple(p.shape)} in {called} is computed from others "
                 f"({p.grad_fn}) and receives no gradient. Pass the parameters that it is made of."
             )
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _kind(thing: object) -> str:
