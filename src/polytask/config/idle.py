@@ -70,11 +70,12 @@ def without_effect(config: Config) -> Iterator[str]:
 
 def shares_anything(config: Config) -> bool:
     """Whether any part of the network that learns serves two tasks."""
-    frozen = getattr(config.trunk, "freeze", False) or "trunk" in config.training.freeze
+    still = getattr(config.training, "freeze", ())
+    frozen = getattr(config.trunk, "freeze", False) or "trunk" in still
     if config.trunk.chosen not in ("independent", "soft") and not frozen:
         return len(config.tasks) > 1
     inputs = [task.input for task in config.tasks.values()]
-    return len(set(inputs)) < len(inputs) and "encoders" not in config.training.freeze
+    return len(set(inputs)) < len(inputs) and "encoders" not in still
 
 
 def is_vector(feeds: InputSpec) -> bool:
