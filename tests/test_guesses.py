@@ -5,6 +5,7 @@ import pytest
 from polytask.survey.guesses import guess_target
 from polytask.survey.lines import task_lines
 from polytask.survey.orders import ranges_in_order
+from polytask.survey.scales import words_in_order
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,53 @@ def test_ranges_are_put_in_order(ordered: list[str]) -> None:
 )
 def test_what_only_looks_like_ranges_is_left_alone(names: list[str]) -> None:
     assert ranges_in_order(names) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "ordered"),
+    [
+        ("salt", ["low", "medium", "high"]),
+        ("risk", ["Very Low", "Low", "Moderate", "High", "Very High"]),
+        ("pain", ["none", "mild", "severe"]),
+        ("size", ["S", "M", "L", "XL"]),
+        ("smokes", ["never", "sometimes", "often", "always"]),
+        ("q7", ["strongly disagree", "disagree", "neutral", "agree", "strongly agree"]),
+        ("education", ["some high school", "High School", "bachelor's degree", "Master's degree"]),
+        ("ajcc", ["Stage I", "Stage IIA", "Stage IIB", "Stage III", "Stage IV"]),
+        ("ajcc", ["grade 1", "grade 2", "grade 10"]),
+        ("tumor_stage", ["I", "II", "III", "IV", "IX"]),
+        ("grade", ["A", "B", "C", "D", "F"]),
+        ("cefr", ["A1", "A2", "B1", "C1"]),
+    ],
+)
+def test_words_of_a_scale_are_put_in_order(column: str, ordered: list[str]) -> None:
+    target = guess_target(column, sorted(ordered, reverse=True) * 3)
+    assert (target.kind, target.settings) == ("ordinal", {"classes": ordered})
+    assert "words have an order" in target.why
+
+
+@pytest.mark.parametrize(
+    ("column", "names"),
+    [
+        ("mood", ["neutral", "happy", "sad"]),
+        ("blood", ["A", "B", "C"]),  # no grade, as far as the column's name says
+        ("risk", ["low", "medium", "high", "unknown"]),
+        ("risk", ["low", "medium", "moderate"]),  # two words of one place
+        ("protein", ["type 1", "type 2", "type 3"]),
+        ("letter", ["i", "v", "x"]),
+        ("part", ["stage 1", "level 2", "tier 3"]),
+        ("number", ["six", "ten", "two"]),
+        ("grade", ["stage i", "stage 1", "stage ii"]),
+    ],
+)
+def test_what_is_not_all_of_one_scale_has_no_order(column: str, names: list[str]) -> None:
+    target = guess_target(column, names * 3)
+    assert target.kind == "multiclass"
+
+
+def test_two_words_of_a_scale_are_no_order() -> None:
+    assert words_in_order(["low", "high"]) is None
+    assert guess_target("risk", ["low", "high"] * 3).kind == "binary"
 
 
 @pytest.mark.parametrize(

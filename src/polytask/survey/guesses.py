@@ -17,6 +17,7 @@ from polytask.data.splits import part_named
 from polytask.data.words import is_list
 from polytask.errors import DataError, require
 from polytask.survey.orders import ranges_in_order, says_amount, says_grade
+from polytask.survey.scales import words_in_order
 from polytask.tasks.labels import label_text, truth_names
 
 Kind = Literal[
@@ -156,6 +157,10 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
     ordered = ranges_in_order(list(counts))
     if ordered is not None:
         why = f"{len(counts)} ranges or amounts, which have an order; the rarest is {share}"
+        return is_("ordinal", why, classes=ordered)
+    ordered = words_in_order(list(counts), graded=says_grade(name) is not None)
+    if ordered is not None:
+        why = f"{len(counts)} labels, and their words have an order; the rarest is {share}"
         return is_("ordinal", why, classes=ordered)
     separator = _separator([str(c) for c in known])
     if separator is not None:
