@@ -159,9 +159,37 @@ def coverage_and_power(worlds: Sequence[World], repeats: int, seed: int) -> None
             print(f"| {world.name} | {truth:.3f} | " + " | ".join(cells) + " |", flush=True)
 
 
+def several_looks(worlds: Sequence[World], repeats: int, seed: int) -> None:
+    """How often anything is told of two models alike, if seeds are added until something is."""
+    print(f"\n## One task, both alike: any verdict after so many seeds, in percent of {repeats}\n")
+    print("| world | each look's level | " + " | ".join(f"up to S={s}" for s in LOOKS) + " |")
+    print("|---" * (2 + len(LOOKS)) + "|")
+    for world in worlds:
+        rng = np.random.default_rng([seed, WORLDS.index(world)])
+        told = np.zeros((2, len(LOOKS)))
+        for _ in range(repeats):
+            right = world.scores(rng, 1, LOOKS[-1])[0]
+            found = [judged((right[0] - right[1])[:count]) for count in LOOKS]
+            for row, falling in enumerate((False, True)):
+                said = [
+                    verdicts([d], looks=1 + look * falling) != ["cannot tell"]
+                    for look, d in enumerate(found)
+                ]
+                told[row] += np.maximum.accumulate(said)
+        for name, row in zip(("5 %", "half the last one's"), told, strict=True):
+            cells = " | ".join(f"{100 * count / repeats:.1f}" for count in row)
+            print(f"| {world.name} | {name} | {cells} |", flush=True)
+
+
 SEEDS = (2, 3, 5, 10)
+LOOKS = (3, 8, 13, 18)  # seeds when the test part is looked at
 TASKS = (1, 5, 40)
-TABLES = {"wrong": wrong_verdicts, "others": other_methods, "power": coverage_and_power}
+TABLES = {
+    "wrong": wrong_verdicts,
+    "others": other_methods,
+    "power": coverage_and_power,
+    "looks": several_looks,
+}
 
 
 def main() -> None:
