@@ -113,9 +113,8 @@ def _tasks(found: Verdicts) -> Iterator[Section]:
     for r in results:
         d = r.difference
         assert d is not None
-        rows.append(
-            [r.task, r.verdict, r.metric, r.base, r.score, d.mean, d.low, d.high, d.probability]
-        )
+        chance = round(d.probability, 4)
+        rows.append([r.task, r.verdict, r.metric, r.base, r.score, d.mean, d.low, d.high, chance])
     order = "; those of which most can be said come first" if len(rows) > 1 else ""
     columns = ["task", "verdict", "score", "alone", "shared", "difference", "from", "to"]
     yield Section(

@@ -42,7 +42,7 @@ def forest(
         relative: Whether it is shown in percent.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     reach = _reach([d for _, d, _ in rows])
     with styled():
@@ -63,6 +63,7 @@ def forest(
         if relative:
             axis.xaxis.set_major_formatter(PercentFormatter(1.0))
         axis.set_xlim(-reach, reach)
+        axis.xaxis.set_major_locator(MaxNLocator(6))  # more of them touch each other
         axis.set_xlabel(x)
         axis.set_title("← sharing hurts", color=colour(LOOKS["hurts"][0]))
         axis.set_title("sharing helps →", loc="right", color=colour(LOOKS["helps"][0]))
