@@ -81,12 +81,14 @@ def interval(of: Judged, resamples: int = RESAMPLES) -> tuple[float, float] | No
     # A copy of an example would be its own nearest neighbour: what each adds is drawn if it can be.
     each = of.task.each(of.decoded, of.target)
     count, values = len(of.target if each is None else each), []
+    # One for all samples: to make a metric takes many times as long as to use it.
+    metric = of.task.metrics()[of.task.score]
     for _ in range(resamples if count else 0):
         rows = torch.randint(count, (count,), generator=generator)
         if each is not None:
             values.append(float(each[rows].double().mean()))
             continue
-        metric = of.task.metrics()[of.task.score]
+        metric.reset()
         metric.update(of.decoded[rows], of.target[rows])
         value = float(metric.compute())
         if math.isfinite(value):
