@@ -117,6 +117,24 @@ def test_class_folders_are_drafted_and_train(
     assert train(config, tmp_path / "runs", Silent(), [])
 
 
+def test_pictures_of_a_table_are_read_near_their_size(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for n in range(12):
+        (tmp_path / f"{n}.png").write_bytes(png(20 * n, (90, 40 + n)))
+    (tmp_path / "0.png").write_bytes(b"no picture")
+    made = pd.DataFrame({"file": [f"{n}.png" for n in range(12)], "age": random.normal(size=12)})
+    made.loc[5, "file"] = None
+    made.to_csv(tmp_path / "faces.csv", index=False)
+    text = draft(tmp_path / "faces.csv", ["age"], tmp_path / "faces.yaml")
+    assert "size: 96" in text and "are 90 to 90" in text and "1 of 11 cannot be read" in text
+    (tmp_path / "faces.yaml").write_text(text)
+    assert load_config(tmp_path / "faces.yaml")
+    for n in range(12):
+        (tmp_path / f"{n}.png").write_bytes(b"no picture")
+    text = draft(tmp_path / "faces.csv", ["age"], tmp_path / "faces.yaml")
+    assert "None of 11 pictures looked at can be read" in text and "size: 64" in text
+
+
 @pytest.mark.parametrize(
     ("cells", "kind"),
     [

@@ -9,9 +9,9 @@ from polytask.data.tables import TableFile
 from polytask.survey.drafted import Drafted, written
 from polytask.survey.folders import draft_folders
 from polytask.survey.guesses import Column, guess_column
-from polytask.survey.lines import near, one_line, picture_input, quoted
+from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import guess_group
-from polytask.survey.samples import sound_input
+from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import read_table, table_files
 from polytask.survey.targets import chosen
 
@@ -76,14 +76,12 @@ def _of_table(
 def _media_input(source: TableFile, table: Table, media: Mapping[str, str]) -> list[str]:
     """An input of the first column of pictures or sounds, which cells may name by their paths."""
     column, kind = next(iter(media.items()), ("", ""))
-    if kind == "image":
-        return picture_input(column)
-    if kind != "sound":
+    if not kind:
         return []
     if column not in table.media:
-        source.media[column] = "sound"
+        source.media[column] = "sound" if kind == "sound" else "image"
         table = source.load()
-    return sound_input(table.media[column], column)
+    return (sound_input if kind == "sound" else picture_input)(table.media[column], column)
 
 
 def _path_lines(files: PathOrParts, folder: Path) -> list[str]:

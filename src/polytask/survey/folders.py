@@ -8,7 +8,7 @@ from string import ascii_lowercase
 
 from polytask.data.class_folders import ClassFolders
 from polytask.data.files import list_media
-from polytask.data.sources import Media, Table
+from polytask.data.sources import Table
 from polytask.data.splits import part_named
 from polytask.errors import DataError
 from polytask.survey.drafted import Drafted
@@ -16,7 +16,7 @@ from polytask.survey.file_names import parts_of, pattern_of, telling
 from polytask.survey.guesses import Column, guess_column, guess_target
 from polytask.survey.lines import quoted
 from polytask.survey.persons import folders_of_persons, guess_group
-from polytask.survey.samples import picture_size, sound_input
+from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.targets import chosen
 
 _TABLE = "write a table with a line for each file: its path, and a column for each label"
@@ -156,13 +156,4 @@ def _media_columns(table: Table) -> list[Column]:
 
 def _media_input(table: Table) -> list[str]:
     ((column, media),) = table.media.items()
-    return sound_input(media, column) if media.kind == "sound" else _picture_input(media)
-
-
-def _picture_input(media: Media) -> list[str]:
-    size = picture_size(media)
-    return [
-        f"  picture:  # scaled to {size}x{size}; pictures are about that large",
-        f"    {{kind: image, column: image, size: {size}, pool: mean,",
-        "     body: {kind: residual, widths: [32, 64, 128]}}",
-    ]
+    return (sound_input if media.kind == "sound" else picture_input)(media, column)

@@ -17,12 +17,6 @@ _SOME = 6
 _WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n", "nan"}
 
 
-def picture_input(column: str) -> list[str]:
-    """An input of pictures."""
-    body = "size: 64, body: {kind: residual, widths: [16, 32, 64]}"
-    return [f"  picture: {{kind: image, column: {quoted(column)}, pool: mean, {body}}}"]
-
-
 def text_input(column: str) -> list[str]:
     """An input that reads words."""
     body = "body: {kind: recurrent, width: 64}"

@@ -14,6 +14,7 @@ from polytask.survey.lines import quoted
 
 _LOOKED = 40  # sounds whose headers are read
 _DECODED = 12  # pictures that are decoded
+_PICTURE = 64.0  # pixels, of pictures that cannot be read
 _LONGEST = 20.0  # seconds; a recurrent network is slow on more
 _SPEECH = 16000  # samples a second that speech needs
 _ENDLESS = 2**40  # samples; streams that do not know their end say more
@@ -84,16 +85,35 @@ def rounded_up(seconds: float) -> float:
     return round(max(1, math.ceil(round(seconds / step, 6))) * step, 1)
 
 
-def picture_size(media: Media) -> int:
-    """A usual size near that of pictures that can be read."""
-    sizes = []
+def picture_input(media: Media, column: str) -> list[str]:
+    """An input of pictures, at a usual size near theirs.
+
+    Args:
+        media: The column.
+        column: Its name.
+    """
+    longer, broken = [], 0
     for item in _spread(len(media), _DECODED):
         try:
-            sizes.append(max(media.picture(item).shape[:2]))
-        except (DataError, OSError):
+            longer.append(max(media.picture(item).shape[:2]))
+        except BlankCell:
             continue
-    middle = float(np.median(sizes)) if sizes else 64.0
-    return min((32, 64, 96, 128), key=lambda size: abs(size - middle))
+        except (DataError, OSError):
+            broken += 1
+    middle = float(np.median(longer)) if longer else _PICTURE
+    size = min((32, 64, 96, 128), key=lambda size: abs(size - middle))
+    said = [f"  # Pictures are scaled to {size}x{size}; the longer sides of those looked at are"]
+    if longer:
+        said[0] += f" {min(longer)} to {max(longer)}."
+        said += [f"  # {broken} of {len(longer) + broken} cannot be read."] if broken else []
+    else:
+        said = [f"  # None of {broken} pictures looked at can be read: the size is a guess."]
+    return [
+        *said,
+        "  picture:",
+        f"    {{kind: image, column: {quoted(column)}, size: {size}, pool: mean,",
+        "     body: {kind: residual, widths: [32, 64, 128]}}",
+    ]
 
 
 def _headers(media: Media) -> _Headers:
