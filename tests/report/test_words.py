@@ -15,6 +15,7 @@ from polytask.report.words import (
 )
 from polytask.study.judge import Row, TaskResult, Verdicts
 from polytask.study.plan import Candidate
+from polytask.study_terminal import seeds_to_add
 
 SPREAD = Spread(0.01, 3, 0.01, 100)
 
@@ -125,3 +126,14 @@ def test_numbers_that_would_cover_each_other_are_written_together() -> None:
     points = [(1, 0.0, 0.0), (2, 0.5, 0.5), (3, 0.05, 0.01), (4, 0.1, 0.0), (5, 0.5, 0.9)]
     groups = _neighbours(points, (0.0, 1.0), (0.0, 1.0))
     assert sorted([number for number, *_ in group] for group in groups) == [[1, 3, 4], [2], [5]]
+
+
+def test_so_many_seeds_are_advised_as_would_tell_all_that_seeds_may() -> None:
+    one = row("m", a="cannot tell", b="cannot tell", c="helps", d="cannot tell")
+    wanted = {"a": 7, "b": "examples", "c": None, "d": 9}
+    tasks = {name: replace(one.tasks[name], wanted=wanted[name]) for name in wanted}  # type: ignore[arg-type]
+    assert seeds_to_add(replace(one, tasks=tasks)) == 9 - 3
+    assert seeds_to_add(replace(one, tasks={"c": tasks["c"], "b": tasks["b"]})) == 0
+    two = replace(tasks["a"].difference, spread=Spread(0.01, 2, 0.01, 100))
+    unknown = replace(tasks["a"], wanted=None, difference=two)
+    assert seeds_to_add(replace(one, tasks={"a": unknown})) == 1

@@ -186,8 +186,8 @@ def verdicts(
     Args:
         differences: One per task (or per task and candidate: all that is said at once).
         level: The probability.
-        looks: The how manieth look it is, where seeds were added after each because of what it
-            told; see `error_of`.
+        looks: Which look it is, counted from 1, where seeds were added after each because of what
+            it told; see `error_of`.
     """
     adjusted = holm([d.p for d in differences])
     return [

@@ -74,7 +74,7 @@ def reason(result: TaskResult, said: int = 1, looks: int = 1) -> str:
     Args:
         result: What was measured.
         said: Of how many tasks something is said at once.
-        looks: The how manieth look at the test part it is.
+        looks: Which look at the test part it is, counted from 1.
     """
     if result.difference is None:
         return f"{result.task}: no seed finished both in the shared model and alone."
