@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from PIL import Image
 from safetensors.torch import load_file
+
+from polytask.cli.studies import tune
 
 SHAPES = """\
 name: tiny
@@ -273,3 +276,17 @@ def test_two_processes_make_one_run(home: Path, launcher: str) -> None:
     assert out.count("epoch 1/1") == out.count("Finished") == 1
     assert "processes: 2" in out
     assert len(history(only_run(runs))) == 1
+
+
+def test_who_stops_a_search_is_told_how_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    newcomers_folder(tmp_path / "mine")
+    monkeypatch.setattr("polytask.study.tuning.tune", stopped)
+    with pytest.raises(typer.Exit) as end:
+        tune(tmp_path / "mine" / "mine.yaml")
+    assert end.value.exit_code == 130
+    assert "The same command goes on." in capsys.readouterr().err

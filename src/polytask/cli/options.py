@@ -17,12 +17,18 @@ Sets = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as training.epochs=5."),
 ]
 Runs = Annotated[Path, typer.Option("--runs", help="The folder in which runs are kept.")]
+# Of commands that keep what they have done, and look for it when they begin.
+AGAIN = "Stopped; nothing that was finished is lost. The same command goes on."
 RunPath = Annotated[Path | None, typer.Argument(help="A run's folder; default: the newest run.")]
 
 
 @contextmanager
-def mendable() -> Iterator[None]:
-    """Print what a person can mend, and warnings, without tracebacks and lines of our code."""
+def mendable(stopped: str = "Stopped.") -> Iterator[None]:
+    """Print what a person can mend, and warnings, without tracebacks and lines of our code.
+
+    Args:
+        stopped: What is said to who pressed Ctrl-C.
+    """
     from rich.console import Console
     from rich.markup import escape
 
@@ -43,5 +49,5 @@ def mendable() -> Iterator[None]:
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             if rank == 0:
-                console.print("Stopped.")
+                console.print(stopped, soft_wrap=True)
             raise typer.Exit(130) from None

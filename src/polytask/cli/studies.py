@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from polytask.cli.options import Sets, mendable
+from polytask.cli.options import AGAIN, Sets, mendable
 from polytask.errors import ConfigError
 
 
@@ -101,7 +101,7 @@ def group(
     set_: Sets = None,
 ) -> None:
     """Find out which tasks belong together; writes group.json and group.html."""
-    with mendable():
+    with mendable(AGAIN):
         from polytask.config.load import load_config
         from polytask.report.groups import print_groups, write_page
         from polytask.study.grouping import Plan
@@ -146,7 +146,7 @@ def tune(
     set_: Sets = None,
 ) -> None:
     """Search for better settings; the same command goes on with a search that was stopped."""
-    with mendable():
+    with mendable(AGAIN):
         from polytask.config.load import load_config
         from polytask.study.trials import Search
         from polytask.study.tuning import tune as find
