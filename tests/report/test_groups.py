@@ -39,3 +39,14 @@ def test_gains_of_scores_are_percent_and_what_was_tried_is_counted() -> None:
     # The pair, and all three; tasks alone were trained for the measure.
     assert "Of 3 groupings" in said and "2 models of several tasks were trained" in said
     assert "3 trainings of 1 epoch, 9,600 training examples" in said
+
+
+def test_tasks_alone_are_told_by_how_much_the_others_lose() -> None:
+    alone = found(["a"], ["b"], gain=0.0)
+    said = verdict(alone).replace("\u202f", " ")
+    assert "the mean gain of the next best over it is +0.0 %" in said  # alone once more
+    alone["tried"].pop()
+    said = verdict(alone).replace("\u202f", " ")
+    assert "the mean gain of the next best over it is −10.0 %" in said
+    alone["tried"][1]["validation_gain"] = None
+    assert "no other could be measured" in verdict(alone)

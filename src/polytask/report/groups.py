@@ -56,12 +56,7 @@ def verdict(found: Found) -> str:
         f"{signed(gains['together'])}, each alone 0. That is {found['unit']}."
     )
     if "tried" in found:
-        chosen = next(one for one in found["tried"] if one["chosen"])
-        said = (
-            f"Of {plural(len(found['tried']), 'grouping')} that were trained (the most likely "
-            "ones, all together, each alone) it is the best on validation rows: a mean gain of "
-            f"{share(chosen['validation_gain'])} over each alone."
-        )
+        said = best_of(found["tried"])
         said += (
             f" For that {plural(joint(found), 'model')} of several tasks were trained, beside the "
             "tasks alone."
@@ -71,6 +66,21 @@ def verdict(found: Found) -> str:
         f"{plural(cost['trainings'], 'training')} of {plural(cost['epochs'], 'epoch')}, "
         f"{cost['examples']:,.0f} training examples."
     )
+
+
+def best_of(tried: Sequence[Mapping[str, Any]]) -> str:
+    """What validation rows say of the groupings that were trained."""
+    chosen = next(one for one in tried if one["chosen"])
+    start = (
+        f"Of {plural(len(tried), 'grouping')} that were trained (the most likely ones, all "
+        "together, each alone) it is the best on validation rows: "
+    )
+    if any(len(members) > 1 for members in chosen["groups"]):
+        return f"{start}a mean gain of {share(chosen['validation_gain'])} over each alone."
+    others = [_validated(one) for one in tried if one is not chosen]
+    if not others or max(others) == -math.inf:
+        return f"{start}no other could be measured."
+    return f"{start}the mean gain of the next best over it is {share(max(others))}."
 
 
 def advice(found: Found) -> str:
