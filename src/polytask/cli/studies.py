@@ -20,6 +20,15 @@ def compare(
     more_seeds: Annotated[
         int, typer.Option(min=0, help="With --resume: seeds to add to a study that is over.")
     ] = 0,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Start the workers on a Ray cluster: auto, local or ray://HOST:PORT.",
+        ),
+    ] = None,
+    ray_cpus: Annotated[float, typer.Option(help="Processors of a worker on Ray.")] = 1.0,
+    ray_gpus: Annotated[float, typer.Option(help="GPUs of a worker on Ray.")] = 0.0,
     set_: Sets = None,
 ) -> None:
     """Does sharing help? Train every task alone and every way to share, and say whom it helps."""
@@ -52,7 +61,14 @@ def compare(
             found = Study.create(loaded, study or fresh_folder(loaded), sys.argv, workers)
         print_plan(found, workers)
         with StudyTerminal() as terminal:
-            now = run_study(found, workers, terminal.look)
+            if ray is None:
+                now = run_study(found, workers, terminal.look)
+            else:
+                from polytask.study.ray_crew import run_on_ray
+
+                now = run_on_ray(
+                    found, workers, terminal.look, address=ray, cpus=ray_cpus, gpus=ray_gpus
+                )
         if now.over:
             verdicts = Judge(found).verdicts()
             print_verdicts(found, verdicts)
