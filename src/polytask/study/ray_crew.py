@@ -47,11 +47,32 @@ def run_on_ray(
         RunError: If there is no cluster at that address, or it is too small for any task.
     """
     ray = require("ray", "ray")
+    begun = not ray.is_initialized()  # else it is the caller's, and stays
+    if begun:
+        try:
+            ray.init(address=address, log_to_driver=False)
+        except (ConnectionError, ValueError) as error:
+            raise RunError(f"--ray: there is no Ray cluster at '{address}': {error}") from error
     try:
-        ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
-    except (ConnectionError, ValueError) as error:
-        raise RunError(f"--ray: there is no Ray cluster at '{address}': {error}") from error
-    _fits(ray.cluster_resources(), cpus, gpus)
+        _fits(ray.cluster_resources(), cpus, gpus)
+        broke = _watched(ray, study, workers, look, cpus, gpus)
+    finally:
+        if begun:
+            ray.shutdown()
+    now = standing(study)
+    look(now)
+    return replace(now, broke=tuple(broke))
+
+
+def _watched(
+    ray: ModuleType,
+    study: Study,
+    workers: int,
+    look: Callable[[Standing], None],
+    cpus: float,
+    gpus: float,
+) -> list[str]:
+    """Starts tasks and waits for them; what those said that ended without having been asked to."""
     threads = {
         "env_vars": {"OMP_NUM_THREADS": str(max(1, int(cpus))), "OMP_WAIT_POLICY": "PASSIVE"}
     }
@@ -73,11 +94,7 @@ def run_on_ray(
         for one in tasks:
             ray.cancel(one, force=False)
         ray.wait(tasks, num_returns=len(tasks))
-    finally:
-        ray.shutdown()
-    now = standing(study)
-    look(now)
-    return replace(now, broke=tuple(broke))
+    return broke
 
 
 def _labour(path: str) -> bool:
