@@ -201,6 +201,22 @@ def test_the_prefetcher_gives_the_same_and_raises_here() -> None:
     assert threading.active_count() == before
 
 
+def test_the_prefetcher_makes_no_second_team_of_threads() -> None:
+    class Counting:
+        def batch(self, step: int) -> int:
+            torch.rand(1 << 20).add(1)
+            return torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with Prefetcher(Counting()) as ahead:  # type: ignore[arg-type]
+            assert [ahead.batch(step) for step in range(3)] == [1, 1, 1]
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_augmentation_changes_with_the_step_and_not_the_store() -> None:
     some = dataset("s", 0, 4, "sound")
     made = BatchStream(

@@ -1,5 +1,9 @@
 """How many processes, and who decides."""
 
+import os
+import platform
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -34,3 +38,32 @@ def test_a_run_of_a_better_machine_is_computed_in_single_precision_here() -> Non
         assert kept_precision(Settings(accelerator="cpu", precision="bf16"), "bf16") == "bf16"
         if torch.ops.mkldnn._is_mkldnn_bf16_supported():
             assert kept_precision(here, "bf16") == "bf16"
+
+
+FAULTS = """
+import resource, torch
+from polytask.training.devices import make_fabric
+from polytask.training.settings import Settings
+
+make_fabric(Settings(accelerator="cpu"))
+for _ in range(40):  # small objects settle in the first holes
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(64 << 20, dtype=torch.uint8).add_(1)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library decides itself")
+@pytest.mark.parametrize("settled", [False, True])
+def test_freed_memory_is_kept_for_the_next_step_unless_the_environment_decides(
+    settled: bool,
+) -> None:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    if settled:
+        env["MALLOC_MMAP_THRESHOLD_"] = str(1 << 20)
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, env=env
+    )
+    faults = int(done.stdout)  # 32 huge pages, or 16,384 small ones
+    assert faults > 20 if settled else faults == 0

@@ -211,6 +211,9 @@ class Prefetcher:
     def __init__(self, stream: BatchStream) -> None:
         self.stream = stream
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        threads = torch.get_num_threads()
+        self._pool.submit(_compute_alone).result()
+        torch.set_num_threads(threads)  # some libraries keep one number for all threads
         self._next: tuple[int, Future[Batch]] | None = None
 
     @property
@@ -244,6 +247,17 @@ class Prefetcher:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def _compute_alone() -> None:
+    """Makes the calling thread compute without helpers.
+
+    A second team of OpenMP threads makes more threads than cores. GNU's OpenMP then puts waiting
+    threads to sleep, those of the training too, and waking them costs more than many operations:
+    an LSTM took five times as long.
+    """
+    torch.get_num_threads()  # the first call in a thread takes over the number of the process
+    torch.set_num_threads(1)
 
 
 def evaluation_batches(

@@ -1,8 +1,10 @@
 """Where to compute, how precisely, and with how many threads."""
 
 import copy
+import ctypes
 import logging
 import os
+import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -23,9 +25,21 @@ if TYPE_CHECKING:
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
+# Of <malloc.h>.
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
+LARGEST_INT = 2**31 - 1
+
 
 def make_fabric(settings: Settings) -> "Fabric":
-    """A launched Fabric for the settings; under torchrun it joins the others."""
+    """A launched Fabric for the settings; under torchrun it joins the others.
+
+    On a CPU the process keeps freed memory from then on (`keep_freed_memory`).
+
+    Raises:
+        ConfigError: If there is no GPU where one is asked for, or `training.devices` says
+            something else than torchrun.
+    """
     from lightning_fabric import Fabric
 
     # Its notes repeat what the run says about itself.
@@ -46,6 +60,8 @@ def make_fabric(settings: Settings) -> "Fabric":
         precision=chosen,
     )
     fabric.launch()
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
     return fabric
 
 
@@ -94,6 +110,26 @@ def kept_precision(settings: Settings, trained: Precision) -> Precision:
         stacklevel=2,
     )
     return "fp32"
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what a step frees for the next step.
+
+    GNU's gives blocks of more than 32 MB, such as the activations of a batch of pictures, back to
+    the system each time, which has to clear every page anew: 0.08 of 0.61 s of a step of the main
+    recipe. The process then holds on to its largest use of memory until it ends. Nothing happens
+    where the environment already settles it (`MALLOC_*`, `GLIBC_TUNABLES`) or the library is
+    another one.
+    """
+    settled = any(key.startswith(("MALLOC_", "GLIBC_TUNABLES")) for key in os.environ)
+    if sys.platform != "linux" or settled:
+        return
+    try:
+        setting = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return  # not GNU's
+    for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+        setting(parameter, LARGEST_INT)
 
 
 def choose_threads(fabric: "Fabric", model: nn.Module, tasks: Sequence[Task], batch: Batch) -> int:
