@@ -4,9 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Threads that spin while they wait slow each other down; tests use one thread each.
-export OMP_WAIT_POLICY := PASSIVE
-
 .PHONY: demo test check env clean
 
 demo: env
@@ -14,7 +11,7 @@ demo: env
 	$(BIN)/polytask evaluate
 
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal
 
 check: env
 	$(BIN)/ruff check .

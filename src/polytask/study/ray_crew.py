@@ -73,9 +73,7 @@ def _watched(
     gpus: float,
 ) -> list[str]:
     """Starts tasks and waits for them; what those said that ended without having been asked to."""
-    threads = {
-        "env_vars": {"OMP_NUM_THREADS": str(max(1, int(cpus))), "OMP_WAIT_POLICY": "PASSIVE"}
-    }
+    threads = {"env_vars": {"OMP_NUM_THREADS": str(max(1, int(cpus)))}}
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, runtime_env=threads)(
         _labour
     )

@@ -75,8 +75,6 @@ def judged(study: Study) -> list[tuple[Candidate, int]]:
 
 def main() -> None:
     """Work on the study that is named on the command line."""
-    # Threads that spin while they wait slow each other down many times over on busy cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parent = int(sys.argv[2]) if len(sys.argv) > 2 else None
     try:
         done = labour(Path(sys.argv[1]), parent=parent)
