@@ -47,6 +47,7 @@ def alone(config: Config, task: str, prepared: Prepared) -> dict[str, Any]:
     source_names = list(wanted["target"])
     stream = make_stream(config, prepared, 0, 1)
     counts = {name: max(1, round(stream.quota[name])) for name in source_names}
+    needed = {*counts, *(plain["sources"][s].get("source") for s in counts)}
     picked = plain["inputs"][wanted["input"]]
     picked["columns"] = {s: c for s, c in picked["columns"].items() if s in counts}
     training = plain["training"]
@@ -54,7 +55,7 @@ def alone(config: Config, task: str, prepared: Prepared) -> dict[str, Any]:
         training["monitor"] = "mean"
     return plain | {
         "name": f"{config.name}-{task}",
-        "sources": {s: v for s, v in plain["sources"].items() if s in counts},
+        "sources": {s: v for s, v in plain["sources"].items() if s in needed},
         "inputs": {wanted["input"]: picked},
         "tasks": {task: wanted},
         "training": training,

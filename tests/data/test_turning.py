@@ -7,10 +7,12 @@ import pytest
 
 from polytask.config.build import build_sources
 from polytask.config.load import load_config
+from polytask.config.variants import with_tasks
 from polytask.data.shapes import Shapes
 from polytask.data.turning import DEGREES, QuarterTurns, drawn_turns
 from polytask.data.vision import Cifar10
 from polytask.errors import ConfigError
+from polytask.workflow import prepare_data
 from tests.data.conftest import cifar_archive, cifar_batches
 
 FILE = """
@@ -74,3 +76,24 @@ def test_a_file_names_the_other_source(tmp_path: Path) -> None:
         others = {"s": Shapes(count=4)}
         others["t"] = QuarterTurns(others, source="s")  # type: ignore[assignment]
         QuarterTurns(others, source="t").load()
+
+
+def test_a_source_may_be_there_only_for_another_to_be_made_of(tmp_path: Path) -> None:
+    path = tmp_path / "turns.yaml"
+    path.write_text(
+        FILE + "batches: {size: 8, mixing: {kind: counts, counts: {shapes: 4, turned: 4}}}\n"
+    )
+    alone = with_tasks(load_config(path), ["rotation"])
+    assert list(alone.sources) == ["turned", "shapes"]
+    assert alone.batches.mixing.model_dump()["counts"] == {"turned": 4}
+    prepared = prepare_data(alone, None)
+    assert list(prepared.datasets) == ["turned"]
+    assert prepared.datasets["turned"].rows == 24
+    assert list(with_tasks(load_config(path), ["shape"]).sources) == ["shapes"]
+
+    only = FILE.replace("shapes: image, ", "").replace("  shape: {", "  #")
+    path.write_text(only)
+    assert list(build_sources(load_config(path))) == ["turned"]
+    path.write_text(only + "batches: {mixing: {kind: counts, counts: {shapes: 4, turned: 4}}}\n")
+    with pytest.raises(ConfigError, match=r"counts\.shapes: no input reads this source"):
+        load_config(path)

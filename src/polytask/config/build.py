@@ -63,12 +63,18 @@ def made(spec: Spec, *path: str | int, facts: Sequence[Any] = (), **supplied: An
         return spec.make(*facts, **supplied)
 
 
+def read_sources(config: Config) -> list[str]:
+    """The sources that an input reads; of the others only further sources are made."""
+    read = {source for spec in config.inputs.values() for source in spec.model_dump()["columns"]}
+    return [name for name in config.sources if name in read]
+
+
 def build_sources(config: Config) -> dict[str, Source]:
-    """The sources by name; nothing is read yet."""
+    """The sources that an input reads, by name; nothing is read yet."""
     built: dict[str, Source] = {}
     for name, spec in config.sources.items():
         built[name] = made(spec, "sources", name, facts=_others(spec, built))
-    return built
+    return {name: built[name] for name in read_sources(config)}
 
 
 def _others(spec: Spec, built: dict[str, Source]) -> list[dict[str, Source]]:
@@ -77,9 +83,10 @@ def _others(spec: Spec, built: dict[str, Source]) -> list[dict[str, Source]]:
 
 
 def build_splits(config: Config) -> dict[str, Split]:
-    """How each source is divided."""
+    """How each source that an input reads is divided."""
     return {
-        name: made(spec.split, "sources", name, "split") for name, spec in config.sources.items()
+        name: made(config.sources[name].split, "sources", name, "split")
+        for name in read_sources(config)
     }
 
 

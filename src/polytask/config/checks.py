@@ -95,9 +95,9 @@ def _tasks(raw: Plain) -> Iterator[Mistake]:
 def _unused(raw: Plain) -> Iterator[Mistake]:
     """Sources and inputs that nothing reads; nothing is said while a name points nowhere."""
     sources, inputs, tasks = (section(raw, key) for key in ("sources", "inputs", "tasks"))
-    read = {s for i in inputs.values() if isinstance(i, dict) for s in section(i, "columns")}
+    read, bases = _read(raw), _bases(raw)
     for source in sources:
-        if read and read <= set(sources) and source not in read:
+        if read and read <= set(sources) and source not in read | bases:
             yield Mistake(
                 ("sources", source), "no input reads this source. Remove it, or name it in one."
             )
@@ -107,14 +107,31 @@ def _unused(raw: Plain) -> Iterator[Mistake]:
             yield Mistake(("inputs", name), "no task reads this input. Remove it, or add a task.")
 
 
+def _read(raw: Plain) -> set[str]:
+    """The sources that an input reads."""
+    inputs = section(raw, "inputs").values()
+    return {s for i in inputs if isinstance(i, dict) for s in section(i, "columns")}
+
+
+def _bases(raw: Plain) -> set[str]:
+    """The sources that others are made of."""
+    sources = section(raw, "sources").values()
+    return {
+        str(given["source"]) for given in sources if isinstance(given, dict) and "source" in given
+    }
+
+
 def _mixing(raw: Plain) -> Iterator[Mistake]:
     sources, mixing = section(raw, "sources"), section(section(raw, "batches"), "mixing")
     counts = section(mixing, "counts")
     path = ("batches", "mixing", "counts")
+    unread = _bases(raw) - _read(raw)
     for name in counts:
         if name not in sources:
             yield Mistake((*path, name), f"there is no source '{name}'. {nearest(name, sources)}")
-    missing = [name for name in sources if name not in counts]
+        elif name in unread:
+            yield Mistake((*path, name), "no input reads this source, so none of it is drawn.")
+    missing = [name for name in sources if name not in counts and name not in unread]
     if counts and missing:
         yield Mistake(path, f"says nothing of {', '.join(missing)}: how many examples per step?")
 

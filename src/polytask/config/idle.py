@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from polytask.backbones import ResidualBackbone
+from polytask.config.build import read_sources
 from polytask.config.schema import Config, InputSpec
 from polytask.config.spec import Section, Spec
 from polytask.data.inputs import SoundInput
@@ -45,7 +46,7 @@ def without_effect(config: Config) -> Iterator[str]:
     for name, feeds in config.inputs.items():
         if is_vector(feeds) and is_set(feeds, "pool"):
             yield f"inputs.{name}.pool has no effect: a table gives one vector per example already."
-    if len(config.sources) == 1 and config.batches.mixing.chosen in (
+    if len(read_sources(config)) == 1 and config.batches.mixing.chosen in (
         *("uniform", "temperature"),
         *("capped", "round-robin"),
     ):

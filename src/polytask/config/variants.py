@@ -32,8 +32,9 @@ def varied(config: Config, changes: Mapping[str, Any]) -> Config:
 def with_tasks(config: Config, names: Sequence[str]) -> Config:
     """A configuration with some of its tasks, and only the inputs and sources that these need.
 
-    A source stays if it has labels for one of the tasks. What is said of parts that are gone
-    (a score to monitor, parts that do not learn, classes to even out) goes with them.
+    A source stays if it has labels for one of the tasks, or another that stays is made of it. What
+    is said of parts that are gone (a score to monitor, parts that do not learn, classes to even
+    out) goes with them.
 
     Args:
         config: The configuration.
@@ -52,7 +53,9 @@ def with_tasks(config: Config, names: Sequence[str]) -> Config:
     for given in inputs.values():
         given["columns"] = {s: c for s, c in given["columns"].items() if s in sources}
     raw |= {"tasks": tasks, "inputs": inputs}
-    raw["sources"] = {name: given for name, given in raw["sources"].items() if name in sources}
+    bases = {raw["sources"][name].get("source") for name in sources}
+    kept = sources | bases
+    raw["sources"] = {name: given for name, given in raw["sources"].items() if name in kept}
     mixing, training = raw["batches"]["mixing"], raw["training"]
     if "counts" in mixing:
         mixing["counts"] = {s: n for s, n in mixing["counts"].items() if s in sources}

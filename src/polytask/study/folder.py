@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import polytask
+from polytask.config.build import read_sources
 from polytask.config.document import Document
 from polytask.config.load import validated
 from polytask.config.schema import Compare, Config
@@ -345,7 +346,7 @@ def measured(config: Config, workers: int) -> dict[str, Any]:
     prepared: dict[tuple[str, ...], Prepared] = {tuple(config.tasks): everything}
     allowances = {}
     for tasks in [*draft.sets, *((task,) for task in config.tasks)]:
-        sources = with_tasks(base, tasks).sources
+        sources = read_sources(with_tasks(base, tasks))
         share = sum(stream.per_step(source, steps) for source in sources)
         size = config.batches.size if draft.compare.budget == "steps" else max(1, round(share))
         allowances[tasks] = Allowance(size, stream.steps_per_epoch * size)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from polytask.config.build import read_sources
 from polytask.config.schema import Compare, Config
 from polytask.config.spec import Spec
 from polytask.config.variants import varied, with_seed, with_tasks
@@ -243,7 +244,8 @@ def _reasons(config: Config, compare: Compare) -> Iterator[str]:
         yield f"compare.seeds: expected different numbers, found {list(compare.seeds)}."
     if config.teachers:
         yield "teachers: a comparison is of models that learn from labels. Leave them out."
-    for source, spec in config.sources.items():
+    for source in read_sources(config):
+        spec = config.sources[source]
         if spec.split.model_dump()["validation"] == 0 and not spec.split.model_dump()["column"]:
             yield (
                 f"sources.{source}.split.validation is 0. Weights, epochs and candidates are "
