@@ -1,5 +1,7 @@
 """`backward` puts the right gradient on every parameter, whatever the road."""
 
+import copy
+import gc
 import itertools
 from typing import Any
 
@@ -16,8 +18,10 @@ from polytask.balancing import (
     UncertaintyWeighting,
     UPGrad,
     backward,
+    by_gramian,
 )
 from polytask.balancing.graph import Shared
+from polytask.balancing.room import _KEPT, room
 from polytask.errors import TrainingError
 from tests.balancing.toys import Toy, flat
 
@@ -426,11 +430,13 @@ def test_a_gramian_summed_over_groups_of_parameters(features: bool, groups: int)
     model.clear()
     parts, aliases = model()
     held: list[int] = []
-    zeros = Shared.zeros
+
+    def counted(owner: object, shared: Shared, count: int) -> torch.Tensor:
+        held.append(shared.size)
+        return room(owner, shared, count)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            Shared, "zeros", lambda self, *rows: held.append(self.size) or zeros(self, *rows)
-        )
+        patch.setattr(by_gramian, "room", counted)
         again = backward(
             parts,
             MGDA(3),
@@ -446,6 +452,28 @@ def test_a_gramian_summed_over_groups_of_parameters(features: bool, groups: int)
     parts, aliases = model()
     with pytest.raises(ValueError, match="at='parameters'"):
         backward(parts, MGDA(3, at="features"), model.shared, features=aliases, groups=2)
+
+
+def test_memory_of_gradients_is_kept_from_step_to_step() -> None:
+    """Whatever an earlier step left there, with more or fewer tasks, counts for nothing."""
+    balancer, model = UPGrad(3), Toy(private=True)
+    places: set[int] = set()
+    for active in ([1, 1, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]):
+        present = torch.tensor(active, dtype=torch.bool)
+        found = []
+        for one in (balancer, UPGrad(3)):
+            model.clear()
+            parts, _ = model()
+            weights = backward(parts, one, model.shared, active=present)
+            found.append((weights, flat(model.shared + model.others)))
+        assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+        places.add(room(balancer, Shared(model.shared), 3).data_ptr())
+    assert len(places) == 1
+    assert room(copy.deepcopy(balancer), Shared(model.shared), 3).data_ptr() not in places
+    before = len(_KEPT)
+    del balancer, one
+    gc.collect()
+    assert len(_KEPT) < before
 
 
 def test_a_gramian_in_bf16_gives_nearly_the_same_weights() -> None:

@@ -20,6 +20,7 @@ from polytask.balancing.needs import (
     reached_leaves,
 )
 from polytask.balancing.passes import Passes, Rows, gramian
+from polytask.balancing.room import room
 from polytask.balancing.weighing import features_weighted, others_weighted, weighted
 
 
@@ -60,7 +61,8 @@ def by_probes(
     count = len(passes.tasks)
     products = torch.zeros(count, count, dtype=torch.float64)
     for probe in probes:
-        products += gramian(probe.jacobian(starts, factor, heads=False))
+        own = room(balancer, probe.shared, count)
+        products += gramian(probe.jacobian(starts, factor, heads=False, into=own))
     weights = _choose(balancer, products / factor**2, values, passes, factor)
     weighted(passes, weights, balancer.weight_heads)
     return weights
@@ -87,7 +89,8 @@ def by_rows(
         assert cotangents is not None
         products, groups = passes.feature_rows(cotangents)
     else:
-        rows = passes.jacobian(cotangents, factor, heads)
+        own = room(balancer, passes.shared, len(passes.tasks))
+        rows = passes.jacobian(cotangents, factor, heads, into=own)
         others = None if second is None else second.jacobian(None, factor, heads=False)
         products = gramian(rows, others)
         rows = rows if others is None else (rows + others) / 2

@@ -126,7 +126,11 @@ class Passes:
         return found
 
     def jacobian(
-        self, cotangents: list[Tensor | None] | None, factor: float, heads: bool
+        self,
+        cotangents: list[Tensor | None] | None,
+        factor: float,
+        heads: bool,
+        into: Tensor | None = None,
     ) -> Tensor:
         """Gradients `[A, P]` of the losses at the shared parameters, the mean over processes.
 
@@ -134,11 +138,14 @@ class Passes:
             cotangents: What `cotangents` gave, or None to start from the losses.
             factor: What `amplification` gave.
             heads: Whether every other parameter that the passes cross accumulates its gradient.
+            into: Where they are put, `[A, P]` with anything in it. None for new memory.
         """
-        rows = self.shared.zeros(len(self.tasks))
+        rows = self.shared.zeros(len(self.tasks)) if into is None else into
         only = {} if heads else {"inputs": self.shared.parameters}
         with self.shared.collecting() as point:
             for i, task in enumerate(self.tasks):
+                if into is not None:
+                    rows[i].zero_()
                 point(rows[i])
                 retain = not heads or i + 1 < len(self.tasks)
                 if cotangents is None:
