@@ -177,4 +177,7 @@ def source(feature: Tensor) -> object:
     if node is None:
         return feature
     same = ("ViewBackward0", "AliasBackward0", "CloneBackward0", "ReshapeAliasBackward0")
-    return (node.next_functions[0] if node.name() in same else (node, 0), feature.shape)
+    return (
+        node.next_functions[0] if node.name() in same else (node, feature.output_nr),
+        feature.shape,
+    )
