@@ -29,7 +29,7 @@ def by_gradients(balancer: GradientBalancer, values: Tensor, passes: Passes) -> 
     if isinstance(balancer, DropsFeatures) and balancer.at == "features":
         _by_features(balancer, values, passes, factor)
         return
-    cotangents = None if passes.features is None else passes.cotangents(heads=True)
+    cotangents = None if passes.features is None else passes.cotangents(passes.above())
     reached = reached_leaves(passes)
     if isinstance(balancer, TakesTurns):
         rows = _rows_in_turn(balancer, passes, cotangents, factor)
@@ -50,7 +50,7 @@ def _by_features(balancer: GradientBalancer, values: Tensor, passes: Passes, fac
     """The gradients of the features, without what the balancer drops, and one trunk backward."""
     assert isinstance(balancer, DropsFeatures)
     need_features(passes)
-    cotangents = passes.cotangents(heads=True)
+    cotangents = passes.cotangents(passes.above())
     signed = pushes(passes, cotangents)
     if not bool(signed.isfinite().all()):
         raise_unless_scaled(signed, passes, factor)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.base import GramianBalancer, SolverError, UsesIndependentBatches
+from polytask.balancing.factored import Place, gradients_at_features
 from polytask.balancing.graph import Losses, Shared
 from polytask.balancing.needs import (
     active_tasks,
@@ -19,7 +20,7 @@ from polytask.balancing.needs import (
     raise_unless_scaled,
     reached_leaves,
 )
-from polytask.balancing.passes import Passes, Rows, gramian
+from polytask.balancing.passes import Passes, gramian
 from polytask.balancing.room import room
 from polytask.balancing.weighing import features_weighted, others_weighted, weighted
 
@@ -57,7 +58,7 @@ def by_probes(
     need_shared(balancer, probes[0])
     factor = balancer.amplification = passes.amplification()
     first = probes[0]
-    starts = None if first.features is None else first.cotangents(heads=False)
+    starts = None if first.features is None else first.cotangents()
     count = len(passes.tasks)
     products = torch.zeros(count, count, dtype=torch.float64)
     for probe in probes:
@@ -81,14 +82,15 @@ def by_rows(
         need_features(passes)
     factor = balancer.amplification = passes.amplification()
     heads = not balancer.weight_heads
-    cotangents = None if passes.features is None else passes.cotangents(heads)
     reached = reached_leaves(passes)
     rows: Tensor | None = None
-    groups: list[Rows] = []
+    places: list[Place] = []
     if at_features:
-        assert cotangents is not None
-        products, groups = passes.feature_rows(cotangents)
+        places = gradients_at_features(passes, heads)
+        products = _products(passes, places)
     else:
+        above = passes.above() if heads and passes.features is not None else []
+        cotangents = None if passes.features is None else passes.cotangents(above)
         own = room(balancer, passes.shared, len(passes.tasks))
         rows = passes.jacobian(cotangents, factor, heads, into=own)
         others = None if second is None else second.jacobian(None, factor, heads=False)
@@ -98,13 +100,26 @@ def by_rows(
         need_reached(passes, reached)
     weights = _choose(balancer, products / factor**2, values, passes, factor)
     if rows is None:
-        assert cotangents is not None
-        features_weighted(passes, cotangents, groups, weights, factor, heads)
+        features_weighted(passes, places, weights, factor, heads)
     else:
         passes.shared.add(weights.to(rows) @ rows, reached)
     if not heads:
         others_weighted(passes, weights)
     return weights
+
+
+def _products(passes: Passes, places: list[Place]) -> Tensor:
+    """The Gramian `[A, A]` of gradients at features.
+
+    Tasks whose features are different tensors, such as those with their own batches, have product
+    zero. Processes hold different examples, so their Gramians are averaged.
+    """
+    count = len(passes.tasks)
+    total = torch.zeros(count, count, dtype=torch.float64)
+    for place in places:
+        index = torch.tensor(place.members)
+        total[index[:, None], index] = place.products()
+    return passes.reduce(total.to(passes.losses.values.device)).cpu()
 
 
 def _choose(

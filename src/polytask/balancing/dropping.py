@@ -71,5 +71,5 @@ def dropped(
     ]
 
     nothing = kept.new_zeros(len(kept))
-    with averaged(passes), private_unweighted(passes, nothing, list(cotangents), factor):
+    with averaged(passes), private_unweighted(passes, nothing, lambda: cotangents, factor):
         passes.pull(everyone, left, factor)

@@ -25,14 +25,15 @@ ENTRY_BY_ENTRY = {  # What leaves each loss in its place.
 def leaves(
     roots: Iterable[Node | None],
     stop: Iterable[Node | None] = (),
-    passed: set[Node] | None = None,
+    entered: dict[Node, list[Node]] | None = None,
 ) -> list[Tensor]:
     """The tensors that a backward pass from `roots` would accumulate into.
 
     Args:
         roots: Nodes of the graph, as `tensor.grad_fn` gives them.
         stop: Nodes that are neither entered nor passed.
-        passed: Filled with the nodes of `stop` that would have been entered.
+        entered: Filled with the nodes of `stop` that would have been entered, and from where: the
+            node of each edge that leads there.
     """
     stopped = {node for node in stop if node is not None}
     seen: set[Node] = set()
@@ -44,14 +45,18 @@ def leaves(
             continue
         seen.add(node)
         if node in stopped:
-            if passed is not None:
-                passed.add(node)
+            if entered is not None:
+                entered.setdefault(node, [])
             continue
         variable = getattr(node, "variable", None)
         if variable is not None:
             found.append(variable)
-        else:
-            todo.extend(n for n, _ in node.next_functions if n is not None)
+            continue
+        below = [n for n, _ in node.next_functions if n is not None]
+        todo.extend(below)
+        if entered is not None:
+            for n in stopped.intersection(below):
+                entered.setdefault(n, []).extend([node] * below.count(n))
     return found
 
 

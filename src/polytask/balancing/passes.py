@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import Node
 
 from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
 
 BLOCK = 32768
-
-Rows = tuple[list[int], Tensor]  # Entries that alias one tensor, and their gradients there.
 
 
 def identity(tensor: Tensor) -> Tensor:
@@ -71,16 +70,15 @@ class Passes:
         assert probe.grad is not None
         return float(probe.grad)
 
-    def cotangents(self, heads: bool) -> list[Tensor | None]:
+    def cotangents(self, above: Sequence[Tensor] = ()) -> list[Tensor | None]:
         """The gradient of each loss at its features, from one pass through all heads.
 
         Args:
-            heads: Whether what lies above the features receives its gradient in the same pass.
+            above: What receives its gradient in the same pass.
         """
         assert self.features is not None
         inputs: list[Tensor] = [f for f in self.features if f is not None and f.requires_grad]
-        if heads:
-            inputs = inputs + self.above()
+        inputs = [*inputs, *above]
         for tensor in inputs:
             if not tensor.is_leaf:
                 tensor.grad = None
@@ -109,11 +107,11 @@ class Passes:
                 "shared features."
             )
 
-    def above(self) -> list[Tensor]:
-        """The parameters between features and losses."""
+    def above(self, entered: dict[Node, list[Node]] | None = None) -> list[Tensor]:
+        """The parameters between features and losses; `entered` as in `leaves`."""
         assert self.features is not None
         edges = [f.grad_fn for f in self.features if f is not None]
-        found = leaves(self.losses.nodes(self.tasks), stop=edges)
+        found = leaves(self.losses.nodes(self.tasks), stop=edges, entered=entered)
         inside = set(self.features)
         found = [leaf for leaf in found if leaf not in inside]
         if not set(found).isdisjoint(self.shared.parameters):
@@ -179,33 +177,14 @@ class Passes:
         products = [(f.float() * (c.float() / factor)).sum() for f, c in pairs]
         self.call(torch.stack(products).sum(), **kwargs)
 
-    def feature_rows(self, cotangents: list[Tensor | None]) -> tuple[Tensor, list[Rows]]:
-        """The Gramian `[A, A]` of the gradients at the features, and those gradients.
 
-        Aliases of one tensor are one place. Tasks whose features are different tensors, such as
-        those with their own batches, have product zero. Processes hold different examples, so
-        their Gramians are averaged.
-        """
-        assert self.features is not None
-        groups: dict[object, list[int]] = {}
-        for i, (feature, cotangent) in enumerate(zip(self.features, cotangents, strict=True)):
-            if feature is not None and cotangent is not None:
-                groups.setdefault(_source(feature), []).append(i)
-        total = torch.zeros(len(cotangents), len(cotangents), dtype=torch.float64)
-        found: list[Rows] = []
-        for members in groups.values():
-            rows = torch.stack([c.flatten() for i in members if (c := cotangents[i]) is not None])
-            index = torch.tensor(members)
-            total[index[:, None], index] = gramian(rows)
-            found.append((members, rows))
-        device = self.losses.values.device
-        return self.reduce(total.to(device)).cpu(), found
-
-
-def _source(feature: Tensor) -> object:
+def source(feature: Tensor) -> object:
     """What an alias or a copy of a tensor was made of."""
     node = feature.grad_fn
     if node is None:
         return feature
     same = ("ViewBackward0", "AliasBackward0", "CloneBackward0", "ReshapeAliasBackward0")
-    return (node.next_functions[0] if node.name() in same else (node, 0), feature.shape)
+    return (
+        node.next_functions[0] if node.name() in same else (node, feature.output_nr),
+        feature.shape,
+    )

@@ -3,17 +3,18 @@
 A active tasks, P shared parameters (entries), D features.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from polytask.balancing.factored import Place, cotangents
 from polytask.balancing.graph import leaves
 from polytask.balancing.hooks import divided, dividing, scaling
 from polytask.balancing.needs import need_reached
-from polytask.balancing.passes import Passes, Rows, identity
+from polytask.balancing.passes import Passes, identity
 
 
 def weighted(passes: Passes, weights: Tensor, weight_heads: bool) -> None:
@@ -83,49 +84,38 @@ def _owners(passes: Passes, weights: Tensor) -> dict[Tensor, float] | None:
     for i, (node, weight) in enumerate(zip(nodes, weights.tolist(), strict=True)):
         feature = passes.features[i]
         own = None if feature is None else feature.grad_fn
-        passed: set[Node] = set()
-        for p in leaves([node], stop=edges, passed=passed):
+        entered: dict[Node, list[Node]] = {}
+        for p in leaves([node], stop=edges, entered=entered):
             if p is feature:
                 arrived.add(i)
             if p not in mine and owners.setdefault(p, weight) != weight:
                 return None
-        if own in passed:
+        if own in entered:
             arrived.add(i)
     passes.on_the_way(arrived)
     return owners
 
 
 def features_weighted(
-    passes: Passes,
-    cotangents: list[Tensor | None],
-    groups: list[Rows],
-    weights: Tensor,
-    factor: float,
-    heads: bool,
+    passes: Passes, places: Sequence[Place], weights: Tensor, factor: float, heads: bool
 ) -> None:
     """One trunk backward with the weighted cotangents, summed over aliases first.
 
     Args:
         passes: The step's.
-        cotangents: What `cotangents` gave.
-        groups: What `feature_rows` gave.
+        places: What `gradients_at_features` gave.
         weights: `[A]`.
         factor: What `amplification` gave.
         heads: Whether parameters below the features that aren't shared get their gradient.
     """
-    everyone = [members[0] for members, _ in groups]
-    scaled: list[Tensor | None] = []
-    for members, rows in groups:
-        like = cotangents[members[0]]
-        assert like is not None
-        scaled.append((weights[members].to(rows) @ rows).view_as(like))
-
+    everyone = [place.members[0] for place in places]
+    scaled = [place.combined(weights[place.members]) for place in places]
     with averaged(passes):
         if not heads:
             only = passes.shared.parameters
             passes.pull(everyone, scaled, factor, inputs=only, retain_graph=True)
             return
-        with private_unweighted(passes, weights, cotangents, factor):
+        with private_unweighted(passes, weights, lambda: cotangents(passes, places), factor):
             passes.pull(everyone, scaled, factor)
 
 
@@ -141,14 +131,15 @@ def others_weighted(passes: Passes, weights: Tensor) -> None:
 def private_unweighted(
     passes: Passes,
     weights: Tensor,
-    cotangents: list[Tensor | None] | None = None,
+    given: Callable[[], Sequence[Tensor | None]] | None = None,
     factor: float = 1.0,
 ) -> Iterator[None]:
     """Within this context weighted features give unweighted gradients below the shared part.
 
     A parameter that lies below the features and isn't shared (an encoder of one task's own)
     gets its gradient multiplied by the task's weight, and here divided by it again. Where
-    that can't be done (weight 0; several tasks; also used above) it takes one more pass.
+    that can't be done (weight 0; several tasks; also used above) it takes one more pass, from the
+    features where `given` makes the gradients there.
     """
     assert passes.features is not None
     mine = set(passes.shared.parameters)
@@ -166,10 +157,10 @@ def private_unweighted(
     awkward = {p for p, f in factors.items() if len(f) != 1 or 0.0 in f or p in also_above}
     if awkward:
         first = {"inputs": list(awkward), "retain_graph": True}
-        if cotangents is None:
+        if given is None:
             passes.losses.differentiate(passes.tasks, passes.ones(), passes.call, **first)
         else:
-            passes.pull(range(len(passes.tasks)), cotangents, factor, **first)
+            passes.pull(range(len(passes.tasks)), given(), factor, **first)
     handles = [
         p.register_hook(torch.zeros_like if p in awkward else dividing(next(iter(f))))
         for p, f in factors.items()

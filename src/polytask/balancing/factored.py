@@ -1,0 +1,251 @@
+"""Gradients at shared features, kept as what makes them: linear heads, or else rows.
+
+A active tasks of one place, B examples, D features, K_t outputs of task t's head, S = sum of K_t.
+
+A linear head sends the gradient `C_t W_t` to the features: `C_t` `[B, K_t]` is what arrives at its
+outputs, `W_t` `[K_t, D]` its weights. Inner products of such gradients are sums over blocks of
+`(C^T C) * (W W^T)`, and a weighted sum is one product, so the gradients `[A, B D]` themselves need
+not be made.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from polytask.balancing.passes import BLOCK, Passes, gramian, source
+
+# What an entry of the rows costs, in multiplications of factors: it is written, stacked, read
+# twice and given back, and a product of rows, of which both halves are computed, takes three times
+# as long. From steps with 2 to 100 tasks and 2 to 400 outputs each, on one thread.
+TRAFFIC, LONG = 50, 3
+# Single outputs' gradients, squared and summed, over the square of their sum. Where they cancel,
+# products of factors lose what rows keep: at 10 they are wrong by 3e-6, at 100 by 3e-5.
+CANCELLATION = 10.0
+OUTPUTS = 128  # Of one block of products: symmetric ones are computed on and above the diagonal.
+FACTOR = {"AddmmBackward0": 1, "MmBackward0": 0}  # Which input of a product is the left factor.
+
+
+class Place(Protocol):
+    """Gradients of A tasks at one tensor of features."""
+
+    members: list[int]
+
+    def products(self) -> Tensor:
+        """Their Gramian `[A, A]`, in float64 on the CPU."""
+
+    def combined(self, weights: Tensor) -> Tensor:
+        """Their weighted sum, in the shape of the features."""
+
+    def each(self) -> list[Tensor]:
+        """They themselves, in the shape of the features."""
+
+
+class Rows:
+    """Gradients as they are."""
+
+    def __init__(self, members: list[int], gradients: list[Tensor]) -> None:
+        self.members, self.gradients = members, gradients
+        self.rows = torch.stack([g.flatten() for g in gradients])  # [A, B D]
+
+    def products(self) -> Tensor:
+        return gramian(self.rows)
+
+    def combined(self, weights: Tensor) -> Tensor:
+        return (weights.to(self.rows) @ self.rows).view_as(self.gradients[0])
+
+    def each(self) -> list[Tensor]:
+        return self.gradients
+
+
+class Factored:
+    """Gradients `C_t W_t`.
+
+    Args:
+        members: The tasks, as in `Place`.
+        left: `C_t`, `[B, K_t]`; together `[B, S]`.
+        right: `W_t`, `[K_t, D]`; together `[S, D]`.
+    """
+
+    def __init__(self, members: list[int], left: list[Tensor], right: list[Tensor]) -> None:
+        self.members = members
+        self.widths = [len(w) for w in right]
+        self.dtype = right[0].dtype
+        kind = torch.promote_types(self.dtype, torch.float32)
+        self.left, self.right = torch.cat(left, 1).to(kind), torch.cat(right).to(kind)
+
+    def products(self) -> Tensor:
+        squares = self.left.square().sum(0) * self.right.square().sum(1)  # [S]
+        owner = torch.arange(len(self.members), device=squares.device)
+        owner = owner.repeat_interleave(torch.tensor(self.widths, device=squares.device))
+        within = torch.nn.functional.one_hot(owner, len(self.members)).T.double()  # [A, S]
+        found, single = self._products(within), within @ squares.double()
+        if bool(found.isfinite().all()) and bool((single <= CANCELLATION * found.diagonal()).all()):
+            return found.cpu()
+        return gramian(torch.stack([g.flatten() for g in self._gradients()]))
+
+    def _products(self, within: Tensor) -> Tensor:
+        """`[A, A]`, summed over each two tasks' outputs; `within` `[A, S]`: whose is an output."""
+        count = len(self.members)
+        half = torch.zeros(count, count, dtype=torch.float64, device=self.left.device)
+        ends = [0, *accumulate(self.widths)]
+        first = 0
+        while first < count:
+            last = first + 1
+            while last < count and ends[last + 1] - ends[first] <= OUTPUTS:
+                last += 1
+            here, onward = slice(ends[first], ends[last]), slice(ends[first], None)
+            products = self.left[:, here].T @ self.left[:, onward]
+            products *= self.right[here] @ self.right[onward].T
+            rows = (within[first:last, here].to(products) @ products).double()
+            half[first:last, first:] = rows @ within[first:, onward].T
+            first = last
+        return half.triu() + half.triu(1).T
+
+    def combined(self, weights: Tensor) -> Tensor:
+        every = [w.expand(k) for w, k in zip(weights.to(self.left), self.widths, strict=True)]
+        return ((self.left * torch.cat(every)) @ self.right).to(self.dtype)
+
+    def each(self) -> list[Tensor]:
+        return [g.to(self.dtype) for g in self._gradients()]
+
+    def _gradients(self) -> Iterator[Tensor]:
+        pairs = zip(self.left.split(self.widths, 1), self.right.split(self.widths), strict=True)
+        return (left @ right for left, right in pairs)
+
+
+@dataclass
+class Linear:
+    """A product in the graph whose left factor is a task's features, and nothing else's is.
+
+    Attributes:
+        node: Where the gradient of its outputs arrives.
+        weight: `[K, D]`.
+    """
+
+    node: Node
+    weight: Tensor
+
+
+def gradients_at_features(passes: Passes, heads: bool) -> list[Place]:
+    """The gradients of the losses at their features, from one pass through all heads.
+
+    Aliases of one tensor are one place. Where every task has a linear head of its own right above
+    its features, and that costs less, they are kept factored.
+
+    Args:
+        passes: The step's.
+        heads: Whether what lies above the features receives its gradient in the same pass.
+    """
+    assert passes.features is not None
+    entered: dict[Node, list[Node]] = {}
+    above = passes.above(entered) if heads else []
+    linear = _linear(passes, entered) if heads else {}
+    if linear and _pays(passes, linear):
+        return _caught(passes, linear, above)
+    cotangents = passes.cotangents(above)
+    found = {i: c for i, c in enumerate(cotangents) if c is not None}
+    return [Rows(members, [found[i] for i in members]) for members in _places(passes, found)]
+
+
+def cotangents(passes: Passes, places: Sequence[Place]) -> list[Tensor | None]:
+    """The gradient of each loss at its features; None if it has none."""
+    found: list[Tensor | None] = [None] * len(passes.tasks)
+    for place in places:
+        for i, gradient in zip(place.members, place.each(), strict=True):
+            found[i] = gradient
+    return found
+
+
+def _places(passes: Passes, which: Sequence[int] | dict[int, Any]) -> list[list[int]]:
+    """The entries whose features alias one tensor, for each such tensor."""
+    assert passes.features is not None
+    places: dict[object, list[int]] = {}
+    for i in which:
+        feature = passes.features[i]
+        assert feature is not None
+        places.setdefault(source(feature), []).append(i)
+    return list(places.values())
+
+
+def _linear(passes: Passes, entered: dict[Node, list[Node]]) -> dict[int, Linear]:
+    """The linear head of each entry that has features; empty unless all of them have one."""
+    assert passes.features is not None
+    found: dict[int, Linear] = {}
+    nodes = passes.losses.nodes(passes.tasks)
+    for i, (feature, node) in enumerate(zip(passes.features, nodes, strict=True)):
+        if feature is None or node is None or not feature.requires_grad:
+            continue
+        head = _head(feature, entered)
+        if head is None:
+            return {}
+        found[i] = head
+    return found
+
+
+def _head(feature: Tensor, entered: dict[Node, list[Node]]) -> Linear | None:
+    below = feature.grad_fn
+    if below is None or feature._backward_hooks or feature.layout != torch.strided:
+        return None
+    above = entered.get(below, [])
+    if len(above) != 1 or (slot := FACTOR.get(above[0].name())) is None:
+        return None
+    node = above[0]
+    if node.next_functions[slot] != (below, feature.output_nr):
+        return None
+    if all(n is None for j, (n, _) in enumerate(node.next_functions) if j != slot):
+        return None  # Nothing here learns, so no pass comes by.
+    saved: Any = node
+    weight: Tensor = saved._saved_mat2
+    plain = type(weight) in (Tensor, torch.nn.Parameter) and weight.layout == torch.strided
+    if not plain or not weight.is_floating_point():
+        return None
+    scale = getattr(node, "_saved_alpha", 1)
+    weight = weight.detach().T
+    return Linear(node, weight if scale == 1 else weight * scale)
+
+
+def _pays(passes: Passes, linear: dict[int, Linear]) -> bool:
+    """Whether products of factors cost less than rows and their products."""
+    assert passes.features is not None
+    factors = rows = 0
+    for members in _places(passes, linear):
+        feature = passes.features[members[0]]
+        assert feature is not None
+        examples, width = feature.shape
+        outputs = sum(len(linear[i].weight) for i in members)
+        if max(examples, width) > BLOCK:  # Longer sums are not right in float32.
+            return False
+        factors += outputs**2 * (examples + width)
+        count = len(members)
+        rows += count * (LONG * count + TRAFFIC) * examples * width
+    return factors <= rows
+
+
+def _caught(passes: Passes, linear: dict[int, Linear], above: list[Tensor]) -> list[Place]:
+    """One pass through all heads that does not go on to the features."""
+    arrived: dict[int, Tensor] = {}
+
+    def catch(i: int) -> Callable[[tuple[Tensor | None, ...]], None]:
+        def hook(gradients: tuple[Tensor | None, ...]) -> None:
+            if gradients[0] is not None:
+                arrived[i] = gradients[0]
+
+        return hook
+
+    with ExitStack() as stack:
+        for i, head in linear.items():
+            stack.callback(head.node.register_prehook(catch(i)).remove)
+        passes.losses.differentiate(
+            passes.tasks, passes.ones(), passes.call, inputs=above, retain_graph=True
+        )
+    passes.on_the_way(set(arrived))
+    return [
+        Factored(members, [arrived[i] for i in members], [linear[i].weight for i in members])
+        for members in _places(passes, linear)
+    ]

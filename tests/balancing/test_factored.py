@@ -1,0 +1,444 @@
+"""Gradients at features that stay factored are those that are made."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from polytask.balancing import BALANCERS, GramianBalancer, backward, factored
+from polytask.balancing.factored import Factored, Linear
+from polytask.balancing.passes import Passes, gramian
+from polytask.tasks import Multiclass
+from polytask.types import Features
+from tests.balancing.toys import Toy, flat
+
+
+class Given(GramianBalancer):
+    """Given weights; keeps the Gramian that it saw."""
+
+    seen: Tensor
+
+    def __init__(self, weights: list[float], **settings: Any) -> None:
+        super().__init__(len(weights), at="features", **settings)
+        self.weights = torch.tensor(weights, dtype=torch.float64)
+
+    def forward(self, gramian: Tensor, losses: Tensor) -> Tensor:
+        self.seen = gramian
+        return self.weights[self.tasks]
+
+
+@contextmanager
+def way(keep: bool | None) -> Iterator[list[int]]:
+    """Within this context factors are kept, or rows made; None: as it comes.
+
+    Yields:
+        How many heads were found linear, each time that factors were kept.
+    """
+    caught: list[int] = []
+    original = factored._caught
+
+    def counted(passes: Passes, linear: dict[int, Linear], above: list[Tensor]) -> Any:
+        caught.append(len(linear))
+        return original(passes, linear, above)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(factored, "_caught", counted)
+        if keep is not None:
+            patch.setattr(factored, "_pays", lambda passes, linear: keep)
+        yield caught
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """The greatest error of a Gramian, relative to the lengths of the two gradients."""
+    lengths = expected.diagonal().sqrt().clamp(min=1e-30)
+    return float(((found - expected).abs() / (lengths[:, None] * lengths)).max())
+
+
+class Net:
+    """A trunk, and T linear heads of different sizes."""
+
+    def __init__(
+        self, outputs: list[int], biases: list[bool], examples: int, width: int, dtype: torch.dtype
+    ) -> None:
+        torch.manual_seed(0)
+        self.trunk = nn.Sequential(nn.Linear(3, width), nn.Tanh()).to(dtype)
+        self.heads = nn.ModuleList(
+            nn.Linear(width, k, bias=b) for k, b in zip(outputs, biases, strict=True)
+        ).to(dtype)
+        self.x = torch.randn(examples, 3, dtype=dtype)
+        self.targets = [torch.randn(examples, k, dtype=dtype).softmax(1) for k in outputs]
+        self.shared: list[Tensor] = list(self.trunk.parameters())
+        self.own: list[Tensor] = list(self.heads.parameters())
+
+    def losses(self) -> tuple[list[Tensor], list[Tensor]]:
+        z = self.trunk(self.x)
+        aliases = [z.view_as(z) for _ in self.heads]
+        losses = [
+            F.cross_entropy(head(a), y)
+            if y.shape[1] > 1
+            else F.binary_cross_entropy_with_logits(head(a), y)
+            for head, a, y in zip(self.heads, aliases, self.targets, strict=True)
+        ]
+        return losses, aliases
+
+    def gradients(self, balancer: Given, keep: bool | None, mask: Tensor) -> tuple[Tensor, Tensor]:
+        for p in self.shared + self.own:
+            p.grad = None
+        losses, aliases = self.losses()
+        with way(keep) as caught:
+            backward(losses, balancer, self.shared, active=mask, features=aliases)
+        assert caught == ([] if keep is False else [int(mask.sum())])
+        return flat(self.shared), flat(self.own)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_factors_give_what_rows_and_plain_autograd_give(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 6))
+    outputs = data.draw(st.lists(st.integers(1, 9), min_size=count, max_size=count))
+    if data.draw(st.booleans()):
+        outputs[0] = 150  # More than one block of products.
+    biases = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    active = data.draw(st.lists(st.booleans(), min_size=count, max_size=count).filter(any))
+    weights = data.draw(st.lists(st.sampled_from([0.0, 0.3, 2.0]), min_size=count, max_size=count))
+    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
+    examples, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+    net, balancer = Net(outputs, biases, examples, width, dtype), Given(weights)
+    mask = torch.tensor(active)
+    shared, own = net.gradients(balancer, True, mask)
+    seen = balancer.seen
+    close: dict[str, float] = {"rtol": 1e-4, "atol": 1e-6} if dtype == torch.float32 else {}
+
+    made_shared, made_own = net.gradients(balancer, False, mask)
+    torch.testing.assert_close(shared, made_shared, **close)
+    torch.testing.assert_close(own, made_own, **close)
+
+    exact = Net(outputs, biases, examples, width, dtype)
+    exact.trunk, exact.heads = net.trunk.double(), net.heads.double()
+    exact.x, exact.targets = net.x.double(), [y.double() for y in net.targets]
+    losses, aliases = exact.losses()
+    tasks = [t for t in range(count) if active[t]]
+    rows = torch.stack(
+        [torch.autograd.grad(losses[t], aliases[t], retain_graph=True)[0].flatten() for t in tasks]
+    )
+    assert relative(seen, rows @ rows.T) < (1e-5 if dtype == torch.float32 else 1e-12)
+    mixed = sum(weights[t] * losses[t] for t in tasks)
+    if isinstance(mixed, Tensor):
+        found = torch.autograd.grad(mixed, list(exact.trunk.parameters()), retain_graph=True)
+        expected = torch.cat([g.flatten() for g in found])
+        torch.testing.assert_close(shared.double(), expected, **close)
+
+
+@pytest.mark.parametrize("common", [0.0, 1.0, 2.5, 10.0, 100.0, 1000.0])
+@pytest.mark.parametrize("outputs", [2, 10, 200])
+def test_what_cancels_is_right_too(outputs: int, common: float) -> None:
+    """Gradients of a softmax sum to zero, so a common part of the weights is as if it weren't."""
+    torch.manual_seed(0)
+    right = [(torch.randn(outputs, 64) + common * torch.randn(64)) / 8 for _ in range(4)]
+    left = []
+    for _ in right:
+        drawn = torch.randn(50, outputs)
+        left.append(drawn.softmax(1) - F.one_hot(drawn.argmin(1), outputs))
+    exact = torch.stack(
+        [(c.double() @ w.double()).flatten() for c, w in zip(left, right, strict=True)]
+    )
+    found = Factored([0, 1, 2, 3], left, right)
+    assert relative(found.products(), exact @ exact.T) < 1e-5
+    weights = torch.tensor([0.5, 2.0, 0.0, 1.0])
+    expected = (weights.double() @ exact).float().view(50, 64)
+    error = (found.combined(weights) - expected).norm() / expected.norm()
+    assert error < 1e-6 * (1 + common)
+
+
+def test_what_is_not_finite_is_said_of_its_task() -> None:
+    left, right = [torch.ones(3, 2) for _ in range(3)], [torch.ones(2, 4) for _ in range(3)]
+    left[1][0, 0] = float("inf")
+    rows = torch.stack([(c @ w).flatten() for c, w in zip(left, right, strict=True)])
+    found = Factored([0, 1, 2], left, right).products()
+    assert torch.equal(found.isfinite(), gramian(rows).isfinite())
+
+
+class Refuses(torch.autograd.Function):
+    """Has no gradient for its input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> None:
+        return None
+
+
+def two_layers(net: "Odd") -> Tensor:
+    return net.second(net.first(net.alias).tanh())
+
+
+def twice(net: "Odd") -> Tensor:
+    return net.first(net.alias) + net.first(net.alias)
+
+
+def beside(net: "Odd") -> Tensor:
+    return net.first(net.alias) + net.alias.sum()
+
+
+def through_relu(net: "Odd") -> Tensor:
+    return net.first(net.alias.relu())
+
+
+def as_right_factor(net: "Odd") -> Tensor:
+    return net.first.weight @ net.alias.T
+
+
+def frozen(net: "Odd") -> Tensor:
+    return F.linear(net.alias, net.first.weight.detach(), net.first.bias.detach())
+
+
+def only_the_bias_learns(net: "Odd") -> Tensor:
+    return F.linear(net.alias, net.first.weight.detach(), net.first.bias)
+
+
+def only_the_weight_learns(net: "Odd") -> Tensor:
+    return F.linear(net.alias, net.first.weight, net.first.bias.detach())
+
+
+def scaled(net: "Odd") -> Tensor:
+    return torch.addmm(net.first.bias, net.alias, net.first.weight.T, beta=0.5, alpha=3.0)
+
+
+def plain_product(net: "Odd") -> Tensor:
+    return net.alias @ net.right
+
+
+def output_read_twice(net: "Odd") -> Tensor:
+    output = net.first(net.alias)
+    return output * output.detach() + output.exp()
+
+
+def checkpointed(net: "Odd") -> Tensor:
+    from torch.utils.checkpoint import checkpoint
+
+    output: Tensor = checkpoint(net.first, net.alias, use_reentrant=False)
+    return output
+
+
+def watched(net: "Odd") -> Tensor:
+    net.alias.register_hook(lambda g: 2 * g)
+    return net.first(net.alias)
+
+
+def others_head(net: "Odd") -> Tensor:
+    return net.heads[0](net.alias)
+
+
+class Odd:
+    """Two linear heads, and a third task that does something else with its features."""
+
+    def __init__(self, odd: Callable[["Odd"], Tensor]) -> None:
+        torch.manual_seed(1)
+        self.odd = odd
+        self.trunk = nn.Linear(3, 6).double()
+        self.heads = nn.ModuleList(nn.Linear(6, 2) for _ in range(2)).double()
+        self.first, self.second = nn.Linear(6, 6).double(), nn.Linear(6, 2).double()
+        self.right = nn.Parameter(torch.randn(6, 4).double())
+        self.x = torch.randn(9, 3).double()
+
+    def losses(self) -> tuple[list[Tensor], list[Tensor]]:
+        z = self.trunk(self.x).tanh()
+        aliases = [z.view_as(z) for _ in range(3)]
+        self.alias = aliases[2]
+        losses = [(h(a) - 1).square().mean() for h, a in zip(self.heads, aliases[:2], strict=True)]
+        return [*losses, (self.odd(self) - 2).square().mean()], aliases
+
+    def parameters(self) -> list[Tensor]:
+        modules = (self.trunk, self.heads, self.first, self.second)
+        return [p for m in modules for p in m.parameters()] + [self.right]
+
+
+@pytest.mark.parametrize(
+    ("odd", "kept"),
+    [
+        (two_layers, True),
+        (twice, False),
+        (beside, False),
+        (through_relu, False),
+        (as_right_factor, False),
+        (frozen, False),
+        (watched, False),
+        (only_the_bias_learns, True),
+        (only_the_weight_learns, True),
+        (scaled, True),
+        (plain_product, True),
+        (output_read_twice, True),
+        (checkpointed, True),
+        (others_head, True),
+    ],
+)
+def test_what_is_no_linear_head_makes_rows(odd: Callable[[Odd], Tensor], kept: bool) -> None:
+    net = Odd(odd)
+    found = []
+    for keep in (None, False):
+        for p in net.parameters():
+            p.grad = None
+        losses, aliases = net.losses()
+        balancer = Given([0.5, 2.0, 0.25])
+        with way(keep) as caught:
+            backward(losses, balancer, net.trunk.parameters(), features=aliases)
+        assert caught == ([3] if kept and keep is None else [])
+        found.append([balancer.seen, flat(net.parameters())])
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_features_that_come_out_of_one_operation_are_apart() -> None:
+    torch.manual_seed(0)
+    trunk, heads = nn.Linear(3, 8).double(), [nn.Linear(4, 2).double() for _ in range(2)]
+    aliases = list(trunk(torch.randn(5, 3).double()).chunk(2, dim=1))
+    losses = [h(a).square().mean() for h, a in zip(heads, aliases, strict=True)]
+    total = 0.5 * losses[0] + 2 * losses[1]
+    expected = torch.autograd.grad(total, list(trunk.parameters()), retain_graph=True)
+    balancer = Given([0.5, 2.0])
+    with way(None) as caught:
+        backward(losses, balancer, trunk.parameters(), features=aliases)
+    assert caught == []
+    assert balancer.seen[0, 1] == 0.0  # Different features have nothing in common.
+    for p, gradient in zip(trunk.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.grad, gradient)
+
+
+def test_tasks_without_features_and_weighted_heads() -> None:
+    net = Odd(plain_product)
+    for weight_heads, kept in ((False, [2]), (True, [])):
+        found = []
+        for keep in (None, False):
+            for p in net.parameters():
+                p.grad = None
+            losses, aliases = net.losses()
+            losses[1] = net.second.weight.square().sum()
+            balancer = Given([0.5, 2.0, 0.25], weight_heads=weight_heads)
+            some = [aliases[0], None, aliases[2]]
+            with way(keep) as caught:
+                backward(losses, balancer, net.trunk.parameters(), features=some)
+            assert caught == (kept if keep is None else [])
+            found.append([balancer.seen, flat(net.parameters())])
+        torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("weights", [[0.0, 1.0, 2.0], [0.5, 2.0, 0.25]])
+def test_private_parameters_below_get_their_own_gradient(weights: list[float]) -> None:
+    model = Toy(private=True)
+    _, others = model.gradients()
+    parts, aliases = model()
+    with way(None) as caught:
+        backward(parts, Given(weights), model.shared, features=aliases)
+    assert caught == [3]
+    torch.testing.assert_close(flat(model.others), torch.cat([g.flatten() for g in others]))
+
+
+def test_a_gradient_that_does_not_arrive_is_an_error() -> None:
+    net = Odd(lambda n: Refuses.apply(n.first(n.alias)))
+    losses, aliases = net.losses()
+    with way(True) as caught, pytest.raises(ValueError, match="its entry of `features`"):
+        backward(losses, Given([1.0, 1.0, 1.0]), net.trunk.parameters(), features=aliases)
+    assert caught == [3]
+
+
+def test_no_gradient_at_the_features_is_computed() -> None:
+    """A gradient passes each head once, and the trunk once; it enters the trunk by one alias."""
+    net = Net([2, 3, 4], [True] * 3, 8, 6, torch.float32)
+    losses, aliases = net.losses()
+    calls = {"heads": 0, "aliases": 0, "trunk": 0}
+
+    def counter(name: str) -> Callable[[Any], None]:
+        def hook(_: Any) -> None:
+            calls[name] += 1
+
+        return hook
+
+    for alias in aliases:
+        node = alias.grad_fn
+        assert node is not None
+        node.register_prehook(counter("aliases"))
+    below = node.next_functions[0][0]
+    assert below is not None
+    below.register_prehook(counter("trunk"))
+    for p in net.heads.parameters():
+        p.register_hook(counter("heads"))
+    made: list[int] = []
+    with way(None) as caught, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Factored, "each", lambda self: made.append(1))
+        backward(losses, BALANCERS["upgrad"](3, at="features"), net.shared, features=aliases)
+    assert caught == [3]
+    assert calls == {"heads": 6, "aliases": 1, "trunk": 1}
+    assert made == []
+
+
+def test_training_goes_as_it_went() -> None:
+    found = []
+    for keep in (None, False):
+        net = Net([2, 3, 1, 5], [True] * 4, 16, 10, torch.float64)
+        balancer = BALANCERS["upgrad"](4, at="features")
+        optimizer = torch.optim.SGD([*net.trunk.parameters(), *net.heads.parameters()], lr=0.5)
+        with way(keep) as caught:
+            for _ in range(5):
+                losses, aliases = net.losses()
+                backward(losses, balancer, net.shared, features=aliases)
+                optimizer.step()
+                optimizer.zero_grad()
+        assert len(caught) == (5 if keep is None else 0)
+        found.append([p.detach().clone() for p in net.shared + net.own])
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_many_outputs_make_rows() -> None:
+    """A hundred tasks of four classes keep factors; two of four hundred do not."""
+    for count, outputs, kept in ((100, 4, [100]), (2, 400, [])):
+        net = Net([outputs] * count, [True] * count, 16, 16, torch.float32)
+        losses, aliases = net.losses()
+        with way(None) as caught:
+            backward(losses, Given([1.0] * count), net.shared, features=aliases)
+        assert caught == kept
+
+
+def test_half_precision_rounds_no_more_than_rows_do() -> None:
+    net = Net([3, 4, 2], [True] * 3, 32, 16, torch.float32)
+    seen, shared = [], []
+    for keep in (True, False):
+        for p in net.shared:
+            p.grad = None
+        balancer = Given([0.5, 2.0, 0.25])
+        with torch.autocast("cpu", torch.bfloat16):
+            z = net.trunk[0](net.x)
+            aliases = [z.view_as(z) for _ in net.heads]
+            outputs = [h(a) for h, a in zip(net.heads, aliases, strict=True)]
+        pairs = zip(outputs, net.targets, strict=True)
+        losses = [F.cross_entropy(o.float(), y) for o, y in pairs]
+        with way(keep) as caught:
+            backward(losses, balancer, net.shared, features=aliases)
+        assert len(caught) == int(keep)
+        seen.append(balancer.seen)
+        shared.append(flat(net.shared[:2]))
+    assert relative(seen[0], seen[1]) < 1e-2
+    torch.testing.assert_close(shared[0], shared[1], rtol=2e-2, atol=1e-3)
+
+
+def test_heads_of_tasks_are_linear_where_features_are_vectors() -> None:
+    torch.manual_seed(0)
+    tasks = [
+        Multiclass(name=n, input="x", target=n, classes=["a", "b", "c"]) for n in ("one", "two")
+    ]
+    trunk, heads = nn.Linear(4, 6), [task.head(6) for task in tasks]
+    z = trunk(torch.randn(8, 4))
+    aliases = [z.view_as(z) for _ in tasks]
+    losses = [
+        task.loss(head(Features(a, None)), torch.zeros(8, dtype=torch.long)).mean()
+        for task, head, a in zip(tasks, heads, aliases, strict=True)
+    ]
+    with way(None) as caught:
+        backward(losses, Given([1.0, 2.0]), trunk.parameters(), features=aliases)
+    assert caught == [2]
