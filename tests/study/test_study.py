@@ -244,6 +244,28 @@ def test_who_names_a_study_for_a_run_is_told_its_runs(over: Study) -> None:
         Run.open(over.path)
 
 
+def test_tasks_alone_are_one_row_of_the_tables(over: Study) -> None:
+    rows = {row.candidate.name: row for row in Judge(over).verdicts().rows}
+    alone = [rows["color alone"], rows["shape alone"]]
+    (section,) = [s for s in study_page(over).sections if s.heading == "All ways that were tried"]
+    (scores,) = [t for t in section.tables if t.columns[1] == "color accuracy"]
+    (costs,) = [t for t in section.tables if t.columns[1] == "parameters"]
+    assert scores.rows[-1][0] == "every task alone" and len(scores.rows) == len(costs.rows)
+    assert list(scores.rows[-1][1:3]) == [
+        alone[0].tasks["color"].score,
+        alone[1].tasks["shape"].score,
+    ]
+    assert scores.rows[-1][3] == alone[0].rank is not None
+    assert costs.rows[-1][:2] == [
+        "every task alone (2 networks)",
+        alone[0].parameters + alone[1].parameters,
+    ]
+    console = Console(file=StringIO(), width=200)
+    print_verdicts(over, Judge(over).verdicts(), console)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "every task alone" in said and "color alone" not in said
+
+
 @pytest.mark.parametrize("width", [80, 60])
 def test_tables_of_a_verdict_keep_numbers_whole(over: Study, width: int) -> None:
     console = Console(width=width, file=StringIO(), emoji=False, highlight=False)
