@@ -1,10 +1,10 @@
 """What scikit-learn makes of a run's tables: the same rows, the same vectors, task by task.
 
 `python benchmarks/tables.py RUN`: the better of a linear model and gradient boosting by the
-validation part, beside the run's own network, on the test part.
+validation part, beside the run's own network, on the test part. `--linear` leaves out boosting.
 """
 
-import sys
+import argparse
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +49,7 @@ def answer(model: Any, kind: str, rows: Any) -> Any:
     return model.predict_proba(rows)[:, 1] if kind == "auroc" else model.predict(rows)
 
 
-def best(kind: str, seen: SEEN) -> tuple[str, Any]:
+def best(kind: str, seen: SEEN, linear: bool) -> tuple[str, Any]:
     """The best family by validation rows, and its prediction for test rows."""
     values, target = seen["train"]
     if kind != "r2" and len(set(target)) < 2:
@@ -58,6 +58,8 @@ def best(kind: str, seen: SEEN) -> tuple[str, Any]:
         )
     found: list[tuple[float, str, Any]] = []
     for family, makers in candidates(kind != "r2").items():
+        if linear and family != "linear":
+            continue
         for make in makers:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -76,7 +78,7 @@ def columns(task: Task, target: torch.Tensor) -> tuple[str, np.ndarray[Any, Any]
     return ("accuracy" if isinstance(task, Multiclass) else "r2"), values
 
 
-def main(path: Path) -> None:
+def main(path: Path, linear: bool) -> None:
     """Print one line per kind of score."""
     run = Run.open(path)
     model, _, tasks = best_model(run)
@@ -107,7 +109,7 @@ def main(path: Path) -> None:
             known = ~np.isnan(
                 columns(task, batches["test"].targets[task.name][present["test"]])[1][:, k]
             )
-            family, answered = best(kind, seen)
+            family, answered = best(kind, seen, linear)
             families[family] = families.get(family, 0) + 1
             truth, said = seen["test"][1], guess_columns[known, k]
             ours.setdefault(kind, []).append(judge(kind, truth, said))
@@ -137,4 +139,8 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--linear", action="store_true")
+    given = parser.parse_args()
+    main(given.run, given.linear)
