@@ -5,6 +5,7 @@ validation part, beside the run's own network, on the test part. `--linear` leav
 """
 
 import argparse
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,8 @@ def judge(kind: str, truth: Any, found: Any) -> float:
 
 def answer(model: Any, kind: str, rows: Any) -> Any:
     """What is judged of a fitted model's prediction."""
+    if not len(rows):
+        return np.zeros(0)
     return model.predict_proba(rows)[:, 1] if kind == "auroc" else model.predict(rows)
 
 
@@ -70,9 +73,14 @@ def best(kind: str, seen: SEEN, linear: bool) -> tuple[str, Any]:
     return family, answer(model, kind, seen["test"][0])
 
 
+def by_column(values: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Values as `[N, K]`, also where N is 0: small tasks may have no row in a part."""
+    return values.double().reshape(len(values), math.prod(values.shape[1:])).numpy()
+
+
 def columns(task: Task, target: torch.Tensor) -> tuple[str, np.ndarray[Any, Any]]:
     """How a task's columns are judged, and its targets as `[N, K]`."""
-    values = target.double().reshape(len(target), -1).numpy()
+    values = by_column(target)
     if isinstance(task, (Binary, Multilabel)):
         return "auroc", values
     return ("accuracy" if isinstance(task, Multiclass) else "r2"), values
@@ -99,7 +107,7 @@ def main(path: Path, linear: bool) -> None:
             inputs = {task.input: batches["test"].inputs[task.input]}
             decoded = task.decode(model(inputs, [task.name])[task.name])[present["test"]]
         guess = decoded.argmax(1) if kind == "accuracy" else decoded
-        guess_columns = guess.double().reshape(len(guess), -1).numpy()
+        guess_columns = by_column(guess)
         for k in range(guess_columns.shape[1]):
             seen: SEEN = {}
             for part in batches:
