@@ -1,10 +1,11 @@
 """What scikit-learn makes of a run's tables: the same rows, the same vectors, task by task.
 
 `python benchmarks/tables.py RUN`: the better of a linear model and gradient boosting by the
-validation part, beside the run's own network, on the test part.
+validation part, beside the run's own network, on the test part. `--linear` leaves out boosting.
 """
 
-import sys
+import argparse
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -46,10 +47,12 @@ def judge(kind: str, truth: Any, found: Any) -> float:
 
 def answer(model: Any, kind: str, rows: Any) -> Any:
     """What is judged of a fitted model's prediction."""
+    if not len(rows):
+        return np.zeros(0)
     return model.predict_proba(rows)[:, 1] if kind == "auroc" else model.predict(rows)
 
 
-def best(kind: str, seen: SEEN) -> tuple[str, Any]:
+def best(kind: str, seen: SEEN, linear: bool) -> tuple[str, Any]:
     """The best family by validation rows, and its prediction for test rows."""
     values, target = seen["train"]
     if kind != "r2" and len(set(target)) < 2:
@@ -58,6 +61,8 @@ def best(kind: str, seen: SEEN) -> tuple[str, Any]:
         )
     found: list[tuple[float, str, Any]] = []
     for family, makers in candidates(kind != "r2").items():
+        if linear and family != "linear":
+            continue
         for make in makers:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -68,15 +73,20 @@ def best(kind: str, seen: SEEN) -> tuple[str, Any]:
     return family, answer(model, kind, seen["test"][0])
 
 
+def by_column(values: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Values as `[N, K]`, also where N is 0: small tasks may have no row in a part."""
+    return values.double().reshape(len(values), math.prod(values.shape[1:])).numpy()
+
+
 def columns(task: Task, target: torch.Tensor) -> tuple[str, np.ndarray[Any, Any]]:
     """How a task's columns are judged, and its targets as `[N, K]`."""
-    values = target.double().reshape(len(target), -1).numpy()
+    values = by_column(target)
     if isinstance(task, (Binary, Multilabel)):
         return "auroc", values
     return ("accuracy" if isinstance(task, Multiclass) else "r2"), values
 
 
-def main(path: Path) -> None:
+def main(path: Path, linear: bool) -> None:
     """Print one line per kind of score."""
     run = Run.open(path)
     model, _, tasks = best_model(run)
@@ -97,7 +107,7 @@ def main(path: Path) -> None:
             inputs = {task.input: batches["test"].inputs[task.input]}
             decoded = task.decode(model(inputs, [task.name])[task.name])[present["test"]]
         guess = decoded.argmax(1) if kind == "accuracy" else decoded
-        guess_columns = guess.double().reshape(len(guess), -1).numpy()
+        guess_columns = by_column(guess)
         for k in range(guess_columns.shape[1]):
             seen: SEEN = {}
             for part in batches:
@@ -107,7 +117,7 @@ def main(path: Path) -> None:
             known = ~np.isnan(
                 columns(task, batches["test"].targets[task.name][present["test"]])[1][:, k]
             )
-            family, answered = best(kind, seen)
+            family, answered = best(kind, seen, linear)
             families[family] = families.get(family, 0) + 1
             truth, said = seen["test"][1], guess_columns[known, k]
             ours.setdefault(kind, []).append(judge(kind, truth, said))
@@ -137,4 +147,8 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--linear", action="store_true")
+    given = parser.parse_args()
+    main(given.run, given.linear)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from polytask.data_terminal import print_summary
 from polytask.report.words import (
+    ALONE,
     balancing_sentence,
     chosen_sentence,
     duration,
@@ -185,37 +186,40 @@ def seeds_to_add(row: Row) -> int:
 def print_candidates(study: Study, found: Verdicts, console: Console) -> None:
     """Tables of the candidates, as many below each other as keep numbers whole.
 
-    Scores of few tasks have columns of their own; those of more than `WIDEST` are on the page.
+    Tasks alone are one row: all their networks and a step of each. Scores of few tasks have columns
+    of their own; those of more than `WIDEST` are on the page.
     """
     names, metrics = list(study.config.tasks), study.facts["scores"]
-    rows = ordered(found.rows)
-    if len(names) > WIDEST:
-        rows, names = [row for row in rows if row.candidate.role != "alone"], []
-    labels = [row.candidate.name for row in rows]
+    alone = {r.candidate.tasks[0]: r for r in found.rows if r.candidate.role == "alone"}
+    shared = ordered([row for row in found.rows if row.candidate.role != "alone"])
+    labels = [ALONE, *(row.candidate.name for row in shared)]
+    parameters = [sum(row.parameters for row in alone.values()), *(r.parameters for r in shared)]
+    seconds = [sum(row.step_seconds for row in alone.values()), *(r.step_seconds for r in shared)]
     columns = {
-        "mean gain": ["" if row.gain is None else percent(row.gain) for row in rows],
-        "parameters": [f"{row.parameters:,}" for row in rows],
-        "ms/step": [f"{1000 * row.step_seconds:.1f}".replace("nan", "–") for row in rows],
-        **{f"{n}\n{metrics[n]}": [_score(row, n) for row in rows] for n in names},
+        "mean gain": ["", *("" if row.gain is None else percent(row.gain) for row in shared)],
+        "parameters": [f"{count:,}" for count in parameters],
+        "ms/step": [f"{1000 * s:.1f}".replace("nan", "–") for s in seconds],
     }
+    if len(names) <= WIDEST:
+        columns |= {
+            f"{n}\n{metrics[n]}": [_score(row, n) for row in (alone[n], *shared)] for n in names
+        }
     console.print("test part, means over seeds", style="italic")
     for shown in fitting(labels, columns, console.width):
         table = Table("candidate")
         for heading in shown:
             table.add_column(escape(heading), justify="right", no_wrap=True)
-        for place, row in enumerate(rows):
+        for place, row in enumerate([None, *shared]):
             cells = [columns[heading][place] for heading in shown]
             if any(cells):
-                style = "bold" if row is found.chosen else None
+                style = "bold" if row is not None and row is found.chosen else None
                 table.add_row(escape(labels[place]), *cells, style=style)
         console.print(table)
 
 
 def ordered(rows: Sequence[Row]) -> list[Row]:
-    """Every task alone first, then the best gain first."""
-    alone = [row for row in rows if row.candidate.role == "alone"]
-    others = [row for row in rows if row.candidate.role != "alone"]
-    return alone + sorted(others, key=lambda r: -(r.gain.mean if r.gain else float("-inf")))
+    """The best gain first."""
+    return sorted(rows, key=lambda r: -(r.gain.mean if r.gain else float("-inf")))
 
 
 def _score(row: Row, task: str) -> str:

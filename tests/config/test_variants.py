@@ -51,6 +51,17 @@ def test_what_is_said_of_absent_parts_goes_with_them(load: Load) -> None:
     assert with_tasks(load(TWO_SOURCES), ["color", "shape"]) == load(TWO_SOURCES)
 
 
+def test_a_metric_of_all_tasks_is_monitored_by_those_that_have_it(load: Load) -> None:
+    said = TWO_SOURCES.replace("shape.accuracy", "mean.auroc").replace(
+        "shape: {kind: multiclass", "shape: {kind: binary, classes: [disc, square]"
+    )
+    config = load(said)
+    assert with_tasks(config, ["shape"]).training.model_dump()["monitor"] == "mean.auroc"
+    assert with_tasks(config, ["color"]).training.model_dump()["monitor"] == "mean"
+    lossy = varied(config, {"training.monitor": "mean.loss"})
+    assert with_tasks(lossy, ["color"]).training.model_dump()["monitor"] == "mean.loss"
+
+
 def test_classes_to_even_out_go_with_their_task(load: Load) -> None:
     lines = "batches: {resample: {kind: over, task: shape}, mixing:"
     config = load(TWO_SOURCES.replace("batches: {mixing:", lines))

@@ -33,6 +33,17 @@ def test_classes_and_truths_are_right_or_wrong() -> None:
     assert unit_scores(truth, torch.tensor([0.8, 0.6]), torch.tensor([1.0, 1.0])).tolist() == [1, 0]
 
 
+def test_another_metric_has_units_of_its_own() -> None:
+    truth = Binary(name="a", input="i", target={"s": "a"}, classes=("no", "yes"))
+    target = (torch.rand(240, generator=RNG) < 0.3).float()
+    decoded = 0.4 * target + 0.6 * torch.rand(240, generator=RNG)
+    units = unit_scores(truth, decoded, target, metric="auroc", groups=20)
+    area = score_of(truth, decoded, target, "auroc")
+    assert area is not None and len(units) == 20
+    assert float(units.mean()) == pytest.approx(area, abs=0.02)
+    assert len(unit_scores(truth, decoded, target)) == 240
+
+
 def test_groups_vary_as_much_as_drawing_other_examples_makes_the_score_vary() -> None:
     n = 400
     task = Regression(name="a", input="i", target={"s": "a"}, mean=(0.0,), std=(1.0,))

@@ -8,6 +8,7 @@ from polytask.report.study_figures import _neighbours, _reach
 from polytask.report.words import (
     chosen_sentence,
     headline,
+    helped,
     listed,
     others_sentence,
     percent,
@@ -18,6 +19,8 @@ from polytask.study.plan import Candidate
 from polytask.study_terminal import seeds_to_add
 
 SPREAD = Spread(0.01, 3, 0.01, 100)
+# The mean gain of every `row` below is clear.
+HURTS = "on the whole sharing hurts."
 
 
 def row(name: str, **said: str) -> Row:
@@ -37,15 +40,37 @@ def found(*rows: Row) -> Verdicts:
 
 def test_the_headline_says_whom_to_share_and_whom_to_keep_apart() -> None:
     mixed = row("m", a="helps", b="hurts", c="cannot tell", d="helps")
-    assert headline(found(mixed)) == "Share a and d; keep b apart; cannot tell for c."
+    assert headline(found(mixed)) == "Share a and d; keep b apart; cannot tell for c; " + HURTS
     unclear = row("u", a="cannot tell", b="cannot tell")
-    assert headline(found(unclear)) == "Cannot tell whether sharing helps a or b."
+    assert headline(found(unclear)) == "Cannot tell whether sharing helps a or b; " + HURTS
     assert headline(Verdicts((), None, None)).startswith("Nothing can be said: no way")
     tasks = [f"t{n}" for n in range(40)]
     every = row("m", **dict.fromkeys(tasks, "cannot tell"))
-    assert headline(found(every)) == "Cannot tell whether sharing helps any of the 40 tasks."
+    said = "Cannot tell whether sharing helps any of the 40 tasks"
+    assert headline(found(every)) == f"{said}; {HURTS}"
     most = row("m", best="helps", **dict.fromkeys(tasks, "cannot tell"))
-    assert headline(found(most)) == "Share best; cannot tell for 40 others."
+    assert headline(found(most)) == "Share best; cannot tell for 40 others; " + HURTS
+
+
+def test_all_tasks_together_are_spoken_of_where_that_is_clear_and_single_ones_are_not() -> None:
+    unclear = row("u", a="cannot tell", b="cannot tell")
+    assert unclear.gain is not None
+    better = replace(unclear, gain=replace(unclear.gain, mean=0.05, low=0.03, high=0.07))
+    assert headline(found(better)).endswith("a or b; on the whole sharing helps.")
+    chance = replace(unclear, gain=replace(unclear.gain, p=0.2))
+    assert headline(found(chance)) == headline(found(replace(unclear, gain=None)))
+    assert headline(found(chance)) == "Cannot tell whether sharing helps a or b."
+    again = replace(unclear, gain=replace(unclear.gain, p=0.04))
+    assert headline(found(again)).endswith(HURTS)
+    assert HURTS not in headline(replace(found(again), looks=2))  # each look has half the level
+    assert headline(found(row("m", a="hurts", b="hurts"))) == "Keep a and b apart."
+    assert headline(found(row("m", a="cannot tell"))) == "Cannot tell whether sharing helps a."
+
+
+def test_many_tasks_that_leave_it_open_are_counted() -> None:
+    many = {f"t{n}": "cannot tell" for n in range(9)}
+    assert helped(row("m", best="helps", **many)) == "helps: best; cannot tell: 9 tasks"
+    assert helped(row("m", a="cannot tell", b="hurts")) == "hurts: b; cannot tell: a"
 
 
 def test_nothing_is_told_of_a_study_that_is_under_way() -> None:

@@ -9,10 +9,13 @@ import pytest
 from polytask.config import Config, load_config
 from polytask.config.variants import varied
 from polytask.errors import ConfigError, RunError
+from polytask.evaluation.ranking import gain
 from polytask.report.groups import verdict, write_page
 from polytask.run import Run
-from polytask.study.affinities import labels_together
+from polytask.study.affinities import gained, labels_together
 from polytask.study.grouping import Plan, group
+from polytask.study.runs import Outcome
+from polytask.tasks import Binary
 from polytask.workflow import Silent, prepare_data
 from tests.study.conftest import TINY
 
@@ -53,6 +56,15 @@ def test_a_joint_training_tells_groups_and_verifies_them(three: Config, tmp_path
     page = write_page(found, tmp_path / "study/group.html")
     assert verdict(found).partition("\n")[0] in page.read_text()
     assert (tmp_path / "study/group/affinity.png").stat().st_size > 1000
+
+
+def test_gains_are_of_the_metric_that_is_monitored() -> None:
+    task = Binary(name="a", input="i", target={"s": "a"}, classes=("no", "yes"))
+    ours, base = (
+        Outcome("finished", scores={"a": {"accuracy": 0.9, "auroc": area}}) for area in (0.8, 0.7)
+    )
+    assert gained(ours, base, task, "mean") == 0
+    assert gained(ours, base, task, "mean.auroc") == gain(0.8, 0.7) > 0
 
 
 def test_random_sets_tell_gains_of_scores(three: Config, tmp_path: Path) -> None:

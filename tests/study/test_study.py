@@ -25,6 +25,7 @@ from polytask.study.folder import Study
 from polytask.study.judge import Judge
 from polytask.study.runs import RECORD, Outcome, work
 from polytask.study.testing import RECORD as TESTED
+from polytask.study.testing import tested as scores_of
 from polytask.study.worker import labour
 from polytask.study_terminal import print_stop, print_verdicts
 from tests.report.browser import needs_browser, opened
@@ -58,6 +59,27 @@ def over(tmp_path_factory: pytest.TempPathFactory) -> Study:
     fail(study)
     assert labour(study.path)
     return study
+
+
+def test_tasks_are_compared_by_what_is_monitored(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(
+        TINY
+        + SECTION.replace("[{kind: uw}, ", "[").replace(
+            "{kind: constant, weights: [1.0, 2.0]}", "{kind: equal}"
+        )
+    )
+    changes = {"training.epochs": 1, "training.monitor": "mean.f1"}
+    config = varied(load_config(tmp_path / "tiny.yaml"), changes)
+    study = Study.create(config, tmp_path / "study", ["polytask", "compare"], 1)
+    assert labour(study.path)
+    row = Judge(study).verdicts().row("hard + equal")
+    path = study.runs / "hard-equal-s0"
+    scored = Run.open(path).read_json("scores.json")["test"]["color"]
+    found = scores_of(path, study.scores[0])
+    alone = Run.open(study.runs / "color-alone-s0").config.training.model_dump()
+    assert alone["monitor"] == "mean.f1" and row.tasks["color"].metric == "f1"
+    assert found is not None and found.scores["color"] == scored["f1"]
+    assert not set(found.units["color"].tolist()) <= {0.0, 1.0}  # those of an accuracy would be
 
 
 def test_a_failure_is_listed_and_the_rest_goes_on(over: Study) -> None:
@@ -220,6 +242,28 @@ def test_what_is_no_study_says_so(tmp_path: Path) -> None:
 def test_who_names_a_study_for_a_run_is_told_its_runs(over: Study) -> None:
     with pytest.raises(RunError, match=r"There are runs in it, [0-9]+ of them: name one, such as"):
         Run.open(over.path)
+
+
+def test_tasks_alone_are_one_row_of_the_tables(over: Study) -> None:
+    rows = {row.candidate.name: row for row in Judge(over).verdicts().rows}
+    alone = [rows["color alone"], rows["shape alone"]]
+    (section,) = [s for s in study_page(over).sections if s.heading == "All ways that were tried"]
+    (scores,) = [t for t in section.tables if t.columns[1] == "color accuracy"]
+    (costs,) = [t for t in section.tables if t.columns[1] == "parameters"]
+    assert scores.rows[-1][0] == "every task alone" and len(scores.rows) == len(costs.rows)
+    assert list(scores.rows[-1][1:3]) == [
+        alone[0].tasks["color"].score,
+        alone[1].tasks["shape"].score,
+    ]
+    assert scores.rows[-1][3] == alone[0].rank is not None
+    assert costs.rows[-1][:2] == [
+        "every task alone (2 networks)",
+        alone[0].parameters + alone[1].parameters,
+    ]
+    console = Console(file=StringIO(), width=200)
+    print_verdicts(over, Judge(over).verdicts(), console)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "every task alone" in said and "color alone" not in said
 
 
 @pytest.mark.parametrize("width", [80, 60])

@@ -1,13 +1,16 @@
 """Configurations made from another: other settings, some of its tasks, other seeds."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from polytask.config.build import build_tasks
 from polytask.config.document import Document
 from polytask.config.load import validated
 from polytask.config.schema import Config
 from polytask.errors import ConfigError, nearest
+from polytask.tasks import Task
 
 
 def varied(config: Config, changes: Mapping[str, Any]) -> Config:
@@ -62,7 +65,12 @@ def with_tasks(config: Config, names: Sequence[str]) -> Config:
     resample = raw["batches"]["resample"]
     if resample is not None and resample["task"] not in tasks:
         raw["batches"]["resample"] = None
-    if training["monitor"] != "mean" and training["monitor"].rsplit(".", 1)[0] not in tasks:
+    who, _, metric = training["monitor"].rpartition(".")
+    measured = who in tasks or (
+        who == "mean"
+        and any(_measures(task, metric) for task in build_tasks(config) if task.name in tasks)
+    )
+    if not measured:
         training["monitor"] = "mean"
 
     def stays(part: str) -> bool:
@@ -74,6 +82,13 @@ def with_tasks(config: Config, names: Sequence[str]) -> Config:
     training["freeze"] = [part for part in training["freeze"] if stays(part)]
     training["unfreeze"] = {p: n for p, n in training["unfreeze"].items() if stays(p)}
     return validated(Document(f"'{config.name}' with {', '.join(tasks)} only", raw), Path())
+
+
+def _measures(task: Task, metric: str) -> bool:
+    """Whether a task, fitted or not, has a metric."""
+    if getattr(task, "classes", None) == ():  # which ones there are decides, not how many
+        task = replace(task, classes=("one", "other"))  # type: ignore[call-arg]
+    return metric in (*task.metrics(), "loss")
 
 
 def with_seed(config: Config, seed: int) -> Config:

@@ -16,6 +16,7 @@ from polytask.report.figures import Drawing
 from polytask.report.page import Cell, Page, Section, Table
 from polytask.report.study_figures import costs, forest
 from polytask.report.words import (
+    ALONE,
     balancing_sentence,
     chosen_sentence,
     duration,
@@ -157,8 +158,8 @@ def _candidates(study: Study, found: Verdicts) -> Iterator[Section]:
         figures=list(_figures(shared, found.looks)),
         tables=[
             _gains(shared, names),
-            *_scores(study, [*shared, *alone], names),
-            _costs([*shared, *alone], names),
+            *_scores(study, shared, alone, names),
+            _costs(shared, alone, names),
             _meanings(study),
         ],
     )
@@ -181,40 +182,49 @@ def _gains(shared: Sequence[Row], names: Mapping[str, str]) -> Table:
     )
 
 
-def _scores(study: Study, rows: Sequence[Row], names: Mapping[str, str]) -> Iterator[Table]:
-    """Test scores of each task, where they fit."""
+def _scores(
+    study: Study, shared: Sequence[Row], alone: Sequence[Row], names: Mapping[str, str]
+) -> Iterator[Table]:
+    """Test scores of each task, where they fit; those of the tasks alone are one row."""
     tasks, metrics = list(study.config.tasks), study.facts["scores"]
     if len(tasks) > WIDEST:
         return
+    rows: list[list[Cell]] = [
+        [
+            names[row.candidate.name],
+            *(row.tasks[n].score if n in row.tasks else None for n in tasks),
+            row.rank,
+        ]
+        for row in shared
+    ]
+    single = {row.candidate.tasks[0]: row for row in alone}
+    rows.append([ALONE, *(single[n].tasks[n].score for n in tasks), single[tasks[0]].rank])
     yield Table(
         columns=["way to train", *(f"{n} {metrics[n]}" for n in tasks), "mean rank"],
-        rows=[
-            [
-                names.get(row.candidate.name, row.candidate.name),
-                *(row.tasks[n].score if n in row.tasks else None for n in tasks),
-                row.rank,
-            ]
-            for row in rows
-        ],
+        rows=rows,
         caption="Test scores, means over seeds. The rank is the mean over tasks, among ways to "
         "share all tasks and the set of single models.",
     )
 
 
-def _costs(rows: Sequence[Row], names: Mapping[str, str]) -> Table:
+def _costs(shared: Sequence[Row], alone: Sequence[Row], names: Mapping[str, str]) -> Table:
+    rows: list[list[Cell]] = [
+        [names[row.candidate.name], row.parameters, 1000 * row.step_seconds, len(row.seeds)]
+        for row in shared
+    ]
+    rows.append(
+        [
+            f"{ALONE} ({plural(len(alone), 'network')})",
+            sum(row.parameters for row in alone),
+            1000 * sum(row.step_seconds for row in alone),
+            min(len(row.seeds) for row in alone),
+        ]
+    )
     return Table(
         columns=["way to train", "parameters", "ms per step", "seeds that finished"],
-        rows=[
-            [
-                names.get(row.candidate.name, row.candidate.name),
-                row.parameters,
-                1000 * row.step_seconds,
-                len(row.seeds),
-            ]
-            for row in rows
-        ],
-        caption="What each costs: one network's parameters, and milliseconds per step of training, "
-        "validation included.",
+        rows=rows,
+        caption="What each costs: parameters, and milliseconds per step of training, validation "
+        "included. Tasks alone are counted together: all their networks, and a step of each.",
     )
 
 

@@ -11,6 +11,8 @@ from polytask.study.judge import Row, TaskResult, Verdicts
 NARROW = "\u202f"
 # More names than this are not all written out.
 MANY = 8
+# What the single-task networks are called where they stand beside ways to share.
+ALONE = "every task alone"
 # So many standard errors of a difference should be less than the score, or shares of it are chance.
 STEADY = 4
 
@@ -38,7 +40,17 @@ def headline(found: Verdicts) -> str:
     elif unclear:
         whom = f"any of the {len(unclear)} tasks" if many else listed(unclear, "or")
         parts.append(f"cannot tell whether sharing helps {whom}")
+    if unclear and len(results) > 1 and (whole := on_the_whole(found)):
+        parts.append(whole)
     return capital("; ".join(parts)) + "."
+
+
+def on_the_whole(found: Verdicts) -> str:
+    """What can be said of all tasks together where one by one leaves it open; may be nothing."""
+    gain = None if found.chosen is None else found.chosen.gain
+    if gain is None or gain.p > error_of(LEVEL, found.looks):
+        return ""
+    return f"on the whole sharing {'helps' if gain.mean > 0 else 'hurts'}"
 
 
 def reasons(found: Verdicts, most: int = 6) -> list[str]:
@@ -277,9 +289,13 @@ def duration(seconds: float) -> str:
 
 
 def helped(row: Row) -> str:
-    """The verdicts of a candidate's tasks in few words."""
+    """The verdicts of a candidate's tasks in few words; of many that leave it open, how many."""
     groups: dict[str, list[str]] = {}
     for result in row.tasks.values():
         groups.setdefault(result.verdict, []).append(result.task)
     order = ("helps", "hurts", "cannot tell")
-    return "; ".join(f"{word}: {listed(groups[word])}" for word in order if word in groups)
+    many = len(groups.get(order[-1], ())) > MANY
+    named = {
+        w: f"{len(g)} tasks" if w == order[-1] and many else listed(g) for w, g in groups.items()
+    }
+    return "; ".join(f"{word}: {named[word]}" for word in order if word in named)

@@ -32,6 +32,7 @@ from polytask.errors import RunError
 from polytask.evaluation.ranking import gain
 from polytask.study.runs import Job, Outcome, work
 from polytask.tasks.base import Task
+from polytask.training.history import compared_by
 from polytask.training.probing import AffinityProbe
 from polytask.workflow import Watcher
 
@@ -198,6 +199,7 @@ def gains_of_sets(
         )
         for task in tasks
     }
+    monitor = str(config.training.model_dump()["monitor"])
     gains = torch.full(subsets.shape, math.nan, dtype=torch.float64)
     steps = sum(outcome.steps for outcome in alone.values())
     for row, mask in enumerate(subsets):
@@ -206,7 +208,7 @@ def gains_of_sets(
         steps += outcome.steps
         for column, task in enumerate(tasks):
             if mask[column]:
-                gains[row, column] = gained(outcome, alone[task.name], task)
+                gains[row, column] = gained(outcome, alone[task.name], task, monitor)
     return gains, steps
 
 
@@ -239,12 +241,15 @@ def set_of(config: Config, members: Sequence[str]) -> Job:
     return Job(f"set-{name}", with_tasks(config, members))
 
 
-def gained(outcome: Outcome, base: Outcome, task: Task) -> float:
-    """What a task's validation score gained over a base; NaN where one was not measured."""
-    scores = [(o.scores or {}).get(task.name, {}).get(task.score) for o in (outcome, base)]
+def gained(outcome: Outcome, base: Outcome, task: Task, monitor: str) -> float:
+    """What a task's validation score gained over a base, by the metric that `compare` takes, too;
+    NaN where one was not measured.
+    """
+    metric, higher = compared_by(monitor, task)
+    scores = [(o.scores or {}).get(task.name, {}).get(metric) for o in (outcome, base)]
     if scores[0] is None or scores[1] is None:
         return math.nan
-    return gain(scores[0], scores[1], higher_is_better=task.higher_is_better)
+    return gain(scores[0], scores[1], higher_is_better=higher)
 
 
 def labels_together(prepared: Prepared) -> tuple[Tensor, Tensor]:

@@ -30,6 +30,7 @@ from polytask.study.plan import FIXED, Allowance, Candidate, Plan
 from polytask.study.runs import DEATHS, Outcome, outcome_of
 from polytask.study.timing import step_seconds
 from polytask.training.checkpoint import write_whole
+from polytask.training.history import compared_by
 from polytask.workflow import make_stream, prepare_data
 
 RECORD = "study.json"
@@ -364,14 +365,15 @@ def measured(config: Config, workers: int) -> dict[str, Any]:
         reference = paces[plan.shared()[0].name]
         changed = {n: max(1, round(epochs * reference / pace)) for n, pace in paces.items()}
         seconds = {n: paces[n] * changed[n] * stream.steps_per_epoch for n in paces}
-    tasks_by_name = {task.name: task for task in everything.tasks}
+    monitor = str(config.training.model_dump()["monitor"])
+    compared = {task.name: compared_by(monitor, task) for task in everything.tasks}
     return {
         "allowances": [{"tasks": list(t), **asdict(a)} for t, a in allowances.items()],
         "epochs": changed,
         "threads": threads,
         "seconds": seconds,
-        "scores": {name: task.score for name, task in tasks_by_name.items()},
-        "higher_is_better": {name: task.higher_is_better for name, task in tasks_by_name.items()},
+        "scores": {name: metric for name, (metric, _) in compared.items()},
+        "higher_is_better": {name: higher for name, (_, higher) in compared.items()},
         "data": everything.summary(),
         "epoch": stream.describe_epoch(),
     }

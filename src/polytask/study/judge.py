@@ -58,7 +58,8 @@ class Row:
         gain: The mean gain (delta-m) over its tasks, on test rows, with its interval; None without
             runs of its own and of every task alone.
         validation: The same on validation rows, the mean over seeds.
-        rank: The mean rank over tasks among candidates of all tasks; None for others.
+        rank: The mean rank over tasks among candidates of all tasks, of which every task alone
+            together are one; None for others.
         parameters: Of one network.
         step_seconds: Seconds per step of training, validation included.
         seeds: Seeds that finished.
@@ -185,7 +186,7 @@ class Judge:
             },
             None if alone else self.gain_over(candidate, None),
             gains.get(candidate.name),
-            ranks.get(candidate.name),
+            ranks.get("alone" if alone else candidate.name),
             max((o.parameters for o in done), default=0),
             float(np.mean([o.seconds / max(1, o.steps) for o in done])) if done else float("nan"),
             [s for s, o in outcomes.items() if o.status == "finished"],

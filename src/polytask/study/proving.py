@@ -15,6 +15,7 @@ from polytask.config.variants import with_tasks
 from polytask.study.affinities import finished, gained, set_of
 from polytask.study.runs import Job, Outcome
 from polytask.tasks.base import Task
+from polytask.training.history import compared_by
 from polytask.workflow import Watcher
 
 
@@ -52,6 +53,7 @@ def tried(
         name: finished(Job(f"alone-{name}", with_tasks(config, [name])), root, watcher)
         for name in names
     }
+    monitor = str(config.training.model_dump()["monitor"])
     found = []
     for grouping in several.values():
         outcomes: dict[str, Outcome] = {}
@@ -60,7 +62,7 @@ def tried(
             job = set_of(config, members)
             whole = alone[members[0]] if len(members) == 1 else finished(job, root, watcher)
             outcomes |= dict.fromkeys(members, whole)
-        each = [gained(outcomes[task.name], alone[task.name], task) for task in tasks]
+        each = [gained(outcomes[t.name], alone[t.name], t, monitor) for t in tasks]
         mean = float(torch.tensor(each, dtype=torch.float64).nanmean())
         found.append(Tried(grouping, -math.inf if math.isnan(mean) else mean))
     return found
@@ -89,6 +91,8 @@ def verified(
         else:
             trained[members] = finished(set_of(config, members), root, watcher)
         served |= {names[t]: trained[members] for t in part.serves}
+    monitor = str(config.training.model_dump()["monitor"])
+    metrics = {task.name: compared_by(monitor, task)[0] for task in tasks}
     arrangements: dict[str, Mapping[str, Outcome]] = {
         "groups": served,
         "together": dict.fromkeys(names, together),
@@ -102,9 +106,11 @@ def verified(
     return {
         "scores": {
             task.name: {
-                "metric": task.score,
+                "metric": metrics[task.name],
                 **{
-                    how: (outcomes[task.name].scores or {}).get(task.name, {}).get(task.score)
+                    how: (outcomes[task.name].scores or {})
+                    .get(task.name, {})
+                    .get(metrics[task.name])
                     for how, outcomes in arrangements.items()
                 },
             }
@@ -113,7 +119,8 @@ def verified(
         "mean_gain": {
             how: plain(
                 torch.tensor(
-                    [gained(outcomes[t.name], alone[t.name], t) for t in tasks], dtype=torch.float64
+                    [gained(outcomes[t.name], alone[t.name], t, monitor) for t in tasks],
+                    dtype=torch.float64,
                 ).nanmean()
             )
             for how, outcomes in arrangements.items()

@@ -4,6 +4,7 @@ test.safetensors    per task what each test example (or group of them) adds to i
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,11 +34,12 @@ class Tested:
     units: dict[str, NDArray[np.float64]]
 
 
-def test(path: Path) -> bool:
+def test(path: Path, metrics: Mapping[str, str]) -> bool:
     """Score a finished run on its test part, once.
 
     Args:
         path: The run's folder.
+        metrics: For each task, the metric by which it is compared.
 
     Returns:
         Whether it is scored now; False if another process is at it.
@@ -49,7 +51,7 @@ def test(path: Path) -> bool:
         return True
     with claimed(path.parent, f"{path.name}.test") as ours:
         if ours and not is_tested(path):
-            _score(Run.open(path))
+            _score(Run.open(path), metrics)
         return ours
 
 
@@ -58,19 +60,19 @@ def is_tested(path: Path) -> bool:
     return (path / RECORD).exists() and (path / SCORES).exists()
 
 
-def _score(run: Run) -> None:
+def _score(run: Run, metrics: Mapping[str, str]) -> None:
     from safetensors.torch import save
 
     from polytask.data.stream import evaluation_batches
     from polytask.evaluation.evaluate import decoded_labels
-    from polytask.workflow import EVALUATION_BATCH, evaluate_run, for_judging
+    from polytask.workflow import EVALUATION_BATCH, for_judging, score
 
-    evaluate_run(run, "test")
     model, prepared, device = for_judging(run, "test")
+    run.save_scores("test", score(model, prepared, "test", device))
     batches = evaluation_batches(prepared.datasets, prepared.parts["test"], EVALUATION_BATCH)
     found = decoded_labels(model, batches, prepared.tasks, device)
     units = {
-        task.name: unit_scores(task, *found[task.name])
+        task.name: unit_scores(task, *found[task.name], metric=metrics[task.name])
         for task in prepared.tasks
         if task.name in found
     }

@@ -59,9 +59,10 @@ def _follow(study: Study, training: Training) -> bool:
 
 def open_test(study: Study) -> bool:
     """Score every finished training but trials that were not taken on the test part."""
+    metrics, _ = study.scores
     waiting = [t for t in judged(study) if (o := study.outcome(*t)) and o.status == "finished"]
     while waiting:
-        left = [t for t in waiting if not test(study.runs / study.plan.folder(*t))]
+        left = [t for t in waiting if not test(study.runs / study.plan.folder(*t), metrics)]
         if len(left) == len(waiting):
             time.sleep(WAIT)
         waiting = left

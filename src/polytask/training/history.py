@@ -66,6 +66,22 @@ def monitored(scores: Scores, monitor: str, tasks: Sequence[Task]) -> float | No
     return sum(known) / len(known) if known else None
 
 
+def compared_by(monitor: str, task: Task) -> tuple[str, bool]:
+    """The metric by which a task is compared, and whether more of it is better.
+
+    It is the one by which epochs are chosen, where that is a metric of the task: who finds that
+    accuracies say nothing, and monitors `mean.auroc`, wants no verdict by accuracy. A loss is none.
+
+    Args:
+        monitor: `mean`, `mean.metric`, or `task.metric`.
+        task: The task, fitted.
+    """
+    name, _, metric = monitor.rpartition(".")
+    if metric != task.score and name in ("mean", task.name) and metric in task.metrics():
+        return metric, metric not in ERRORS
+    return task.score, task.higher_is_better
+
+
 # Metrics of which less is better.
 ERRORS = frozenset(
     {
