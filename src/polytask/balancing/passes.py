@@ -14,6 +14,7 @@ from torch.autograd.graph import Node
 from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
 
 BLOCK = 32768
+AT_ONCE = 1 << 22  # Inner products of blocks that are made in one call.
 
 
 def identity(tensor: Tensor) -> Tensor:
@@ -29,11 +30,16 @@ def gramian(rows: Tensor, others: Tensor | None = None) -> Tensor:
     float64, are right to 2e-7 and no slower.
     """
     others = rows if others is None else others
-    total = torch.zeros(len(rows), len(others), dtype=torch.float64, device=rows.device)
     width = torch.float64 if rows.dtype == torch.float64 else torch.float32
-    blocks = zip(rows.split(BLOCK, dim=1), others.split(BLOCK, dim=1), strict=True)
-    for left, right in blocks:
-        total += (left.to(width) @ right.to(width).T).double()
+    most = max(1, AT_ONCE // (len(rows) * len(others))) if rows.dtype == width else 1
+    whole = rows.shape[1] // BLOCK * BLOCK
+    total = (rows[:, whole:].to(width) @ others[:, whole:].to(width).T).double()
+    lefts, rights = (r[:, :whole].unflatten(1, (-1, BLOCK)).transpose(0, 1) for r in (rows, others))
+    for left, right in zip(lefts.split(most), rights.split(most), strict=True):
+        # In one call threads divide the blocks, not each product: 11 instead of 56 ms for five
+        # tasks and 11 million parameters on two cores.
+        products = torch.bmm(left.to(width), right.to(width).transpose(1, 2))
+        total += products.double().sum(0)
     return total.cpu()
 
 
