@@ -33,7 +33,12 @@ from polytask.config.build import (
 from polytask.config.load import load_config
 from polytask.data.stream import BatchStream, Prefetcher
 from polytask.model import MultiTaskModel
-from polytask.training.devices import choose_threads, make_fabric, resolve_precision
+from polytask.training.devices import (
+    choose_threads,
+    leaves_a_core,
+    make_fabric,
+    resolve_precision,
+)
 from polytask.training.settings import Settings
 from polytask.training.trainer import Trainer
 from polytask.types import Batch
@@ -58,7 +63,8 @@ class Shortened:
 
     def __init__(self, stream: BatchStream, steps: int) -> None:
         self.steps_per_epoch = steps
-        self.batch = Prefetcher(stream).batch
+        device, threads = torch.device("cpu"), torch.get_num_threads()
+        self.batch = (Prefetcher(stream) if leaves_a_core(device, threads) else stream).batch
 
 
 def by_hand(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from polytask.errors import ConfigError
-from polytask.training.devices import kept_precision, processes
+from polytask.training.devices import kept_precision, leaves_a_core, own_cores, processes
 from polytask.training.settings import Settings
 
 
@@ -38,6 +38,14 @@ def test_a_run_of_a_better_machine_is_computed_in_single_precision_here() -> Non
         assert kept_precision(Settings(accelerator="cpu", precision="bf16"), "bf16") == "bf16"
         if torch.ops.mkldnn._is_mkldnn_bf16_supported():
             assert kept_precision(here, "bf16") == "bf16"
+
+
+def test_batches_are_made_beside_the_steps_where_a_core_is_left() -> None:
+    cores = own_cores()
+    assert cores >= 1
+    assert not leaves_a_core(torch.device("cpu"), cores)
+    assert leaves_a_core(torch.device("cpu"), cores - 1)
+    assert leaves_a_core(torch.device("cuda"), cores)
 
 
 FAULTS = """

@@ -1,6 +1,7 @@
 """A whole training, from the data to the last epoch."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from polytask.training.checkpoint import load_state
 from polytask.training.devices import (
     choose_threads,
     kept_precision,
+    leaves_a_core,
     make_fabric,
     resolve_precision,
 )
@@ -109,7 +111,8 @@ def train(
         if origin is not None and begun is not None:
             origin.record(run, begun)
     keeper = HistoryKeeper(run, watcher, loggers) if first else None
-    with Prefetcher(stream) as ahead:
+    ahead_of_time = leaves_a_core(fabric.device, threads)
+    with Prefetcher(stream) if ahead_of_time else nullcontext(stream) as ahead:
         trainer = make_trainer(
             config,
             fabric,
