@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from polytask.config.load import load_config
 from polytask.config.schema import Config
+from polytask.config.variants import with_tasks
 from polytask.data.dataset import Prepared
 from polytask.data.text import TextInput
 from polytask.encoders import LogMelEncoder
@@ -42,23 +43,11 @@ def classical(name: str) -> Any:
 
 def alone(config: Config, task: str, prepared: Prepared) -> dict[str, Any]:
     """The configuration of one task of a recipe, as plain values."""
-    plain = config.resolved()
-    wanted = plain["tasks"][task]
-    source_names = list(wanted["target"])
+    plain = with_tasks(config, [task]).resolved()
     stream = make_stream(config, prepared, 0, 1)
-    counts = {name: max(1, round(stream.quota[name])) for name in source_names}
-    needed = {*counts, *(plain["sources"][s].get("source") for s in counts)}
-    picked = plain["inputs"][wanted["input"]]
-    picked["columns"] = {s: c for s, c in picked["columns"].items() if s in counts}
-    training = plain["training"]
-    if str(training["monitor"]).split(".")[0] != task:
-        training["monitor"] = "mean"
+    counts = {name: max(1, round(stream.quota[name])) for name in plain["tasks"][task]["target"]}
     return plain | {
         "name": f"{config.name}-{task}",
-        "sources": {s: v for s, v in plain["sources"].items() if s in needed},
-        "inputs": {wanted["input"]: picked},
-        "tasks": {task: wanted},
-        "training": training,
         "batches": {
             "size": sum(counts.values()),
             "mixing": {"kind": "counts", "counts": counts},

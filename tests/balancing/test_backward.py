@@ -20,8 +20,8 @@ from polytask.balancing import (
     backward,
     by_gramian,
 )
+from polytask.balancing.buffers import _KEPT, kept_buffer
 from polytask.balancing.graph import Shared
-from polytask.balancing.room import _KEPT, room
 from polytask.errors import TrainingError
 from tests.balancing.toys import Toy, flat
 
@@ -433,10 +433,10 @@ def test_a_gramian_summed_over_groups_of_parameters(features: bool, groups: int)
 
     def counted(owner: object, shared: Shared, count: int) -> torch.Tensor:
         held.append(shared.size)
-        return room(owner, shared, count)
+        return kept_buffer(owner, shared, count)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(by_gramian, "room", counted)
+        patch.setattr(by_gramian, "kept_buffer", counted)
         again = backward(
             parts,
             MGDA(3),
@@ -467,9 +467,9 @@ def test_memory_of_gradients_is_kept_from_step_to_step() -> None:
             weights = backward(parts, one, model.shared, active=present)
             found.append((weights, flat(model.shared + model.others)))
         assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
-        places.add(room(balancer, Shared(model.shared), 3).data_ptr())
+        places.add(kept_buffer(balancer, Shared(model.shared), 3).data_ptr())
     assert len(places) == 1
-    assert room(copy.deepcopy(balancer), Shared(model.shared), 3).data_ptr() not in places
+    assert kept_buffer(copy.deepcopy(balancer), Shared(model.shared), 3).data_ptr() not in places
     before = len(_KEPT)
     del balancer, one
     gc.collect()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.base import GramianBalancer, SolverError, UsesIndependentBatches
+from polytask.balancing.buffers import kept_buffer
 from polytask.balancing.factored import Place, gradients_at_features
 from polytask.balancing.graph import Losses, Shared
 from polytask.balancing.needs import (
@@ -21,7 +22,6 @@ from polytask.balancing.needs import (
     reached_leaves,
 )
 from polytask.balancing.passes import Passes, gramian
-from polytask.balancing.room import room
 from polytask.balancing.weighing import features_weighted, others_weighted, weighted
 
 
@@ -62,7 +62,7 @@ def by_probes(
     count = len(passes.tasks)
     products = torch.zeros(count, count, dtype=torch.float64)
     for probe in probes:
-        own = room(balancer, probe.shared, count)
+        own = kept_buffer(balancer, probe.shared, count)
         products += gramian(probe.jacobian(starts, factor, heads=False, into=own))
     weights = _choose(balancer, products / factor**2, values, passes, factor)
     weighted(passes, weights, balancer.weight_heads)
@@ -91,7 +91,7 @@ def by_rows(
     else:
         above = passes.above() if heads and passes.features is not None else []
         cotangents = None if passes.features is None else passes.cotangents(above)
-        own = room(balancer, passes.shared, len(passes.tasks))
+        own = kept_buffer(balancer, passes.shared, len(passes.tasks))
         rows = passes.jacobian(cotangents, factor, heads, into=own)
         others = None if second is None else second.jacobian(None, factor, heads=False)
         products = gramian(rows, others)

@@ -13,7 +13,7 @@ from polytask.balancing.graph import Shared
 _KEPT: WeakKeyDictionary[object, Tensor] = WeakKeyDictionary()
 
 
-def room(owner: object, shared: Shared, count: int) -> Tensor:
+def kept_buffer(owner: object, shared: Shared, count: int) -> Tensor:
     """Memory `[count, P]` with anything in it, the same in each step of `owner`.
 
     On a CPU, C libraries give memory of this size back to the system, which clears each page anew:
