@@ -3,6 +3,7 @@
 import copy
 import gc
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -18,10 +19,9 @@ from polytask.balancing import (
     UncertaintyWeighting,
     UPGrad,
     backward,
-    by_gramian,
+    outer,
 )
-from polytask.balancing.buffers import _KEPT, kept_buffer
-from polytask.balancing.graph import Shared
+from polytask.balancing.buffers import _KEPT, kept_buffers
 from polytask.errors import TrainingError
 from tests.balancing.toys import Toy, flat
 
@@ -431,12 +431,14 @@ def test_a_gramian_summed_over_groups_of_parameters(features: bool, groups: int)
     parts, aliases = model()
     held: list[int] = []
 
-    def counted(owner: object, shared: Shared, count: int) -> torch.Tensor:
-        held.append(shared.size)
-        return kept_buffer(owner, shared, count)
+    def counted(
+        owner: object, device: torch.device, *wanted: tuple[torch.dtype, tuple[int, ...]]
+    ) -> list[torch.Tensor]:
+        held.append(sum(math.prod(shape[1:]) for _, shape in wanted))
+        return kept_buffers(owner, device, *wanted)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(by_gramian, "kept_buffer", counted)
+        patch.setattr(outer, "kept_buffers", counted)
         again = backward(
             parts,
             MGDA(3),
@@ -457,6 +459,7 @@ def test_a_gramian_summed_over_groups_of_parameters(features: bool, groups: int)
 def test_memory_of_gradients_is_kept_from_step_to_step() -> None:
     """Whatever an earlier step left there, with more or fewer tasks, counts for nothing."""
     balancer, model = UPGrad(3), Toy(private=True)
+    one_place = torch.device("cpu"), (torch.float32, (3, 10))
     places: set[int] = set()
     for active in ([1, 1, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]):
         present = torch.tensor(active, dtype=torch.bool)
@@ -467,9 +470,9 @@ def test_memory_of_gradients_is_kept_from_step_to_step() -> None:
             weights = backward(parts, one, model.shared, active=present)
             found.append((weights, flat(model.shared + model.others)))
         assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
-        places.add(kept_buffer(balancer, Shared(model.shared), 3).data_ptr())
+        places.add(kept_buffers(balancer, *one_place)[0].data_ptr())
     assert len(places) == 1
-    assert kept_buffer(copy.deepcopy(balancer), Shared(model.shared), 3).data_ptr() not in places
+    assert kept_buffers(copy.deepcopy(balancer), *one_place)[0].data_ptr() not in places
     before = len(_KEPT)
     del balancer, one
     gc.collect()

@@ -109,7 +109,9 @@ def backward(
         raise ValueError(
             "`measured`, `estimate` and `groups` are for balancers that see the Gramian."
         )
-    with balancer.about(tasks):
+    # Where the call stands in an autocast region: what follows is not for bfloat16.
+    precise = torch.autocast(pieces.values.device.type, enabled=False)
+    with precise, balancer.about(tasks):
         if isinstance(balancer, LossBalancer):
             weights = _loss_weights(balancer, values, passes)
             weighted(passes, weights, balancer.weight_heads)

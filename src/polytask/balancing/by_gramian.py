@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.base import GramianBalancer, SolverError, UsesIndependentBatches
-from polytask.balancing.buffers import kept_buffer
 from polytask.balancing.factored import Place, gradients_at_features
 from polytask.balancing.graph import Losses, Shared
 from polytask.balancing.needs import (
@@ -21,6 +20,7 @@ from polytask.balancing.needs import (
     raise_unless_scaled,
     reached_leaves,
 )
+from polytask.balancing.outer import Gradients, gradients_at_parameters
 from polytask.balancing.passes import Passes, gramian
 from polytask.balancing.weighing import features_weighted, others_weighted, weighted
 
@@ -62,8 +62,8 @@ def by_probes(
     count = len(passes.tasks)
     products = torch.zeros(count, count, dtype=torch.float64)
     for probe in probes:
-        own = kept_buffer(balancer, probe.shared, count)
-        products += gramian(probe.jacobian(starts, factor, heads=False, into=own))
+        found = gradients_at_parameters(balancer, probe, starts, factor, heads=False)
+        products += found.products()
     weights = _choose(balancer, products / factor**2, values, passes, factor)
     weighted(passes, weights, balancer.weight_heads)
     return weights
@@ -83,7 +83,7 @@ def by_rows(
     factor = balancer.amplification = passes.amplification()
     heads = not balancer.weight_heads
     reached = reached_leaves(passes)
-    rows: Tensor | None = None
+    found: Gradients | None = None
     places: list[Place] = []
     if at_features:
         places = gradients_at_features(passes, heads)
@@ -91,18 +91,21 @@ def by_rows(
     else:
         above = passes.above() if heads and passes.features is not None else []
         cotangents = None if passes.features is None else passes.cotangents(above)
-        own = kept_buffer(balancer, passes.shared, len(passes.tasks))
-        rows = passes.jacobian(cotangents, factor, heads, into=own)
-        others = None if second is None else second.jacobian(None, factor, heads=False)
-        products = gramian(rows, others)
-        rows = rows if others is None else (rows + others) / 2
+        if second is None:
+            found = gradients_at_parameters(balancer, passes, cotangents, factor, heads)
+            products = found.products()
+        else:
+            rows = passes.jacobian(cotangents, factor, heads)
+            others = second.jacobian(None, factor, heads=False)
+            products = gramian(rows, others)
+            found = Gradients(passes.shared, (rows + others) / 2)
     if not bool(products.any()):
         need_reached(passes, reached)
     weights = _choose(balancer, products / factor**2, values, passes, factor)
-    if rows is None:
+    if found is None:
         features_weighted(passes, places, weights, factor, heads)
     else:
-        passes.shared.add(weights.to(rows) @ rows, reached)
+        found.add(weights, reached)
     if not heads:
         others_weighted(passes, weights)
     return weights

@@ -147,17 +147,23 @@ class Passes:
         rows = self.shared.zeros(len(self.tasks)) if into is None else into
         only = {} if heads else {"inputs": self.shared.parameters}
         with self.shared.collecting() as point:
-            for i, task in enumerate(self.tasks):
+            for i in range(len(self.tasks)):
                 if into is not None:
                     rows[i].zero_()
                 point(rows[i])
                 retain = not heads or i + 1 < len(self.tasks)
-                if cotangents is None:
-                    one = rows.new_ones(1)
-                    self.losses.differentiate([task], one, self.call, retain_graph=retain, **only)
-                else:
-                    self.pull([i], [cotangents[i]], factor, retain_graph=retain, **only)
+                self.alone(i, cotangents, factor, retain_graph=retain, **only)
         return self.reduce(rows)
+
+    def alone(
+        self, i: int, cotangents: list[Tensor | None] | None, factor: float, **kwargs: Any
+    ) -> None:
+        """The pass of the i-th active task."""
+        if cotangents is None:
+            one = self.losses.values.new_ones(1)
+            self.losses.differentiate([self.tasks[i]], one, self.call, **kwargs)
+        else:
+            self.pull([i], [cotangents[i]], factor, **kwargs)
 
     def pull(
         self,
