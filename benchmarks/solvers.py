@@ -5,6 +5,9 @@ each other, with rows scaled by 0.1 to 10. The error is measured against somethi
 nothing with the solvers: the greatest lower bound by the problem's dual, where it has one (a
 relative gap), or the residual of the equation that the weights should solve.
 
+Other kinds (`--kinds`) are ill-conditioned or singular. Nash-MTL need not have a solution for
+them, and where the optimum is zero (`zero-sum`) a relative gap means nothing.
+
     python benchmarks/solvers.py --tasks 10 40 100 --threads 1
 
 T tasks.
@@ -18,6 +21,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from polytask.balancing import SolverError
 from polytask.balancing.solvers import conflict_averse, fair, in_dual_cone, min_norm
 
 Solver = Callable[[Tensor], Tensor]
@@ -25,21 +29,42 @@ Check = Callable[[Tensor, Tensor], float]
 C = 0.4
 
 
-def gramian(count: int, hard: bool, seed: int) -> Tensor:
+def gramian(count: int, kind: str, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    common, rows = normal(4 * count + 40), normal(count, 4 * count + 40)
-    if not hard:
+    wide = 4 * count + 40
+    common, rows = normal(wide), normal(count, wide)
+    half = count // 2
+    if kind == "easy":
         rows = rows + 0.3 * common
-    else:
+    elif kind == "hard":
         camps = torch.ones(count, 1, dtype=torch.float64)
         camps[::2] = -1
         rows = camps * common + 0.3 * rows
         rows = rows * 10 ** (2 * torch.rand(count, 1, generator=generator).double() - 1)
+    elif kind == "low-rank":
+        rows = rows[:, : 9 * count // 10]
+    elif kind == "half-rank":
+        rows = rows[:, : 6 * count // 10]
+    elif kind == "noisy":  # A third of the rank, and a tenth of noise on it.
+        rows = normal(count, count // 3) @ rows[: count // 3] / (count / 3) ** 0.5 + 0.1 * rows
+    elif kind == "zero-sum":
+        rows = rows - rows.mean(0)
+    elif kind == "twins":
+        rows[:half] = 2 * rows[-half:]
+    elif kind == "near-twins":
+        rows[:half] = 2 * rows[-half:] + 1e-3 * rows[:half]
+    elif kind == "fading":
+        rows = rows * 10 ** (-3 * torch.arange(wide).double() / count)
     return rows @ rows.T
+
+
+KINDS = [
+    "easy", "hard", "low-rank", "half-rank", "noisy", "zero-sum", "twins", "near-twins", "fading",
+]  # fmt: skip
 
 
 def gap_of_min_norm(gramian: Tensor, w: Tensor) -> float:
@@ -98,28 +123,35 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--kinds", nargs="*", default=KINDS[:2], choices=KINDS)
+    parser.add_argument("--solvers", nargs="*", default=list(SOLVERS), choices=list(SOLVERS))
     parser.add_argument(
         "--cpu", action="store_true", help="CPU time: for a busy machine, with one thread"
     )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     clock = time.process_time if options.cpu else time.perf_counter
-    print(f"{'T':>4} {'':5}{'solver':20}{'median ms':>10}{'least ms':>10}{'error':>10}")
+    print(f"{'T':>4} {'':11}{'solver':20}{'median ms':>10}{'least ms':>10}{'error':>10}")
     for count in options.tasks:
-        for hard in (False, True):
-            for name, (solve, check) in SOLVERS.items():
-                taken, errors = [], []
+        for kind in options.kinds:
+            for name in options.solvers:
+                solve, check = SOLVERS[name]
+                taken, errors, failed = [], [0.0], 0
                 for seed in range(options.seeds):
-                    matrix = gramian(count, hard, seed)
-                    errors.append(check(matrix, solve(matrix)))
+                    matrix = gramian(count, kind, seed)
+                    try:
+                        errors.append(check(matrix, solve(matrix)))
+                    except SolverError:
+                        failed += 1
+                        continue
                     for _ in range(options.repeats):
                         start = clock()
                         solve(matrix)
                         taken.append(1e3 * (clock() - start))
-                print(
-                    f"{count:4} {'hard' if hard else 'easy'} {name:20}"
-                    f"{statistics.median(taken):10.2f}{min(taken):10.2f}{max(errors):10.0e}"
-                )
+                line = f"{count:4} {kind:11}{name:20}"
+                if taken:
+                    line += f"{statistics.median(taken):10.2f}{min(taken):10.2f}{max(errors):10.0e}"
+                print(line + (f"  no solution of {failed}" if failed else ""))
 
 
 if __name__ == "__main__":

@@ -7,37 +7,61 @@ other side, all at once while that makes fewer of them, else the last one alone.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from polytask.balancing.base import SolverError
+from polytask.balancing.conjugate import by_conjugate_gradients
 
+FEW = 8  # Fewer tasks than this are solved quicker by pivoting alone.
 PATIENCE = 10  # How many exchanges in a row may leave as many negative entries as before.
 
 
-def complementary(matrix: Tensor, pull: Tensor, limit: int = 100) -> Tensor:
+def complementary(matrix: Tensor, pull: Tensor, limit: int = 1000, steps: int = 100) -> Tensor:
     """For each row q `[K, A]` of `pull`: x >= 0 with `s = q + M x >= 0` and `x . s = 0`.
 
-    Two rows that are opposite up to the rounding of float32 can make exchanges go in circles. Then
-    the diagonal of M, which should be near 1, is raised by up to that rounding.
+    Many rows of many entries are solved by at most `steps` steps of conjugate gradients. Those
+    whose x does not pass the check there are solved by pivoting, from the free sets that it has.
 
     Raises:
         SolverError: If there is none, or pivoting does not end.
     """
-    eye = torch.eye(len(matrix), dtype=matrix.dtype)
-    for nudge in (0.0, 1e-11, 1e-9, 1e-7):
+    if len(pull) == 1:
+        return _nudged(matrix, limit, lambda m, most: single(m, pull[0], most)[None])
+    if len(matrix) < FEW:
+        return _from_scratch(matrix, pull, limit)
+    found, free, solved = by_conjugate_gradients(matrix, pull, steps)
+    if not bool(solved.all()):
+        left = (~solved).nonzero()[:, 0]
         try:
-            return _complementary(matrix + nudge * eye if nudge else matrix, pull, limit)
+            found[left] = _together(matrix, pull[left], free[left], limit)
+        except SolverError:
+            found[left] = _from_scratch(matrix, pull[left], limit)
+    return found
+
+
+def _from_scratch(matrix: Tensor, pull: Tensor, limit: int) -> Tensor:
+    free = pull < -_tolerance(pull)
+    return _nudged(matrix, limit, lambda m, most: _together(m, pull, free, most))
+
+
+def _nudged(matrix: Tensor, limit: int, solve: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """What `solve` finds for M, or for one as good.
+
+    Two rows that are opposite up to the rounding of float32 can make exchanges go in circles. Then
+    the diagonal of M, which should be near 1, is raised by up to that rounding. Of an M with many
+    small eigenvalues, exchanges one by one may be hundreds before they end, in no circle.
+    """
+    eye = torch.eye(len(matrix), dtype=matrix.dtype)
+    tries = {0.0: limit, 1e-11: limit // 10, 1e-9: limit // 10, 1e-7: limit // 10}
+    for nudge, most in tries.items():
+        try:
+            return solve(matrix + nudge * eye if nudge else matrix, most)
         except SolverError:
             continue
-    return _complementary(matrix + 1e-6 * eye, pull, 5 * limit)
-
-
-def _complementary(matrix: Tensor, pull: Tensor, limit: int) -> Tensor:
-    if len(pull) == 1:
-        return single(matrix, pull[0], limit)[None]
-    return _together(matrix, pull, limit)
+    return solve(matrix + 1e-6 * eye, limit // 2)
 
 
 def single(matrix: Tensor, pull: Tensor, limit: int) -> Tensor:
@@ -122,9 +146,8 @@ def _solve(matrix: Tensor, right: Tensor) -> Tensor:
     return solved
 
 
-def _together(matrix: Tensor, pull: Tensor, limit: int) -> Tensor:
-    """Many problems at once; those that are solved leave."""
-    free = pull < -_tolerance(pull)
+def _together(matrix: Tensor, pull: Tensor, free: Tensor, limit: int) -> Tensor:
+    """Many problems at once, from given free sets; those that are solved leave."""
     found = torch.zeros_like(pull)
     left = torch.arange(len(pull))
     best = torch.full((len(pull),), pull.shape[1] + 1)
@@ -164,15 +187,12 @@ def _solve_subsets(matrix: Tensor, right: Tensor, subset: Tensor) -> Tensor:
     most = int(subset.sum(1).max())
     if most == 0:
         return torch.zeros_like(right)
+    count = len(matrix)
     chosen, order = subset.to(torch.int8).topk(most, dim=1)
-    place = order[:, :, None] * matrix.shape[1] + order[:, None, :]
-    pieces = matrix.take(place)  # [K, m, m]
-    if not bool(chosen.all()):
-        used = chosen.to(matrix.dtype)
-        pieces = pieces * used[:, :, None] * used[:, None, :] + torch.diag_embed(1 - used)
-        values = right.gather(1, order) * used
-    else:
-        values = right.gather(1, order)
+    place = order + count * (1 - chosen)  # What is not chosen becomes a row of the identity.
+    wide = torch.block_diag(matrix, torch.eye(count, dtype=matrix.dtype))
+    pieces = wide.take(2 * count * place[:, :, None] + place[:, None, :])  # [K, m, m]
+    values = right.gather(1, order) * chosen
     factor, info = torch.linalg.cholesky_ex(pieces)
     if bool(info.any()):
         eye = torch.eye(most, dtype=matrix.dtype)

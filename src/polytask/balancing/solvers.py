@@ -256,12 +256,12 @@ def in_dual_cone(gramian: Tensor, targets: Tensor) -> Tensor:
     """For each row u `[K, A]` of `targets`: `argmin v' G v  such that  v >= u`.
 
     `v' J` is the projection of `u' J` onto the cone of updates that conflict with no row of J. The
-    complementarity problems are solved together, exactly, by block principal pivoting.
+    complementarity problems are solved together, to rounding.
     """
     norms = row_norms(gramian)
-    norms = torch.where(norms > 0, norms, torch.ones_like(norms))
-    matrix = cosines(gramian, row_norms(gramian))
+    matrix = cosines(gramian, norms)
     matrix.diagonal().add_(1e-13)
+    norms = norms.masked_fill(norms == 0, 1.0)
     low = targets * norms  # [K, A]
     return (low + complementary(matrix, low @ matrix)) / norms
 
