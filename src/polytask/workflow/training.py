@@ -120,7 +120,7 @@ def train(
             prepared,
             settings=settings,
             stream=ahead,
-            validate=validator(prepared, fabric.device),
+            validate=validator(prepared, fabric.device, by_source=stream.follows),
             keep=run.save_weights,
             directory=run.path,
             reporter=keeper or watcher,
