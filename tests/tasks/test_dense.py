@@ -87,7 +87,7 @@ def nearby(predicted: Tensor, target: Tensor, tolerance: float) -> dict[str, flo
     """The same with the metric that has a tolerance, which may be 0."""
     found = {}
     for what in ("precision", "recall", "f1"):
-        metric = NearEdges(what, tolerance=tolerance, blank=255)  # type: ignore[arg-type]
+        metric = NearEdges(what, tolerance=tolerance, blank=255)
         metric.update(predicted[:1], target[:1])
         metric.update(predicted[1:], target[1:])
         found[what] = float(metric.compute())

@@ -4,7 +4,7 @@ Shapes: B examples, H x W pixels.
 """
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ class NearEdges(Metric):
     Pixels without a label are left out, of the prediction and of the target.
 
     Args:
-        what: Which of the three.
+        what: Which of the three: `precision`, `recall` or `f1`.
         tolerance: The distance at which a pixel still counts, as a share of the diagonal.
         blank: What a target without a label is.
     """
@@ -97,9 +97,7 @@ class NearEdges(Metric):
     full_state_update = False
     counts: Tensor
 
-    def __init__(
-        self, what: Literal["precision", "recall", "f1"], *, tolerance: float, blank: int
-    ) -> None:
+    def __init__(self, what: str, *, tolerance: float, blank: int) -> None:
         super().__init__(**LOCAL)
         self.what, self.tolerance, self.blank = what, tolerance, blank
         # Predicted pixels near a true one, all predicted, true ones near a predicted one, all true.
@@ -132,11 +130,13 @@ def edge_metrics(blank: int, tolerance: float = 0.0) -> MetricCollection:
     """
     average = of_pixels(BinaryAveragePrecision, blank=blank, thresholds=101)
     if tolerance:
-        names: tuple[Literal["precision", "recall", "f1"], ...] = ("precision", "recall", "f1")
-        made = {name: NearEdges(name, tolerance=tolerance, blank=blank) for name in names}
+        near_ones: dict[str, Metric | MetricCollection] = {
+            name: NearEdges(name, tolerance=tolerance, blank=blank)
+            for name in ("precision", "recall", "f1")
+        }
         # These three count the same, so one of them counts for all.
-        groups = [list(names), ["average_precision"]]
-        return MetricCollection({**made, "average_precision": average}, compute_groups=groups)
+        groups = [[*near_ones], ["average_precision"]]
+        return MetricCollection({**near_ones, "average_precision": average}, compute_groups=groups)
     return MetricCollection(
         {
             "precision": of_pixels(BinaryPrecision, blank=blank),
