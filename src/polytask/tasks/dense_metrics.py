@@ -118,7 +118,8 @@ class NearEdges(Metric):
         right, found, met, true = self.counts.double()
         precision, recall = right / found.clamp(min=1), met / true.clamp(min=1)
         f1 = 2 * precision * recall / (precision + recall).clamp(min=1e-12)
-        return {"precision": precision, "recall": recall, "f1": f1}[self.what].float()
+        value: Tensor = {"precision": precision, "recall": recall, "f1": f1}[self.what]
+        return value.float()
 
 
 def edge_metrics(blank: int, tolerance: float = 0.0) -> MetricCollection:
