@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from polytask.balancing import SolverError
-from polytask.balancing import pivoting
+from polytask.balancing import SolverError, pivoting
 from polytask.balancing.solvers import (
     conflict_averse,
     cosines,
