@@ -24,7 +24,7 @@ from rich.text import Text
 from polytask.data_terminal import MANY, print_summary
 from polytask.run import Run
 from polytask.training.history import EpochRecord
-from polytask.types import Scores
+from polytask.types import Scores, loss_of
 
 if TYPE_CHECKING:
     from polytask.training.step import StepRecord
@@ -111,6 +111,9 @@ class Terminal:
         if record.filled:
             shown_fills = (f"{name}{GLUE}{n:,}" for name, n in record.filled.items())
             line += "  labels by teachers: " + "  ".join(shown_fills)
+        if record.drawn:
+            shown_draws = (f"{name}{GLUE}{n:,}" for name, n in record.drawn.items())
+            line += "  drawn: " + "  ".join(shown_draws)
         if record.scores:
             line += "  validation: " + _headlines(record.scores)
         if record.best and record.scores:
@@ -240,7 +243,8 @@ def print_scores(scores: Scores, title: str, console: Console | None = None) -> 
     console.print(escape(title), style="italic", soft_wrap=True)
     kinds: dict[tuple[str, ...], list[str]] = {}
     for name, by in scores.items():
-        kinds.setdefault(tuple(m for m in by if m not in HIDDEN), []).append(name)
+        shown_ones = tuple(m for m in by if m not in HIDDEN and not m.startswith(loss_of("")))
+        kinds.setdefault(shown_ones, []).append(name)
     for metrics, names in kinds.items():
         columns = {m: [_number(scores[name][m]) for name in names] for m in metrics}
         columns["labels"] = [f"{scores[name].get('count') or 0:,.0f}" for name in names]

@@ -20,6 +20,11 @@ Pooling = Literal["mean", "max", "middle"]
 Scores = Mapping[str, Mapping[str, float | None]]
 
 
+def loss_of(source: str) -> str:
+    """What a task's loss over one source's examples is called among its scores."""
+    return f"loss of {source}"
+
+
 class Features(NamedTuple):
     """A batch of one input, raw or encoded.
 

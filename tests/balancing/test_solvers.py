@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from polytask.balancing import SolverError
+from polytask.balancing import SolverError, pivoting
 from polytask.balancing.solvers import (
     conflict_averse,
     cosines,
@@ -67,6 +67,18 @@ def test_unpleasant_gramians(seed: int) -> None:
         assert closeness < (1e-6 if noisy else 1e-9)  # Only where gradients cancel.
     else:
         assert closeness > 1e-15
+
+
+@pytest.mark.parametrize("room", [1, 400])
+def test_problems_in_small_blocks_have_the_same_solutions(
+    room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = torch.randn(20, 30, generator=torch.Generator().manual_seed(0)).double()
+    gramian = rows @ rows.T
+    together = in_dual_cone(gramian, torch.eye(20).double())
+    assert (together > 1e-6).sum() > 100  # hardly one free set is like another
+    monkeypatch.setattr(pivoting, "ROOM", room)
+    torch.testing.assert_close(in_dual_cone(gramian, torch.eye(20).double()), together)
 
 
 def test_a_tie_of_opposites_has_the_mean_as_its_conflict_averse_update() -> None:

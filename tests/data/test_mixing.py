@@ -207,6 +207,9 @@ def test_the_prefetcher_makes_no_second_team_of_threads() -> None:
             torch.rand(1 << 20).add(1)
             return torch.get_num_threads()
 
+        def decided(self, step: int) -> bool:
+            return True
+
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)

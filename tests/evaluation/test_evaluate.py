@@ -5,9 +5,10 @@ import pytest
 import torch
 from sklearn import metrics as oracle
 
+from polytask.data.collate import SOURCE_SHIFT
 from polytask.evaluation import evaluate
 from polytask.tasks import Regression
-from polytask.types import Batch, Features, Scores
+from polytask.types import Batch, Features, Scores, loss_of
 from tests.networks import TASKS, batch, network
 
 NAMES = [task.name for task in TASKS]
@@ -60,6 +61,28 @@ def test_scores_are_scikit_learns_on_the_labelled_rows() -> None:
         np.mean([oracle.r2_score(target[m, k], values[m, k]) for k, m in enumerate(known)]),
         abs=1e-4,
     )
+
+
+def test_losses_of_each_source_are_those_of_its_own_examples() -> None:
+    model, whole = network(), batch(rows=30)
+    numbers = {"picture": torch.arange(30) % 2 + 3, "sound": torch.full((30,), 4)}
+    known = {k: v * SOURCE_SHIFT + torch.arange(30) for k, v in numbers.items()}
+    sourced = Batch(whole.inputs, whole.targets, whole.present, known)
+    scores = evaluate(model, [sourced], TASKS, CPU, sources={3: "odd", 4: "even"})
+    plain = evaluate(model, [sourced], TASKS, CPU)
+    for task in TASKS:
+        for number, source in (3, "odd"), (4, "even"):
+            has = whole.present[task.name] & (numbers[task.input] == number)
+            if not has.any():
+                assert loss_of(source) not in scores[task.name]
+                continue
+            present = {**whole.present, task.name: has}
+            alone = Batch(whole.inputs, whole.targets, present, known)
+            expected = evaluate(model, [alone], TASKS, CPU)[task.name]["loss"]
+            assert scores[task.name][loss_of(source)] == pytest.approx(expected)
+        kept = {k: v for k, v in scores[task.name].items() if not k.startswith(loss_of(""))}
+        assert kept == plain[task.name]
+    assert loss_of("odd") in scores["type"] and loss_of("odd") not in scores["tags"]
 
 
 def test_scores_do_not_depend_on_the_batches() -> None:

@@ -198,6 +198,7 @@ EXAMPLES: dict[str, tuple[type[Task], dict[str, Any], Cells]] = {
         maps(Segmentation, classes=("a", "b", "c")),
     ),
     "edges": (Edges, {}, maps(Edges)),
+    "edges nearby": (Edges, {"tolerance": 0.3}, maps(Edges)),
     "depth": (DenseRegression, {"criterion": "mse"}, maps(DenseRegression)),
     "normals": (Normals, {}, maps(Normals)),
     "picture": (Reconstruction, {}, maps(Reconstruction)),

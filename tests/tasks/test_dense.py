@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
 
 from polytask.errors import ConfigError, DataError
 from polytask.tasks import DenseRegression, Edges, Normals, Segmentation
 from polytask.tasks.dense import DenseTask, nearest_pixels
+from polytask.tasks.dense_metrics import NearEdges, edge_metrics, near
 from polytask.tasks.segmentation import region_edges
 from polytask.types import Features
 from tests.tasks.kinds import SIZE, cells, guess, ready
@@ -69,6 +73,78 @@ def test_edges_lie_on_both_sides_of_a_border_and_not_beside_unlabelled_pixels() 
     assert region_edges(numbers).astype(int).tolist() == wanted
     task = Edges(**NAMED, of="regions")
     assert task.stored(numbers, (3, 4))[1].tolist() == [0, 0, 255, 1]
+
+
+def measured(predicted: Tensor, target: Tensor, tolerance: float) -> dict[str, float]:
+    """Precision, recall and F1, taken in two batches."""
+    metrics = edge_metrics(255, tolerance)
+    metrics.update(predicted[:1], target[:1])
+    metrics.update(predicted[1:], target[1:])
+    return {name: float(value) for name, value in metrics.compute().items()}
+
+
+def nearby(predicted: Tensor, target: Tensor, tolerance: float) -> dict[str, float]:
+    """The same with the metric that has a tolerance, which may be 0."""
+    found = {}
+    for what in ("precision", "recall", "f1"):
+        metric = NearEdges(what, tolerance=tolerance, blank=255)
+        metric.update(predicted[:1], target[:1])
+        metric.update(predicted[1:], target[1:])
+        found[what] = float(metric.compute())
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.5))
+def test_a_tolerance_adds_to_exact_scores_and_none_is_exact(
+    seed: int, edges: float, blank: float, tolerance: float
+) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    predicted = torch.rand(3, 6, 9, generator=rng) + edges - 0.5
+    target = (torch.rand(3, 6, 9, generator=rng) < edges).to(torch.uint8)
+    target[torch.rand(3, 6, 9, generator=rng) < blank / 2] = 255
+    predicted = predicted.clamp(0, 1)
+    exact = measured(predicted, target, 0.0)
+    assert nearby(predicted, target, 0.0) == pytest.approx(
+        {k: exact[k] for k in ("precision", "recall", "f1")}, abs=1e-6
+    )
+    less, more = (measured(predicted, target, t) for t in (tolerance, 1.5 * tolerance))
+    for name in ("precision", "recall", "f1"):
+        assert exact[name] - 1e-6 <= less[name] <= more[name] + 1e-6
+    assert less["average_precision"] == exact["average_precision"]
+    unseen = torch.where(target == 255, 1 - predicted, predicted)  # what nobody labelled
+    assert measured(unseen, target, tolerance) == less
+
+
+def test_distances_are_those_of_every_pair_of_pixels() -> None:
+    rng = np.random.default_rng(3)
+    for share in (0.02, 0.2, 1.0):
+        edges = rng.random((7, 11)) < share
+        there, places = np.argwhere(edges), np.argwhere(np.ones_like(edges))
+        gaps = np.linalg.norm(places[:, None] - there[None], axis=2).min(1, initial=np.inf)
+        for distance in (0.0, 1.0, 1.5, 3.0):
+            assert (near(edges, distance) == (gaps <= distance).reshape(7, 11)).all()
+    assert not near(np.zeros((3, 4), np.bool_), 99.0).any()
+
+
+def test_an_edge_one_pixel_off_counts_within_a_tolerance_of_one_pixel() -> None:
+    target = torch.zeros(2, 8, 8, dtype=torch.uint8)
+    target[:, 3] = 1
+    target[1, :, 0] = 255
+    task = Edges(**NAMED, tolerance=1.01 / (8 * 2**0.5))
+    predicted = torch.zeros(2, 8, 8)
+    predicted[:, 4] = 1.0
+    predicted[0, 7, 7] = 1.0  # far from everything
+    predicted[1, 2, 0] = 1.0  # where nothing is labelled
+    metrics = task.metrics()
+    metrics.update(predicted, target)
+    found = {name: float(value) for name, value in metrics.compute().items()}
+    assert found["precision"] == pytest.approx(15 / 16) and found["recall"] == 1.0
+    assert found["f1"] == pytest.approx(2 * 15 / 31)
+    assert measured(predicted, target, 0.0)["f1"] == 0.0
+    for wrong in (-0.1, 2.0):
+        with pytest.raises(ConfigError, match="share of the picture's diagonal"):
+            Edges(**NAMED, tolerance=wrong)
 
 
 def test_numbers_are_learned_on_a_standard_scale_and_predicted_in_their_own() -> None:

@@ -16,6 +16,7 @@ from polytask.balancing.base import SolverError
 from polytask.balancing.conjugate import by_conjugate_gradients
 
 FEW = 8  # Fewer tasks than this are solved quicker by pivoting alone.
+ROOM = 1 << 17  # Entries of the matrices that are solved together, 1 MiB of float64.
 PATIENCE = 10  # How many exchanges in a row may leave as many negative entries as before.
 
 
@@ -69,10 +70,7 @@ def single(matrix: Tensor, pull: Tensor, limit: int) -> Tensor:
     free = pull < -_tolerance(pull)
     best, tries = len(pull) + 1, PATIENCE
     for _ in range(limit):
-        x = torch.zeros_like(pull)
-        index = free.nonzero()[:, 0]
-        if len(index):
-            x[index] = _solve(matrix[index].T[index], -pull[index, None])[:, 0]
+        x = _solve_free(matrix, -pull, free)
         least = torch.where(free, x, torch.addmv(pull, matrix, x))
         wrong = least < -_tolerance(pull, x)
         which = wrong.nonzero()[:, 0]
@@ -134,6 +132,15 @@ def _tolerance(*values: Tensor) -> Tensor:
     return 1e-12 * most.clamp_min(1e-300)
 
 
+def _solve_free(matrix: Tensor, right: Tensor, free: Tensor) -> Tensor:
+    """`x` `[A]` with `matrix[F, F] x[F] = right[F]` on the free set F, else zero."""
+    x = torch.zeros_like(right)
+    index = free.nonzero()[:, 0]
+    if len(index):
+        x[index] = _solve(matrix[index].T[index], right[index, None])[:, 0]
+    return x
+
+
 def _solve(matrix: Tensor, right: Tensor) -> Tensor:
     """`matrix^-1 right`, for a matrix that is positive definite but for rounding."""
     factor, info = torch.linalg.cholesky_ex(matrix)
@@ -183,7 +190,20 @@ def _exchanged(wrong: Tensor, count: Tensor, best: Tensor, tries: Tensor) -> Ten
 
 
 def _solve_subsets(matrix: Tensor, right: Tensor, subset: Tensor) -> Tensor:
-    """For each row k: `x` with `matrix[F, F] x[F] = right[k, F]` on `F = subset[k]`, else zero."""
+    """For each row k: `x` with `matrix[F, F] x[F] = right[k, F]` on `F = subset[k]`, else zero.
+
+    So many rows at a time as take `ROOM` entries of matrices: of hundreds of tasks all pieces
+    together would take gigabytes.
+    """
+    most = int(subset.sum(1).max())
+    rows = ROOM // max(1, most) ** 2
+    if rows < 2:
+        return torch.stack([_solve_free(matrix, r, s) for r, s in zip(right, subset, strict=True)])
+    blocks = zip(right.split(rows), subset.split(rows), strict=True)
+    return torch.cat([_solve_block(matrix, r, s) for r, s in blocks])
+
+
+def _solve_block(matrix: Tensor, right: Tensor, subset: Tensor) -> Tensor:
     most = int(subset.sum(1).max())
     if most == 0:
         return torch.zeros_like(right)

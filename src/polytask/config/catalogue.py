@@ -37,6 +37,7 @@ from polytask.data.sentences import Chunks, EnglishWeb, Lines, Questions, Senten
 from polytask.data.shapes import Shapes
 from polytask.data.sources import Source
 from polytask.data.speech import SpokenDigits
+from polytask.data.steering import ValidationLoss
 from polytask.data.table_cleaning import (
     ByModel,
     Components,
@@ -285,5 +286,6 @@ MIXINGS: dict[str, type[Mixing]] = {
     "annealed": Annealed,
     "capped": Capped,
     "round-robin": RoundRobin,
+    "validation-loss": ValidationLoss,
     "counts": Counts,
 }

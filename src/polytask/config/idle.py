@@ -47,8 +47,8 @@ def without_effect(config: Config) -> Iterator[str]:
         if is_vector(feeds) and is_set(feeds, "pool"):
             yield f"inputs.{name}.pool has no effect: a table gives one vector per example already."
     if len(read_sources(config)) == 1 and config.batches.mixing.chosen in (
-        *("uniform", "temperature"),
-        *("capped", "round-robin"),
+        *("uniform", "temperature", "annealed"),
+        *("capped", "round-robin", "validation-loss"),
     ):
         yield "batches.mixing has no effect with a single source."
     used = {task.input for task in config.tasks.values()}

@@ -12,9 +12,11 @@ class Mixing(ABC):
 
     Attributes:
         settles: The epoch, from 0, from which on shares stay as they are.
+        follows: Whether the shares of an epoch depend on what was measured after those before.
     """
 
     settles: int = 0
+    follows: bool = False
 
     @abstractmethod
     def shares(self, sizes: Mapping[str, int], batch_size: int) -> dict[str, Fraction]:

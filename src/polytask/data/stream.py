@@ -1,6 +1,8 @@
 """The stream of batches.
 
-A batch is a pure function of the seed and the step's number, so that resuming needs neither.
+A batch is a pure function of the seed and the step's number, so that resuming needs neither. Only
+where a mixing follows what validation measures, it is one of these and the shares of the epochs so
+far, which are saved.
 Letters: B examples of a step, N rows of a source, q the examples of a source per step.
 """
 
@@ -19,10 +21,11 @@ from polytask.data.blending import Blending
 from polytask.data.collate import collate, take
 from polytask.data.dataset import Dataset
 from polytask.data.mixing import Mixing
+from polytask.data.steering import Steering, ValidationLoss
 from polytask.data.stores import Rows, as_rows
 from polytask.data.transforms import Maps, Transform
 from polytask.errors import ConfigError, DataError
-from polytask.types import Batch, Blend
+from polytask.types import Batch, Blend, Scores
 
 
 class BatchStream:
@@ -72,6 +75,9 @@ class BatchStream:
         self.mixing, self.batch_size = mixing, batch_size
         self.sizes = {name: len(r) for name, r in self.rows.items()}
         self.quota = mixing.shares(self.sizes, batch_size)
+        self.steering: Steering | None = None
+        if isinstance(mixing, ValidationLoss):
+            self.steering = Steering(mixing, self.quota)
         self.notes = list(notes)
         self.augment = dict(augment or {})
         self.blend = dict(blend or {})
@@ -89,16 +95,74 @@ class BatchStream:
 
     def drawn(self, source: str, steps: int) -> int:
         """How many examples of a source the first steps have drawn."""
-        if not self.mixing.settles:
+        if not self.changes:
             return self.mixing.drawn(self.quota, source, steps)
-        epoch = min(steps // self.steps_per_epoch, self.mixing.settles)
+        epoch = steps // self.steps_per_epoch
+        if self.steering is None:
+            epoch = min(epoch, self.mixing.settles)
+        elif steps and not self.decided(steps - 1):
+            raise ValueError(f"The shares of step {steps} are decided when its epoch begins.")
+        else:
+            epoch = min(epoch, len(self.steering.epochs) - 1)
         rest = steps - epoch * self.steps_per_epoch
-        share = self.mixing.shares_in(epoch, self.sizes, self.batch_size)[source]
+        share = self._shares_in(epoch)[source]
         return int(self._drawn_before(epoch)[source] + share * rest)
 
+    @property
+    def changes(self) -> bool:
+        """Whether shares change from epoch to epoch."""
+        return self.follows or self.mixing.settles > 0
+
+    @property
+    def follows(self) -> bool:
+        """Whether shares depend on what was measured after the epochs before."""
+        return self.steering is not None
+
+    def decided(self, step: int) -> bool:
+        """Whether the batch of a step can be made already."""
+        if self.steering is None:
+            return True
+        return step < len(self.steering.epochs) * self.steps_per_epoch
+
+    def end_epoch(self, scores: Scores) -> None:
+        """Decide the shares of the next epoch, where they depend on validation scores."""
+        if self.steering is not None:
+            self.steering.end_epoch(scores)
+
+    def drawn_in(self, epoch: int) -> dict[str, int] | None:
+        """Examples of each source in an epoch, counted from 0; None where that never changes."""
+        if not self.changes:
+            return None
+        begin = epoch * self.steps_per_epoch
+        end = begin + self.steps_per_epoch
+        return {name: self.drawn(name, end) - self.drawn(name, begin) for name in self.sizes}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What batches depend on beside the seed and the step: usually nothing."""
+        return {} if self.steering is None else self.steering.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            ValueError: If it is of another mixing.
+        """
+        if self.steering is not None:
+            with self._lock:
+                self._before.clear()
+            self.steering.load_state_dict(state)
+
+    def _shares_in(self, epoch: int) -> dict[str, Fraction]:
+        if self.steering is not None:
+            return self.steering.epochs[epoch]
+        return self.mixing.shares_in(epoch, self.sizes, self.batch_size)
+
     def per_step(self, source: str, steps: int) -> float:
-        """Examples of a source per step, the mean over the first steps."""
-        if not self.mixing.settles:
+        """Examples of a source per step, the mean over the first steps.
+
+        Where it depends on what will be measured, it is what the first epoch has.
+        """
+        if not self.changes or self.follows:
             return float(self.quota[source])
         return self.drawn(source, steps) / steps
 
@@ -109,7 +173,7 @@ class BatchStream:
                 self._before.append(dict.fromkeys(self.sizes, Fraction(0)))
             while len(self._before) <= epoch:
                 last = self._before[-1]
-                some = self.mixing.shares_in(len(self._before) - 1, self.sizes, self.batch_size)
+                some = self._shares_in(len(self._before) - 1)
                 steps = self.steps_per_epoch
                 self._before.append({name: last[name] + some[name] * steps for name in last})
             return self._before[epoch]
@@ -188,6 +252,8 @@ class BatchStream:
         if self.mixing.settles:
             last = self.mixing.settles
             said += f" at first, {self._described(last)} from epoch {last + 1} on"
+        if self.follows:
+            said += " at first, then by validation losses"
         return "\n".join([said, *self.notes])
 
     def _described(self, epoch: int) -> str:
@@ -225,6 +291,27 @@ class Prefetcher:
         """What an epoch is, in one line."""
         return self.stream.describe_epoch()
 
+    @property
+    def follows(self) -> bool:
+        """Whether shares depend on what was measured after the epochs before."""
+        return self.stream.follows
+
+    def end_epoch(self, scores: Scores) -> None:
+        """Decide the shares of the next epoch, where they depend on validation scores."""
+        self.stream.end_epoch(scores)
+
+    def drawn_in(self, epoch: int) -> dict[str, int] | None:
+        """Examples of each source in an epoch, counted from 0; None where that never changes."""
+        return self.stream.drawn_in(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What batches depend on beside the seed and the step."""
+        return self.stream.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.stream.load_state_dict(state)
+
     def batch(self, step: int) -> Batch:
         """The batch of a step; what goes wrong in making it is raised here."""
         ready = self._next
@@ -234,7 +321,8 @@ class Prefetcher:
                 ready[1].cancel()
             ready = (step, self._pool.submit(self.stream.batch, step))
         batch = ready[1].result()
-        self._next = (step + 1, self._pool.submit(self.stream.batch, step + 1))
+        if self.stream.decided(step + 1):  # if not, the epoch's end is waited for
+            self._next = (step + 1, self._pool.submit(self.stream.batch, step + 1))
         return batch
 
     def close(self) -> None:

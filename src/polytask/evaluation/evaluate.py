@@ -1,19 +1,25 @@
 """Scores of a model on examples: per task, over the examples that have its label."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from polytask.data.collate import SOURCE_SHIFT
 from polytask.model import guidance
 from polytask.tasks.base import Task
-from polytask.types import Batch, Scores
+from polytask.types import Batch, Scores, loss_of
 
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, batches: Iterable[Batch], tasks: Sequence[Task], device: torch.device
+    model: nn.Module,
+    batches: Iterable[Batch],
+    tasks: Sequence[Task],
+    device: torch.device,
+    *,
+    sources: Mapping[int, str] | None = None,
 ) -> Scores:
     """Score every task.
 
@@ -22,10 +28,11 @@ def evaluate(
         batches: The examples, each once.
         tasks: The tasks.
         device: Where the model is.
+        sources: By their numbers, the sources over whose examples losses are wanted too.
 
     Returns:
         Per task its metrics, `loss` (the mean over labelled examples that have one) and `count`
-        (labelled examples).
+        (labelled examples); and `loss_of(source)` for each of `sources` with a label of the task.
         Every value but the count is None for a task without a label, and a metric is None where
         it is not defined, such as R2 of a single example.
     """
@@ -33,6 +40,7 @@ def evaluate(
     losses = {task.name: 0.0 for task in tasks}
     counts = {task.name: 0 for task in tasks}
     sizes = {task.name: 0 for task in tasks}  # how many examples have a loss
+    parts: dict[str, dict[str, list[float]]] = {task.name: {} for task in tasks}
     training = model.training
     model.eval()
     try:
@@ -50,9 +58,18 @@ def evaluate(
                 output = outputs[task.name][present].float()
                 target = batch.targets[task.name][present]
                 metrics[task.name].update(task.decode(output), target)
-                losses[task.name] += float(task.loss(output, target).sum())
+                each = task.loss(output, target)
+                counted = task.counted(target, present[present])
+                losses[task.name] += float(each.sum())
                 counts[task.name] += len(target)
-                sizes[task.name] += int(task.counted(target, present[present]).sum())
+                sizes[task.name] += int(counted.sum())
+                if sources is not None:
+                    numbers = batch.rows[task.input][present.cpu()] // SOURCE_SHIFT
+                    for place in numbers.unique().tolist():
+                        own = (numbers == place).to(device)
+                        sums = parts[task.name].setdefault(sources[place], [0.0, 0.0])
+                        sums[0] += float(each[own].sum())
+                        sums[1] += float(counted[own].sum())
     finally:
         model.train(training)
     scores: dict[str, dict[str, float | None]] = {}
@@ -66,6 +83,8 @@ def evaluate(
         else:
             scores[task.name] = dict.fromkeys([*metrics[task.name], "loss"])
         scores[task.name]["count"] = count
+        for source, (total, number) in parts[task.name].items():
+            scores[task.name][loss_of(source)] = total / number if number else None
     return scores
 
 

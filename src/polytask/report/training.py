@@ -20,6 +20,7 @@ from polytask.report.seen import Seen, see
 from polytask.report.told import verdict
 from polytask.run import Run
 from polytask.tasks import Regression, Task
+from polytask.workflow import make_stream
 
 # Classes of a confusion matrix that is drawn; of larger ones the worst mistakes are listed.
 DRAWN = 30
@@ -45,7 +46,7 @@ def report_run(run: Run, progress: Callable[[int, int, str], None] | None = None
         *([_learning(history, seen.drawn)] if history else []),
         *_mistakes(seen),
         *_calibration(seen),
-        _data(seen),
+        _data(run, seen),
         _cost(run, history, seen.model),
         _settings(run),
     ]
@@ -180,7 +181,26 @@ def _learning(history: list[dict[str, Any]], tasks: Sequence[Task]) -> Section:
                 y="weight",
             )
         )
-    return Section(heading="Learning", text=text, figures=figures)
+    return Section(heading="Learning", text=text, figures=[*figures, *_drawn(history)])
+
+
+def _drawn(history: list[dict[str, Any]]) -> list[Drawing]:
+    """What a mixing did whose shares change from epoch to epoch."""
+    counts = [line.get("drawn") or {} for line in history]
+    sources = list(dict.fromkeys(source for by in counts for source in by))
+    if not sources:
+        return []
+    own = [Line(source, [by.get(source) for by in counts]) for source in sources]
+    return [
+        lines(
+            {"examples of sources": own},
+            name="drawn",
+            alt=f"Examples of {', '.join(sources)} by epoch",
+            caption="How many examples of each source an epoch had.",
+            x="epoch",
+            y="examples",
+        )
+    ]
 
 
 def _mistakes(seen: Seen) -> list[Section]:
@@ -278,8 +298,13 @@ def _calibration(seen: Seen) -> list[Section]:
     ]
 
 
-def _data(seen: Seen) -> Section:
+def _data(run: Run, seen: Seen) -> Section:
     summary = seen.prepared.summary()
+    said = remarks(summary)
+    if len(seen.prepared.parts["train"]) > 1:
+        epoch, *notes = make_stream(run.config, seen.prepared, 0, 1).describe_epoch().split("\n")
+        said.append(f"Sources share steps ({run.config.batches.mixing.chosen}): {epoch}.")
+        said += notes
     shown = {task.name for task in seen.drawn}
     balance = {}
     for task, by in summary["classes"].items():
@@ -302,7 +327,7 @@ def _data(seen: Seen) -> Section:
         )
     return Section(
         heading="Data",
-        text="\n\n".join(remarks(summary)),
+        text="\n\n".join(said),
         figures=figures,
         tables=[amounts(summary)],
     )

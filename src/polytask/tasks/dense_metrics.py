@@ -6,7 +6,9 @@ Shapes: B examples, H x W pixels.
 import math
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
@@ -19,6 +21,7 @@ from torchmetrics.classification import (
 )
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError
 
+from polytask.errors import require
 from polytask.tasks.base import LOCAL
 from polytask.tasks.metrics import Explained
 
@@ -68,14 +71,79 @@ def segmentation_metrics(classes: int, blank: int) -> MetricCollection:
     )
 
 
-def edge_metrics(blank: int) -> MetricCollection:
-    """Precision, recall and F1 at a probability of one half, and the average precision."""
+def near(edges: NDArray[np.bool_], distance: float) -> NDArray[np.bool_]:
+    """Which pixels of `[H, W]` have an edge pixel at most `distance` pixels away, centre to centre.
+
+    Without an edge there is none.
+    """
+    if distance == 0 or not edges.any():
+        return edges
+    image = require("scipy.ndimage", "train")
+    distances: NDArray[np.float64] = image.distance_transform_edt(~edges)
+    return distances <= distance + 1e-6
+
+
+class NearEdges(Metric):
+    """Precision, recall or F1 of edge pixels that may be some way off.
+
+    Pixels without a label are left out, of the prediction and of the target.
+
+    Args:
+        what: Which of the three: `precision`, `recall` or `f1`.
+        tolerance: The distance at which a pixel still counts, as a share of the diagonal.
+        blank: What a target without a label is.
+    """
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, what: str, *, tolerance: float, blank: int) -> None:
+        super().__init__(**LOCAL)
+        self.what, self.tolerance, self.blank = what, tolerance, blank
+        # Predicted pixels near a true one, all predicted, true ones near a predicted one, all true.
+        self.add_state("counts", torch.zeros(4, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, predicted: Tensor, target: Tensor) -> None:
+        """Add a batch: probabilities and 0 or 1, both `[B, H, W]`."""
+        known = target != self.blank
+        found = ((predicted > 0.5) & known).cpu().numpy()
+        true = ((target == 1) & known).cpu().numpy()
+        distance = self.tolerance * math.hypot(*target.shape[1:])
+        for f, t in zip(found, true, strict=True):
+            counts = [f & near(t, distance), f, t & near(f, distance), t]
+            self.counts += torch.tensor([int(some.sum()) for some in counts]).to(self.counts)
+
+    def compute(self) -> Tensor:
+        """The share or the harmonic mean of both; 0 where there is nothing to count."""
+        right, found, met, true = self.counts.double()
+        precision, recall = right / found.clamp(min=1), met / true.clamp(min=1)
+        f1 = 2 * precision * recall / (precision + recall).clamp(min=1e-12)
+        value: Tensor = {"precision": precision, "recall": recall, "f1": f1}[self.what]
+        return value.float()
+
+
+def edge_metrics(blank: int, tolerance: float = 0.0) -> MetricCollection:
+    """Precision, recall and F1 at a probability of one half, and the average precision.
+
+    Args:
+        blank: What a target without a label is.
+        tolerance: How far off edges may be for the first three, as a share of the diagonal.
+    """
+    average = of_pixels(BinaryAveragePrecision, blank=blank, thresholds=101)
+    if tolerance:
+        near_ones: dict[str, Metric | MetricCollection] = {
+            name: NearEdges(name, tolerance=tolerance, blank=blank)
+            for name in ("precision", "recall", "f1")
+        }
+        # These three count the same, so one of them counts for all.
+        groups = [[*near_ones], ["average_precision"]]
+        return MetricCollection({**near_ones, "average_precision": average}, compute_groups=groups)
     return MetricCollection(
         {
             "precision": of_pixels(BinaryPrecision, blank=blank),
             "recall": of_pixels(BinaryRecall, blank=blank),
             "f1": of_pixels(BinaryF1Score, blank=blank),
-            "average_precision": of_pixels(BinaryAveragePrecision, blank=blank, thresholds=101),
+            "average_precision": average,
         },
         compute_groups=False,
     )

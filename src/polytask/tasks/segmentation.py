@@ -160,8 +160,15 @@ class Edges(DenseTask):
 
     The loss is the class-balanced cross-entropy of Xie and Tu (2015, arXiv 1504.06375): edges and
     the rest have the same part in an image's loss, whatever their number. Theirs is a sum over
-    pixels, here each part is a mean. Scores are per pixel; there is no tolerance for edges that
-    are a pixel off, as in their benchmark.
+    pixels, here each part is a mean.
+
+    Scores are over pixels. A tolerance of 0.0075 is that of the Berkeley benchmark (BSDS, Martin
+    et al. 2004, Arbelaez et al. 2011): precision is then the share of predicted edge pixels that
+    have a true one as near as that, and recall the share of true ones that have a predicted one.
+    Their code pairs pixels off one to one, after thinning the prediction to lines; here several may
+    have the same partner and nothing is thinned, so thick edges are not punished as there, and
+    numbers cannot be compared with that benchmark's. The usual tolerance is none, for the same
+    reason.
 
     Attributes:
         of: Whether the target holds edges (0: none, another number: edge), or `regions`, class
@@ -169,13 +176,23 @@ class Edges(DenseTask):
             has another class.
         ignore: Numbers that mean that a pixel has no label; there is no edge beside them.
         balanced: Whether edges and the rest have the same part in the loss.
+        tolerance: How far a predicted edge may be from a true one for precision, recall and F1, as
+            a share of the picture's diagonal; average precision has none.
     """
 
     of: Literal["edges", "regions"] = "edges"
     ignore: tuple[int, ...] = (BLANK,)
     balanced: bool = True
+    tolerance: float = 0.0
 
     blank: ClassVar[float] = BLANK
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tolerance < 1:
+            raise ConfigError(
+                "`tolerance` should be a share of the picture's diagonal, from 0 to below 1, such "
+                f"as 0.0075. Found {self.tolerance}."
+            )
 
     @property
     def outputs(self) -> int:
@@ -213,7 +230,7 @@ class Edges(DenseTask):
     def metrics(self) -> "MetricCollection":
         from polytask.tasks.dense_metrics import edge_metrics
 
-        return edge_metrics(BLANK)
+        return edge_metrics(BLANK, self.tolerance)
 
     @property
     def score(self) -> str:

@@ -26,6 +26,8 @@ class EpochRecord:
             teachers.
         weights: The mean of the balancer's weights over the epoch's steps in which a task had
             labels, per task; None for a balancer without weights.
+        drawn: Examples of each source in the epoch, where these change from epoch to epoch; None
+            where they do not.
     """
 
     epoch: int
@@ -38,6 +40,7 @@ class EpochRecord:
     penalty: float | None = None
     filled: Mapping[str, int] | None = None
     weights: Mapping[str, float | None] | None = None
+    drawn: Mapping[str, int] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a line of JSON."""

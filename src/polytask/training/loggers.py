@@ -149,6 +149,7 @@ def numbers_of(record: EpochRecord) -> dict[str, float]:
         **{f"train/{task}/loss": loss for task, loss in record.losses.items()},
         **{f"weight/{task}": weight for task, weight in (record.weights or {}).items()},
         **{f"filled/{task}": count for task, count in (record.filled or {}).items()},
+        **{f"drawn/{source}": count for source, count in (record.drawn or {}).items()},
     }
     for task, scores in record.scores.items():
         named |= {f"validation/{task}/{metric}": value for metric, value in scores.items()}

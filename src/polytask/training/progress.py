@@ -4,7 +4,7 @@ T tasks.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from polytask.training.history import EpochRecord
@@ -86,6 +86,7 @@ class Progress:
         scores: Scores,
         value: float | None,
         best: bool,
+        drawn: Mapping[str, int] | None = None,
     ) -> EpochRecord:
         """What is written of the epoch; the next one begins with nothing.
 
@@ -95,6 +96,7 @@ class Progress:
             scores: On the validation part.
             value: The monitored score.
             best: Whether it is the best so far.
+            drawn: Examples of each source, where shares change.
         """
         names = list(names)
         filled = weights = None
@@ -114,6 +116,7 @@ class Progress:
             self.penalty and self.penalty / (steps - self.idle),  # idle steps have none
             filled,
             weights,
+            drawn,
         )
         self.losses, self.counts = [0.0] * len(names), [0] * len(names)
         self.penalty = self.filled = self.weights = self.weighed = None

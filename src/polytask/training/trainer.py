@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
@@ -47,6 +47,32 @@ class Stream(Protocol):
 
     def batch(self, step: int) -> Batch:
         """The batch of one step, counted from the start of training."""
+        ...
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A stream whose batches may depend on what was measured after earlier epochs."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether they do."""
+        ...
+
+    def end_epoch(self, scores: Scores) -> None:
+        """Take validation scores; every process has the same."""
+        ...
+
+    def drawn_in(self, epoch: int) -> Mapping[str, int] | None:
+        """Examples of each source in an epoch, counted from 0; None where that never changes."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What batches depend on beside seed and step, as plain values."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
         ...
 
 
@@ -130,6 +156,13 @@ class Trainer:
         self._told_idle = False
         if validate is not None:
             check_monitor(settings.monitor, self.tasks)
+        self.follows = stream if isinstance(stream, Follows) else None
+        if self.follows and self.follows.follows and isinstance(balancer, UsesIndependentBatches):
+            raise ConfigError(
+                f"{type(balancer).__name__} compares each batch with one from after the end of "
+                "training, and this mixing decides only by then what is in that. Choose another "
+                "batches.mixing, or another balancer."
+            )
 
     @property
     def checkpoint(self) -> Path:
@@ -249,6 +282,10 @@ class Trainer:
         better = progress.best is None if value is None else improves(value, progress.best)
         if better and self._kept(state):
             progress.best, progress.best_epoch = value, epoch
+        drawn = None
+        if self.follows is not None:
+            self.follows.end_epoch(scores)
+            drawn = self.follows.drawn_in(epoch - 1)
         self.reporter.on_epoch(
             progress.end_epoch(
                 (task.name for task in self.tasks),
@@ -256,6 +293,7 @@ class Trainer:
                 scores=scores,
                 value=value,
                 best=better,
+                drawn=drawn,
             )
         )
         patience = self.settings.patience
@@ -329,6 +367,7 @@ class Trainer:
             "average": self.average.state_dict() if self.average else None,
             "precision": self.fabric.strategy.precision.state_dict(),
             "adaptors": [adaptor.state_dict() for adaptor in self.adaptors],
+            "stream": {} if self.follows is None else self.follows.state_dict(),
             "progress": asdict(self.progress),
             "steps": self.steps,
         }
@@ -343,6 +382,8 @@ class Trainer:
         for adaptor, saved in zip(self.adaptors, state["adaptors"], strict=True):
             adaptor.load_state_dict(saved)
         self.fabric.strategy.precision.load_state_dict(state["precision"])
+        if self.follows is not None:
+            self.follows.load_state_dict(state.get("stream", {}))  # older checkpoints have none
         self.progress = Progress(**state["progress"])
         self._saved_at = time.monotonic()
 

@@ -28,18 +28,28 @@ EVALUATION_BATCH = 512
 DENSE_BATCH = 32
 
 
-def validator(prepared: Prepared, device: torch.device) -> Callable[[nn.Module], Scores] | None:
+def validator(
+    prepared: Prepared, device: torch.device, *, by_source: bool = False
+) -> Callable[[nn.Module], Scores] | None:
     """Scores a model on the validation part; None where there is no such part."""
     if not any(len(rows) for rows in prepared.parts.get("validation", {}).values()):
         return None
-    return lambda model: score(model, prepared, "validation", device)
+    return lambda model: score(model, prepared, "validation", device, by_source=by_source)
 
 
-def score(model: nn.Module, prepared: Prepared, part: Part, device: torch.device) -> Scores:
-    """Scores of a model on one part of the data."""
+def score(
+    model: nn.Module,
+    prepared: Prepared,
+    part: Part,
+    device: torch.device,
+    *,
+    by_source: bool = False,
+) -> Scores:
+    """Scores of a model on one part of the data; with each source's losses, if they are wanted."""
     size = evaluation_batch(prepared.tasks)
     batches = evaluation_batches(prepared.datasets, prepared.parts[part], size)
-    return evaluate(model, batches, prepared.tasks, device)
+    names = {dataset.number: name for name, dataset in prepared.datasets.items()}
+    return evaluate(model, batches, prepared.tasks, device, sources=names if by_source else None)
 
 
 def evaluation_batch(tasks: Sequence[Task]) -> int:

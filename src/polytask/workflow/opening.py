@@ -85,12 +85,13 @@ def make_stream(config: Config, prepared: Prepared, rank: int, world_size: int) 
     """The training batches of a configuration."""
     resample = build_resampling(config)
     rows, notes = resample(prepared, config.seed) if resample else (prepared.parts["train"], [])
+    mixing = build_mixing(config)
     return BatchStream(
         prepared.datasets,
         rows,
-        notes=notes,
+        notes=[*notes, *(unmeasured(prepared) if mixing.follows else ())],
         batch_size=config.batches.size,
-        mixing=build_mixing(config),
+        mixing=mixing,
         augment=build_augment(config),
         blend=build_blend(config),
         seed=config.seed,
@@ -98,6 +99,21 @@ def make_stream(config: Config, prepared: Prepared, rank: int, world_size: int) 
         rank=rank,
         world_size=world_size,
     )
+
+
+def unmeasured(prepared: Prepared) -> list[str]:
+    """What is to be said of sources whose losses validation does not measure."""
+    rows = prepared.parts.get("validation", {})
+    labelled = {
+        name
+        for name, dataset in prepared.datasets.items()
+        if name in rows and any(bool(has[rows[name]].any()) for has in dataset.present.values())
+    }
+    return [
+        f"{name} has no labels in validation rows, so its share stays as it is."
+        for name in prepared.parts["train"]
+        if name not in labelled
+    ]
 
 
 def sample(prepared: Prepared) -> dict[str, Features]:

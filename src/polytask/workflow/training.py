@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from polytask.balancing.costs import cost_of_many
 from polytask.config.build import (
     build_balancer,
     build_loggers,
@@ -120,7 +121,7 @@ def train(
             prepared,
             settings=settings,
             stream=ahead,
-            validate=validator(prepared, fabric.device),
+            validate=validator(prepared, fabric.device, by_source=stream.follows),
             keep=run.save_weights,
             directory=run.path,
             reporter=keeper or watcher,
@@ -134,6 +135,9 @@ def train(
             run.cut_history(trainer.progress.step // stream.steps_per_epoch)
         overview = overview_of(trainer, model, prepared, stream, fabric.world_size, begun)
         watcher.on_start(run, {**facts, **overview})
+        costs = cost_of_many(trainer.acting, sum(p.numel() for p in trainer.shared))
+        if costs is not None:
+            watcher.warn(costs)
         step = trainer.progress.step
         finished = trainer.fit() if keeper is None else keeper.follow(trainer.fit, step)
     if first and any(task.tunes for task in prepared.tasks):
