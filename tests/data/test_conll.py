@@ -109,6 +109,8 @@ def test_known_sets_are_found_and_read(tmp_path: Path, monkeypatch: pytest.Monke
     for part in ("train", "dev", "test"):
         file = tmp_path / "sentence_classification" / f"stsa.binary.{part}.gz"
         file.write_bytes(gzip.compress(b"1 good\n0 bad\n"))
+        file = tmp_path / "sentence_classification" / "custrev.all.gz"
+        file.write_bytes(gzip.compress(b"1 works\n0 \n0 broke\n"))  # a label alone, as theirs has
         (tmp_path / "ud_uner_en_ewt").mkdir(exist_ok=True)
         web = "# genre = weblog\n1\tBush\tPROPN\tNNP\t0\troot\tI-PER\n"
         file = tmp_path / "ud_uner_en_ewt" / f"en_ewt.pos_ner.{part}.tsv.gz"
@@ -118,6 +120,7 @@ def test_known_sets_are_found_and_read(tmp_path: Path, monkeypatch: pytest.Monke
     films = Sentences(set="sst2").load()
     assert films.frame["label"].tolist() == ["positive", "negative"] * 3
     assert films.fixed_split is not None and films.fixed_split.nunique() == 3
+    assert Sentences(set="cr").load().frame["text"].tolist() == ["works", "broke"]
     row = EnglishWeb().load().frame.iloc[0]
     assert row["entities"] == ("B-PER",) and row["genre"] == "weblog"
     with pytest.raises(DataError, match="no file or folder"):

@@ -53,10 +53,11 @@ class Lines(Source):
         by_part(path)
         self.path, self.label, self.separator = path, label, separator
         self.levels, self.encoding = list(levels or ()), require_encoding(encoding)
+        self._skip_blank = False
 
     def load(self) -> Table:
         """Reads all lines; blank ones are no rows."""
-        key = ["lines", str(self.label), self.separator, *self.levels]
+        key = ["lines", str(self.label), self.separator, str(self._skip_blank), *self.levels]
         return sentences_table(self.path, self._read, key)
 
     def _read(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -67,6 +68,8 @@ class Lines(Source):
                 yield number, {"text": line.strip()}
                 continue
             label, found, text = line.strip().partition(self.separator)
+            if not text.strip() and self._skip_blank:
+                continue
             if not found or not text.strip():
                 raise DataError(
                     f"{path.name} line {number} should be a label, {self.separator!r} and a text. "
@@ -121,7 +124,9 @@ class Sentences(Source):
             files = _present(folder / f"{stem}.all")
         # Letters outside ASCII are latin-1 in three of the files; what is not UTF-8 is read so.
         encoding = "latin-1" if self.set in ("trec", "mr", "subj") else "utf-8"
-        table = Lines(path=files, label=True, encoding=encoding).load()
+        lines = Lines(path=files, label=True, encoding=encoding)
+        lines._skip_blank = self.set in ("cr", "mpqa")  # a few of their lines are labels alone
+        table = lines.load()
         names = dict(enumerate(_NAMES[self.set]))
         table.frame["label"] = [names[int(label)] for label in table.frame["label"]]
         table.name = self.set
