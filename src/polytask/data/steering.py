@@ -34,7 +34,8 @@ class ValidationLoss(Mixing):
     task first, and scores that can be compared. Here a loss is compared with its own beginning, as
     Chen et al. (2018, GradNorm) do with training losses, whose exponent `strength` is. A loss above
     its first one counts as 1: more draws would help a source to be learnt by heart. Losses that
-    are not above 0 at first (of densities) cannot be compared so, and are left out.
+    are not above 0 at first (of densities) cannot be compared so, and are left out. What is hard
+    cannot be told from noise: a source of thrown coins is drawn more and more.
 
     Args:
         base: Shares to begin with: as often as a source has rows, or every source the same.
