@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from polytask.balancing.passes import BLOCK, Passes, gramian, source
+from polytask.balancing.stacked import _Stacked
 
 # What an entry of the rows costs, in multiplications of factors: it is written, stacked, read
 # twice and given back, and a product of rows, of which both halves are computed, takes three times
@@ -28,6 +29,7 @@ TRAFFIC, LONG = 50, 3
 # products of factors lose what rows keep: at 10 they are wrong by 3e-6, at 100 by 3e-5.
 CANCELLATION = 10.0
 OUTPUTS = 128  # Of one block of products: symmetric ones are computed on and above the diagonal.
+STACKED: Any = _Stacked._backward_cls  # type: ignore[attr-defined]
 FACTOR = {"AddmmBackward0": 1, "MmBackward0": 0}  # Which input of a product is the left factor.
 
 
@@ -126,10 +128,16 @@ class Linear:
     Attributes:
         node: Where the gradient of its outputs arrives.
         weight: `[K, D]`.
+        place: Which of `StackedHeads` it is; None for a head of its own.
     """
 
     node: Node
     weight: Tensor
+    place: int | None = None
+
+    def own(self, gradient: Tensor) -> Tensor:
+        """What arrives at this head's outputs, `[B, K]`."""
+        return gradient if self.place is None else gradient[:, self.place]
 
 
 def gradients_at_features(passes: Passes, heads: bool) -> list[Place]:
@@ -193,9 +201,13 @@ def _head(feature: Tensor, entered: dict[Node, list[Node]]) -> Linear | None:
     if below is None or feature._backward_hooks or feature.layout != torch.strided:
         return None
     above = entered.get(below, [])
-    if len(above) != 1 or (slot := FACTOR.get(above[0].name())) is None:
+    if len(above) != 1:
         return None
     node = above[0]
+    if isinstance(node, STACKED):
+        return _one_of_stacked(node, feature)
+    if (slot := FACTOR.get(node.name())) is None:
+        return None
     if node.next_functions[slot] != (below, feature.output_nr):
         return None
     if all(n is None for j, (n, _) in enumerate(node.next_functions) if j != slot):
@@ -208,6 +220,16 @@ def _head(feature: Tensor, entered: dict[Node, list[Node]]) -> Linear | None:
     scale = getattr(node, "_saved_alpha", 1)
     weight = weight.detach().T
     return Linear(node, weight if scale == 1 else weight * scale)
+
+
+def _one_of_stacked(node: Node, feature: Tensor) -> Linear | None:
+    """The head among `StackedHeads` that reads these features."""
+    edges = list(node.next_functions)
+    if all(n is None for n, _ in edges[:2]):
+        return None  # No weight learns, so no pass comes by.
+    place = edges.index((feature.grad_fn, feature.output_nr)) - 2  # After weight and bias.
+    saved: Any = node
+    return Linear(node, saved.saved_tensors[0][place].detach(), place)
 
 
 def _pays(passes: Passes, linear: dict[int, Linear]) -> bool:
@@ -234,7 +256,7 @@ def _caught(passes: Passes, linear: dict[int, Linear], above: list[Tensor]) -> l
     def catch(i: int) -> Callable[[tuple[Tensor | None, ...]], None]:
         def hook(gradients: tuple[Tensor | None, ...]) -> None:
             if gradients[0] is not None:
-                arrived[i] = gradients[0]
+                arrived[i] = linear[i].own(gradients[0])
 
         return hook
 

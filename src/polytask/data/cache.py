@@ -229,7 +229,7 @@ def _decode_all(
     quick = time.perf_counter() - begun < _QUICK * len(chunk)
     yield from chunk
     done = len(chunk)
-    if progress:
+    if progress and done:
         progress(done, len(media), what)
     workers = 1 if quick else min(8, getattr(os, "process_cpu_count", os.cpu_count)() or 1)
     waiting: deque[Future[list[NDArray[Any] | str]]] = deque()
