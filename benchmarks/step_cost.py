@@ -27,6 +27,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polytask.balancing import BALANCERS, RecomputesLosses, StackedHeads, backward
+from polytask.balancing.factored import gradients_at_features
+from polytask.balancing.graph import Losses, Shared
+from polytask.balancing.passes import Passes, identity
 
 CLOCK = time.perf_counter
 Step = Callable[[], None]
@@ -316,11 +319,19 @@ def compare_heads(count: int, repeats: int) -> None:
             losses.view(256, count).mean(0).sum(), inputs=[*wanted, *stacked.parameters()]
         )
 
+    def kept() -> None:
+        seen = [z.view_as(z) for _ in range(count)]
+        losses = F.cross_entropy(stacked(seen).flatten(0, 1), labels.flatten(), reduction="none")
+        found = Losses(losses.view(256, count).mean(0))
+        passes = Passes(found, list(range(count)), Shared([z]), [*seen], Tensor.backward, identity)
+        gradients_at_features(passes, heads=True)
+
     ways: dict[str, Step] = {
         "separate heads, the sum": lambda: one_by_one(False),
         "separate heads, per task": lambda: one_by_one(True),
         "StackedHeads, the sum": lambda: together(False),
         "StackedHeads, per task": lambda: together(True),
+        "StackedHeads, per task as factors": kept,
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from polytask.balancing import BALANCERS, GramianBalancer, backward, factored
+from polytask.balancing import BALANCERS, GramianBalancer, StackedHeads, backward, factored
 from polytask.balancing.factored import Factored, Linear
 from polytask.balancing.passes import Passes, gramian
 from polytask.tasks import Multiclass
@@ -444,3 +444,27 @@ def test_heads_of_tasks_are_linear_where_features_are_vectors() -> None:
     with way(None) as caught:
         backward(losses, Given([1.0, 2.0]), trunk.parameters(), features=aliases)
     assert caught == [2]
+
+
+@pytest.mark.parametrize("frozen", ["", "weight", "bias", "weight bias"])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_stacked_heads_stay_factors(outputs: int, frozen: str) -> None:
+    torch.manual_seed(0)
+    trunk, heads = nn.Linear(4, 6).double(), StackedHeads(5, 6, outputs).double()
+    for name in frozen.split():
+        getattr(heads, name).requires_grad_(False)
+    x, y = torch.randn(8, 4).double(), torch.randn(8, 5, outputs).double()
+    found = []
+    for keep in (True, False):
+        trunk.zero_grad()
+        heads.zero_grad()
+        balancer = Given([0.5, 2.0, 0.25, 1.0, 0.0], scale="paper")
+        z = trunk(x).tanh()
+        aliases = [z.view_as(z) for _ in range(5)]
+        losses = (heads(aliases) - y).square().mean((0, 2))
+        with way(keep) as caught:
+            backward(losses, balancer, trunk.parameters(), features=aliases)
+        assert caught == ([5] if keep and len(frozen.split()) < 2 else [])
+        gradients = [p.grad for p in [*trunk.parameters(), *heads.parameters()]]
+        found.append((balancer.seen, gradients))
+    torch.testing.assert_close(*found)

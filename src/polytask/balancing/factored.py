@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from polytask.balancing.passes import BLOCK, Passes, gramian, source
-from polytask.balancing.stacked import _Stacked
+from polytask.balancing.stacked import heads_at, stopped
 
 # What an entry of the rows costs, in multiplications of factors: it is written, stacked, read
 # twice and given back, and a product of rows, of which both halves are computed, takes three times
@@ -29,7 +29,6 @@ TRAFFIC, LONG = 50, 3
 # products of factors lose what rows keep: at 10 they are wrong by 3e-6, at 100 by 3e-5.
 CANCELLATION = 10.0
 OUTPUTS = 128  # Of one block of products: symmetric ones are computed on and above the diagonal.
-STACKED: Any = _Stacked._backward_cls  # type: ignore[attr-defined]
 FACTOR = {"AddmmBackward0": 1, "MmBackward0": 0}  # Which input of a product is the left factor.
 
 
@@ -185,18 +184,23 @@ def _linear(passes: Passes, entered: dict[Node, list[Node]]) -> dict[int, Linear
     """The linear head of each entry that has features; empty unless all of them have one."""
     assert passes.features is not None
     found: dict[int, Linear] = {}
+    stacked: dict[Node, dict[object, tuple[int, Tensor]] | None] = {}
     nodes = passes.losses.nodes(passes.tasks)
     for i, (feature, node) in enumerate(zip(passes.features, nodes, strict=True)):
         if feature is None or node is None or not feature.requires_grad:
             continue
-        head = _head(feature, entered)
+        head = _head(feature, entered, stacked)
         if head is None:
             return {}
         found[i] = head
     return found
 
 
-def _head(feature: Tensor, entered: dict[Node, list[Node]]) -> Linear | None:
+def _head(
+    feature: Tensor,
+    entered: dict[Node, list[Node]],
+    stacked: dict[Node, dict[object, tuple[int, Tensor]] | None],
+) -> Linear | None:
     below = feature.grad_fn
     if below is None or feature._backward_hooks or feature.layout != torch.strided:
         return None
@@ -204,8 +208,11 @@ def _head(feature: Tensor, entered: dict[Node, list[Node]]) -> Linear | None:
     if len(above) != 1:
         return None
     node = above[0]
-    if isinstance(node, STACKED):
-        return _one_of_stacked(node, feature)
+    if node not in stacked:
+        stacked[node] = heads_at(node)
+    if (heads := stacked[node]) is not None:
+        one = heads.get((below, feature.output_nr))
+        return None if one is None else Linear(node, one[1], one[0])
     if (slot := FACTOR.get(node.name())) is None:
         return None
     if node.next_functions[slot] != (below, feature.output_nr):
@@ -220,16 +227,6 @@ def _head(feature: Tensor, entered: dict[Node, list[Node]]) -> Linear | None:
     scale = getattr(node, "_saved_alpha", 1)
     weight = weight.detach().T
     return Linear(node, weight if scale == 1 else weight * scale)
-
-
-def _one_of_stacked(node: Node, feature: Tensor) -> Linear | None:
-    """The head among `StackedHeads` that reads these features."""
-    edges = list(node.next_functions)
-    if all(n is None for n, _ in edges[:2]):
-        return None  # No weight learns, so no pass comes by.
-    place = edges.index((feature.grad_fn, feature.output_nr)) - 2  # After weight and bias.
-    saved: Any = node
-    return Linear(node, saved.saved_tensors[0][place].detach(), place)
 
 
 def _pays(passes: Passes, linear: dict[int, Linear]) -> bool:
@@ -261,6 +258,8 @@ def _caught(passes: Passes, linear: dict[int, Linear], above: list[Tensor]) -> l
         return hook
 
     with ExitStack() as stack:
+        for node in {head.node for head in linear.values() if head.place is not None}:
+            stack.enter_context(stopped(node))
         for i, head in linear.items():
             stack.callback(head.node.register_prehook(catch(i)).remove)
         passes.losses.differentiate(

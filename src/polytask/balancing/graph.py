@@ -55,8 +55,9 @@ def leaves(
         below = [n for n, _ in node.next_functions if n is not None]
         todo.extend(below)
         if entered is not None:
-            for n in stopped.intersection(below):
-                entered.setdefault(n, []).extend([node] * below.count(n))
+            for n in below:
+                if n in stopped:
+                    entered.setdefault(n, []).append(node)
     return found
 
 

@@ -3,11 +3,13 @@
 T tasks, B examples, D features, K outputs of each head.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 
 class StackedHeads(nn.Module):
@@ -15,7 +17,7 @@ class StackedHeads(nn.Module):
 
     A head is too small a product to keep a processor busy: a hundred of them cost three times what
     they cost in one. Forward and the weights' gradient are one product each, the gradients at the
-    features one per task. Apply the loss to all tasks at once as well:
+    features one per task, or none where `backward` leaves them as factors. Apply the loss to all tasks at once as well:
 
         aliases = [z.view_as(z) for _ in range(T)]
         logits = heads(aliases)  # [B, T, K]
@@ -70,6 +72,7 @@ class _Stacked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor, *aliases: Tensor) -> Tensor:
         ctx.save_for_backward(weight, aliases[0])
+        ctx.apart = True  # False while somebody takes gradients at the features as factors.
         return _outputs(weight, bias, aliases[0])
 
     @staticmethod
@@ -80,6 +83,37 @@ class _Stacked(torch.autograd.Function):
         flat = gradient.flatten(1)  # [B, T K]
         own = (flat.T @ features.to(flat)).view_as(weight) if for_weight else None
         bias = gradient.sum(0) if for_bias else None
+        if not ctx.apart:
+            return own, bias, *(None for _ in for_aliases)
         pairs = zip(gradient.unbind(1), weight, for_aliases, strict=True)
         # Not one batched product: small results come from memory that has been used before.
         return own, bias, *(part @ rows if wanted else None for part, rows, wanted in pairs)
+
+
+@contextmanager
+def stopped(node: Node) -> Iterator[None]:
+    """Within this context a backward pass through `StackedHeads` makes no gradient of features."""
+    function: Any = node
+    function.apart = False
+    try:
+        yield
+    finally:
+        function.apart = True
+
+
+def heads_at(node: Node) -> dict[object, tuple[int, Tensor]] | None:
+    """Number and weight `[K, D]` of each of the `StackedHeads`, by the edge to its features.
+
+    None for another node; none where no weight learns, so that no pass comes by.
+    """
+    if not isinstance(node, BACKWARD):
+        return None
+    function: Any = node
+    for_weight, for_bias, *edges = function.next_functions
+    if for_weight[0] is None and for_bias[0] is None:
+        return {}
+    weight = function.saved_tensors[0].detach()
+    return dict(zip(edges, enumerate(weight), strict=True))
+
+
+BACKWARD: Any = _Stacked._backward_cls
