@@ -17,7 +17,8 @@ class StackedHeads(nn.Module):
 
     A head is too small a product to keep a processor busy: a hundred of them cost three times what
     they cost in one. Forward and the weights' gradient are one product each, the gradients at the
-    features one per task, or none where `backward` leaves them as factors. Apply the loss to all tasks at once as well:
+    features one per task, or none where `backward` leaves them as factors. Apply the loss to all
+    tasks at once as well:
 
         aliases = [z.view_as(z) for _ in range(T)]
         logits = heads(aliases)  # [B, T, K]
