@@ -10,7 +10,7 @@ from polytask.training.loggers import LoggerSpec, numbers_of
 if TYPE_CHECKING:
     from lightning_fabric.loggers.logger import Logger
 
-    from polytask.training.trainer import Reporter
+    from polytask.training.sides import Reporter
 
 # The file of a run that says how its logs are found again.
 LOGS = "loggers.json"

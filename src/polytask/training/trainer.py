@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -27,70 +27,15 @@ from polytask.tasks.base import Task
 from polytask.training.averaging import WeightAverage, borrowed_weights
 from polytask.training.checkpoint import load_state, save_state
 from polytask.training.freezing import Freezing
-from polytask.training.history import EpochRecord, monitored
+from polytask.training.history import monitored
 from polytask.training.optim import OptimizerSpec, Schedule
 from polytask.training.processes import all_reduced
 from polytask.training.progress import Progress
 from polytask.training.settings import Settings
-from polytask.training.step import Measurement, StepRecord, train_step
+from polytask.training.sides import Follows, Reporter, Stream
+from polytask.training.step import Measurement, train_step
 from polytask.training.stopping import stopped_by_signals
 from polytask.types import Batch, Scores
-
-
-class Stream(Protocol):
-    """Batches as a pure function of the step."""
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps in an epoch."""
-        ...
-
-    def batch(self, step: int) -> Batch:
-        """The batch of one step, counted from the start of training."""
-        ...
-
-
-@runtime_checkable
-class Follows(Protocol):
-    """A stream whose batches may depend on what was measured after earlier epochs."""
-
-    @property
-    def follows(self) -> bool:
-        """Whether they do."""
-        ...
-
-    def end_epoch(self, scores: Scores) -> None:
-        """Take validation scores; every process has the same."""
-        ...
-
-    def drawn_in(self, epoch: int) -> Mapping[str, int] | None:
-        """Examples of each source in an epoch, counted from 0; None where that never changes."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """What batches depend on beside seed and step, as plain values."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
-        ...
-
-
-class Reporter(Protocol):
-    """Somebody who watches the training."""
-
-    def on_step(self, step: int, record: StepRecord, lr: float) -> None:
-        """After each step."""
-        ...
-
-    def on_epoch(self, record: EpochRecord) -> None:
-        """After each epoch."""
-        ...
-
-    def warn(self, message: str) -> None:
-        """When something went wrong that does not end the training."""
-        ...
-
 
 Probe = Callable[["Trainer", Batch], None]
 
