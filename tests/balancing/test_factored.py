@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,26 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from polytask.balancing import BALANCERS, GramianBalancer, StackedHeads, backward, factored
+from polytask.balancing import BALANCERS, StackedHeads, backward, factored
 from polytask.balancing.factored import Factored, Linear
 from polytask.balancing.passes import Passes, gramian
 from polytask.tasks import Multiclass
 from polytask.types import Features
+from tests.balancing import toys
 from tests.balancing.toys import Toy, flat
 
-
-class Given(GramianBalancer):
-    """Given weights; keeps the Gramian that it saw."""
-
-    seen: Tensor
-
-    def __init__(self, weights: list[float], **settings: Any) -> None:
-        super().__init__(len(weights), at="features", **settings)
-        self.weights = torch.tensor(weights, dtype=torch.float64)
-
-    def forward(self, gramian: Tensor, losses: Tensor) -> Tensor:
-        self.seen = gramian
-        return self.weights[self.tasks]
+Given = partial(toys.Given, at="features")
 
 
 @contextmanager

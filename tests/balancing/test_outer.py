@@ -12,24 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from polytask.balancing import GramianBalancer, backward, outer
+from polytask.balancing import backward, outer
 from polytask.balancing.outer import Layer, Passes
 from polytask.errors import TrainingError
-from tests.balancing.toys import flat
-
-
-class Given(GramianBalancer):
-    """Given weights; keeps the Gramian that it saw."""
-
-    seen: Tensor
-
-    def __init__(self, weights: list[float], **settings: Any) -> None:
-        super().__init__(len(weights), **settings)
-        self.weights = torch.tensor(weights, dtype=torch.float64)
-
-    def forward(self, gramian: Tensor, losses: Tensor) -> Tensor:
-        self.seen = gramian
-        return self.weights[self.tasks]
+from tests.balancing.toys import Given, flat
 
 
 @contextmanager

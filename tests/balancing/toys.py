@@ -1,6 +1,7 @@
 """Small shared networks for the tests: T tasks, B examples, D features."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from polytask.balancing import (
     BALANCERS,
     AutoLambda,
     Balancer,
+    GramianBalancer,
     RecomputesLosses,
     UsesIndependentBatches,
     backward,
@@ -132,3 +134,17 @@ def combine(
         fallen = values * (0.8 + 0.1 * values.tanh())
         balancer.update(fallen, active)
     return problem.theta.grad, weights
+
+
+class Given(GramianBalancer):
+    """Given weights; keeps the Gramian that it saw."""
+
+    seen: Tensor
+
+    def __init__(self, weights: list[float], **settings: Any) -> None:
+        super().__init__(len(weights), **settings)
+        self.weights = torch.tensor(weights, dtype=torch.float64)
+
+    def forward(self, gramian: Tensor, losses: Tensor) -> Tensor:
+        self.seen = gramian
+        return self.weights[self.tasks]

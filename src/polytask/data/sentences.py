@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from polytask.data.conll import (
     Columns,
@@ -41,6 +41,8 @@ class Lines(Source):
         encoding: How letters are stored, such as utf-8 or latin-1.
     """
 
+    label_alone: ClassVar[bool] = False  # Whether a label without a text is no row, or an error.
+
     def __init__(
         self,
         *,
@@ -53,11 +55,10 @@ class Lines(Source):
         by_part(path)
         self.path, self.label, self.separator = path, label, separator
         self.levels, self.encoding = list(levels or ()), require_encoding(encoding)
-        self._skip_blank = False
 
     def load(self) -> Table:
         """Reads all lines; blank ones are no rows."""
-        key = ["lines", str(self.label), self.separator, str(self._skip_blank), *self.levels]
+        key = ["lines", str(self.label), self.separator, str(self.label_alone), *self.levels]
         return sentences_table(self.path, self._read, key)
 
     def _read(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -68,7 +69,7 @@ class Lines(Source):
                 yield number, {"text": line.strip()}
                 continue
             label, found, text = line.strip().partition(self.separator)
-            if not text.strip() and self._skip_blank:
+            if not text.strip() and self.label_alone:
                 continue
             if not found or not text.strip():
                 raise DataError(
@@ -78,6 +79,12 @@ class Lines(Source):
             parts = label.split(":")
             levels = {n: ":".join(parts[: k + 1]) for k, n in enumerate(self.levels)}
             yield number, {"text": text.strip(), "label": label, **levels}
+
+
+class _LinesWithGaps(Lines):
+    """Lines of which a few are known to be labels alone."""
+
+    label_alone = True
 
 
 class Sentences(Source):
@@ -124,9 +131,8 @@ class Sentences(Source):
             files = _present(folder / f"{stem}.all")
         # Letters outside ASCII are latin-1 in three of the files; what is not UTF-8 is read so.
         encoding = "latin-1" if self.set in ("trec", "mr", "subj") else "utf-8"
-        lines = Lines(path=files, label=True, encoding=encoding)
-        lines._skip_blank = self.set in ("cr", "mpqa")  # a few of their lines are labels alone
-        table = lines.load()
+        kind = _LinesWithGaps if self.set in ("cr", "mpqa") else Lines
+        table = kind(path=files, label=True, encoding=encoding).load()
         names = dict(enumerate(_NAMES[self.set]))
         table.frame["label"] = [names[int(label)] for label in table.frame["label"]]
         table.name = self.set
