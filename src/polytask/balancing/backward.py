@@ -3,6 +3,7 @@
 T tasks, A active ones, P shared parameters (entries).
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -15,12 +16,13 @@ from polytask.balancing.base import (
     GramianBalancer,
     LossBalancer,
     UsesIndependentBatches,
+    WeighingBalancer,
 )
 from polytask.balancing.by_gradients import by_gradients
 from polytask.balancing.by_gramian import by_probes, by_rows, probes_of
 from polytask.balancing.graph import Differentiate, Losses, Shared
 from polytask.balancing.needs import active_tasks, need_balancer
-from polytask.balancing.passes import Passes, identity
+from polytask.balancing.passes import Passes, identity, precisely
 from polytask.balancing.weighing import weighted
 from polytask.errors import TrainingError
 
@@ -109,9 +111,7 @@ def backward(
         raise ValueError(
             "`measured`, `estimate` and `groups` are for balancers that see the Gramian."
         )
-    # Where the call stands in an autocast region: what follows is not for bfloat16.
-    precise = torch.autocast(pieces.values.device.type, enabled=False)
-    with precise, balancer.about(tasks):
+    with precisely(pieces.values.device.type), balancer.about(tasks):
         if isinstance(balancer, LossBalancer):
             weights = _loss_weights(balancer, values, passes)
             weighted(passes, weights, balancer.weight_heads)
@@ -134,6 +134,8 @@ def backward(
                 "`balancer` should be a LossBalancer, GramianBalancer or GradientBalancer. "
                 f"Found {type(balancer).__name__}."
             )
+    if len(tasks) == balancer.num_tasks:
+        return weights.clone()
     everyone = weights.new_zeros(balancer.num_tasks)
     everyone[tasks] = weights
     return everyone
@@ -165,7 +167,9 @@ def _aliases(
 
 def _values(passes: Passes) -> Tensor:
     """The active losses `[A]`, averaged over processes; float32 or better."""
-    values = passes.losses.values[passes.tasks]
+    values = passes.losses.values
+    if len(passes.tasks) < len(values):
+        values = values[passes.tasks]
     values = passes.reduce(values if values.dtype == torch.float64 else values.float())
     if passes.reduce is identity:
         nodes = passes.losses.nodes(passes.tasks)
@@ -176,15 +180,17 @@ def _values(passes: Passes) -> Tensor:
                 "label? Pass `active=`. Were they made under `torch.no_grad()`, by `.item()` or "
                 "`.detach()`, of whole numbers, or of frozen parameters alone?"
             )
-    if not bool(values.isfinite().all()):
-        found = {t: v for t, v in zip(passes.tasks, values.tolist(), strict=True) if v - v != 0}
-        raise TrainingError(f"The losses of these tasks are not finite (task: loss): {found}.")
+    plain = zip(passes.tasks, values.tolist(), strict=True)
+    if endless := {t: v for t, v in plain if not math.isfinite(v)}:
+        raise TrainingError(f"The losses of these tasks are not finite (task: loss): {endless}.")
     return values
 
 
 def _loss_weights(balancer: LossBalancer, values: Tensor, passes: Passes) -> Tensor:
     """Weights `[A]`; the balancer's own parameters receive their gradient."""
-    with torch.enable_grad():
+    if isinstance(balancer, WeighingBalancer) and balancer.weighs():
+        weights = balancer.weigh(values)
+    else:
         leaf = values.detach().requires_grad_()
         total = balancer(leaf)
         own = [p for p in balancer.parameters() if p.requires_grad]
@@ -194,9 +200,10 @@ def _loss_weights(balancer: LossBalancer, values: Tensor, passes: Passes) -> Ten
         if own:
             passes.call(total, inputs=own)
     weights = balancer.scaled(weights)
-    if not bool(weights.isfinite().all()):
+    plain = weights.tolist()
+    if not all(map(math.isfinite, plain)):
         raise TrainingError(
-            f"{type(balancer).__name__} gave weights that are not finite, {weights.tolist()}, "
+            f"{type(balancer).__name__} gave weights that are not finite, {plain}, "
             f"for the losses {values.tolist()} of tasks {passes.tasks}."
         )
     return weights

@@ -227,6 +227,27 @@ class LossBalancer(Balancer):
         """One scalar from `[A]` losses. A task's weight is its derivative by that task's loss."""
 
 
+class WeighingBalancer(LossBalancer):
+    """A loss balancer whose weights no loss is differentiated through: `sum_t w_t L_t`.
+
+    `backward` asks for the weights and leaves `forward` out: a differentiation of the smallest
+    graph takes as long as a walk over that of a model.
+    """
+
+    @abstractmethod
+    def weigh(self, losses: Tensor) -> Tensor:
+        """The weights `[A]`, from detached losses `[A]`."""
+
+    def weighs(self) -> bool:
+        """Whether `forward` is the one of this class, and `weigh` says all of it."""
+        return type(self).forward is WeighingBalancer.forward
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """The weighted sum of the losses `[A]`."""
+        self.check(losses)
+        return (self.weigh(losses.detach()).to(losses) * losses).sum()
+
+
 class GramianBalancer(Balancer):
     """Sees the inner products of the task gradients; costs one trunk backward per task.
 
@@ -265,6 +286,9 @@ class GramianBalancer(Balancer):
 
     def remembered(self) -> Tensor | None:
         """The weights `[A]` of an earlier step, if they are for these tasks and still fresh."""
+        if self.every == 1:
+            self.steps = 1
+            return None
         known = ~self.cached.isnan()
         same = int(known.sum()) == len(self.tasks) and bool(known[self.tasks].all())
         fresh = same and self.steps % self.every != 0

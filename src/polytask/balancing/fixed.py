@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from polytask.balancing.base import LossBalancer, Scale
+from polytask.balancing.base import Scale, WeighingBalancer
 
 
-class EqualWeighting(LossBalancer):
+class EqualWeighting(WeighingBalancer):
     """The sum of the losses; also called linear or unitary scalarization.
 
     `sum_t L_t`. Kurin et al., *In Defense of the Unitary Scalarization* (NeurIPS 2022), and Xin et
@@ -28,13 +28,12 @@ class EqualWeighting(LossBalancer):
     def __init__(self, num_tasks: int) -> None:
         super().__init__(num_tasks)
 
-    def forward(self, losses: Tensor) -> Tensor:
-        """The sum of the losses `[A]`."""
-        self.check(losses)
-        return losses.sum()
+    def weigh(self, losses: Tensor) -> Tensor:
+        """Ones `[A]`."""
+        return torch.ones_like(losses)
 
 
-class ConstantWeights(LossBalancer):
+class ConstantWeights(WeighingBalancer):
     """Weights that one chose, or found by search.
 
     `sum_t w_t L_t`. Well-chosen constants come close to the best method in most published
@@ -71,13 +70,12 @@ class ConstantWeights(LossBalancer):
         self.weights: Tensor
         self.register_buffer("weights", torch.tensor(chosen))
 
-    def forward(self, losses: Tensor) -> Tensor:
-        """The weighted sum of the losses `[A]`."""
-        self.check(losses)
-        return (self.weights[self.tasks].to(losses) * losses).sum()
+    def weigh(self, losses: Tensor) -> Tensor:
+        """The chosen weights `[A]`."""
+        return self.weights[self.tasks].to(losses)
 
 
-class RandomWeights(LossBalancer):
+class RandomWeights(WeighingBalancer):
     """Random loss weighting (RLW): new random weights in every step.
 
     `w = softmax(N(0, I))`, or `w ~ Dirichlet(1, ..., 1)`. Lin et al., *Reasonable Effectiveness of
@@ -114,12 +112,11 @@ class RandomWeights(LossBalancer):
             )
         self.distribution = distribution
 
-    def forward(self, losses: Tensor) -> Tensor:
-        """The losses `[A]` under freshly drawn weights."""
-        self.check(losses)
+    def weigh(self, losses: Tensor) -> Tensor:
+        """Freshly drawn weights `[A]`."""
         generator = self.generator()
         if self.distribution == "normal":
             draw = torch.randn(self.num_tasks, generator=generator)
         else:  # Exponential draws, divided by their sum, are uniform on the simplex.
             draw = torch.rand(self.num_tasks, generator=generator).log().neg().log()
-        return (draw.to(losses)[self.tasks].softmax(0) * losses).sum()
+        return draw.to(losses)[self.tasks].softmax(0)

@@ -36,9 +36,13 @@ def one_per_task(losses: Sequence[Tensor | None]) -> list[Tensor]:
                 f"The loss of task {task} should be one real number. Found {loss.dtype} of shape "
                 f"{tuple(loss.shape)}. Take the mean over its examples."
             )
-    like = next((loss for loss in given if loss is not None), torch.zeros(()))
-    nothing = torch.full((), torch.nan, device=like.device)
-    return [nothing if loss is None else loss.reshape(()) for loss in given]
+    some = [loss for loss in given if loss is not None]
+    whole = some
+    if len(some) < len(given):
+        nothing = torch.full((), torch.nan, device=some[0].device if some else None)
+        whole = [nothing if loss is None else loss for loss in given]
+    # A leaf has no node of its own for a pass to begin at; a view of it has.
+    return [loss.reshape(()) if loss.ndim or loss.is_leaf else loss for loss in whole]
 
 
 def one_dimension(losses: Tensor) -> None:

@@ -31,15 +31,15 @@ def leaves(
 
     Args:
         roots: Nodes of the graph, as `tensor.grad_fn` gives them.
-        stop: Nodes that are neither entered nor passed.
+        stop: Nodes that are neither entered nor passed. For many calls best a frozenset.
         entered: Filled with the nodes of `stop` that would have been entered, and from where: the
             node of each edge that leads there.
     """
-    stopped = {node for node in stop if node is not None}
-    seen: set[Node] = set()
-    todo = [node for node in roots if node is not None]
+    stopped = stop if isinstance(stop, frozenset) else frozenset(stop)
+    seen: set[Any] = {None}
+    todo: list[Any] = list(roots)
     found: list[Tensor] = []
-    while todo:
+    while todo:  # A step walks a thousand nodes with a hundred tasks: few calls for each of them.
         node = todo.pop()
         if node in seen:
             continue
@@ -47,17 +47,15 @@ def leaves(
         if node in stopped:
             if entered is not None:
                 entered.setdefault(node, [])
-            continue
-        variable = getattr(node, "variable", None)
-        if variable is not None:
+        elif (variable := getattr(node, "variable", None)) is not None:
             found.append(variable)
-            continue
-        below = [n for n, _ in node.next_functions if n is not None]
-        todo.extend(below)
-        if entered is not None:
-            for n in below:
-                if n in stopped:
-                    entered.setdefault(n, []).append(node)
+        else:
+            below = [n for n, _ in node.next_functions]
+            todo += below
+            if entered is not None and not stopped.isdisjoint(below):
+                for n in below:
+                    if n is not None and n in stopped:
+                        entered.setdefault(n, []).append(node)
     return found
 
 
@@ -72,6 +70,7 @@ class Losses:
     def __init__(self, losses: Tensor | Sequence[Tensor | None]) -> None:
         self.whole: Tensor | None = None  # [T]
         self.fork: Node | None = None  # Where the graph of `whole` parts into those of the tasks.
+        self.begins: list[Node | None] | None = None  # Where each task's graph begins, if known.
         if isinstance(losses, Tensor):
             one_dimension(losses)
             self.values = losses.detach()  # [T]
@@ -79,7 +78,8 @@ class Losses:
             self.parts = [] if self.fork is not None else list(losses.unbind())
         else:
             self.parts = one_per_task(losses)
-            self.values = torch.stack([part.detach() for part in self.parts])  # [T]
+            with torch.no_grad():
+                self.values = torch.stack(self.parts)  # [T]
 
     @property
     def entwined(self) -> bool:
@@ -88,9 +88,10 @@ class Losses:
 
     def nodes(self, tasks: Sequence[int]) -> list[Node | None]:
         """Where the graph of each of these tasks begins; None if a loss has no graph."""
-        if self.fork is not None:
-            return [self.fork.next_functions[t][0] for t in tasks]
-        return [self.parts[t].grad_fn for t in tasks]
+        if self.begins is None:
+            forks = [p.grad_fn for p in self.parts]
+            self.begins = forks if self.fork is None else [n for n, _ in self.fork.next_functions]
+        return [self.begins[t] for t in tasks]
 
     def differentiate(
         self, tasks: Sequence[int], weights: Tensor, differentiate: Differentiate, **kwargs: Any
@@ -106,7 +107,8 @@ class Losses:
         with_graph = [i for i, node in enumerate(self.nodes(tasks)) if node is not None]
         if not with_graph:
             return
-        tasks, weights = [tasks[i] for i in with_graph], weights[with_graph]
+        if len(with_graph) < len(tasks):
+            tasks, weights = [tasks[i] for i in with_graph], weights[with_graph]
         if self.fork is None or self.whole is None:
             total = torch.stack([self.parts[t] for t in tasks])
             differentiate(total, gradient=weights.to(total), **kwargs)

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from polytask.balancing.base import LossBalancer, Scale
+from polytask.balancing.base import Scale, WeighingBalancer
 
 
 def dwa_weights(last: Tensor, before: Tensor, temperature: float) -> Tensor:
@@ -18,7 +18,7 @@ def dwa_weights(last: Tensor, before: Tensor, temperature: float) -> Tensor:
     return len(ratio) * (ratio / temperature).softmax(0)
 
 
-class DynamicWeightAverage(LossBalancer):
+class DynamicWeightAverage(WeighingBalancer):
     """Dynamic weight average (DWA): a task whose loss falls slower gets more weight.
 
     `w_t = T softmax_t((L_t(e-1) / L_t(e-2)) / temperature)` with mean losses of epochs e; 1 in the
@@ -51,11 +51,10 @@ class DynamicWeightAverage(LossBalancer):
         self.history: Tensor  # [2, T]: last epoch, the one before
         self.register_buffer("history", torch.full((2, num_tasks), math.nan, dtype=torch.float64))
 
-    def forward(self, losses: Tensor) -> Tensor:
-        """The losses `[A]` under the weights of this epoch."""
-        self.check(losses)
+    def weigh(self, losses: Tensor) -> Tensor:
+        """The weights `[A]` of this epoch."""
         last, before = self.history[:, self.tasks]
-        return (dwa_weights(last, before, self.temperature).to(losses) * losses).sum()
+        return dwa_weights(last, before, self.temperature).to(losses)
 
     def end_epoch(self, mean_losses: Tensor, active: Tensor | None = None) -> None:
         """Take the `[T]` mean losses of an epoch; `active` marks the tasks that had labels."""
@@ -66,7 +65,7 @@ class DynamicWeightAverage(LossBalancer):
         self.history[0] = torch.where(known, values, self.history[0])
 
 
-class DynamicTaskPriority(LossBalancer):
+class DynamicTaskPriority(WeighingBalancer):
     """Dynamic task prioritization (DTP): the harder a task still is, the more it weighs.
 
     `w_t = -(1 - k_t)^gamma log k_t` with `k_t` in (0, 1] a running mean of how well the task does,
@@ -105,12 +104,11 @@ class DynamicTaskPriority(LossBalancer):
         self.skill: Tensor
         self.register_buffer("skill", torch.full((num_tasks,), math.nan, dtype=torch.float64))
 
-    def forward(self, losses: Tensor) -> Tensor:
-        """The losses `[A]` under weights that fall as tasks get better."""
-        self.check(losses)
-        now = (-losses.detach()).exp().to(self.skill).clamp(1e-12, 1.0)
+    def weigh(self, losses: Tensor) -> Tensor:
+        """Weights `[A]` that fall as tasks get better."""
+        now = (-losses).exp().to(self.skill).clamp(1e-12, 1.0)
         before = self.skill[self.tasks]
         mixed = torch.where(before.isnan(), now, before + self.discount * (now - before))
         self.skill[self.tasks] = mixed
         weights = -((1 - mixed) ** self.gamma) * mixed.log()
-        return (weights.to(losses) * losses).sum()
+        return weights.to(losses)

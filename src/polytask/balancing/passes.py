@@ -4,6 +4,7 @@ T tasks, A active ones, P shared parameters (entries), B examples, D features.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,13 @@ AT_ONCE = 1 << 22  # Inner products of blocks that are made in one call.
 def identity(tensor: Tensor) -> Tensor:
     """One process: nothing to reduce."""
     return tensor
+
+
+def precisely(device: str) -> AbstractContextManager[None]:
+    """For calls that stand in an autocast region: what balancing multiplies is not for bfloat16."""
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def gramian(rows: Tensor, others: Tensor | None = None) -> Tensor:
@@ -116,7 +124,7 @@ class Passes:
     def above(self, entered: dict[Node, list[Node]] | None = None) -> list[Tensor]:
         """The parameters between features and losses; `entered` as in `leaves`."""
         assert self.features is not None
-        edges = [f.grad_fn for f in self.features if f is not None]
+        edges = frozenset(f.grad_fn for f in self.features if f is not None)
         found = leaves(self.losses.nodes(self.tasks), stop=edges, entered=entered)
         inside = set(self.features)
         found = [leaf for leaf in found if leaf not in inside]

@@ -6,7 +6,7 @@ T tasks, A active tasks.
 import torch
 from torch import Tensor, nn
 
-from polytask.balancing.base import LossBalancer, Scale
+from polytask.balancing.base import LossBalancer, Scale, WeighingBalancer
 
 
 class UncertaintyWeighting(LossBalancer):
@@ -71,7 +71,7 @@ def inverse_softmax(losses: Tensor, temperature: float) -> Tensor:
     return (1 / (losses.clamp_min(1e-12) * temperature)).softmax(0)
 
 
-class SoftUncertaintyWeighting(LossBalancer):
+class SoftUncertaintyWeighting(WeighingBalancer):
     """Soft optimal uncertainty weighting (UW-SO): UW with its scales computed, not learned.
 
     `w = softmax_t(1 / (L_t temperature))`, not differentiated. Kirchdorfer et al., *Analytical
@@ -105,10 +105,9 @@ class SoftUncertaintyWeighting(LossBalancer):
             raise ValueError(f"`temperature` should be > 0. Found {temperature}.")
         self.temperature = temperature
 
-    def forward(self, losses: Tensor) -> Tensor:
-        """The losses `[A]` under the softmax of their inverses."""
-        self.check(losses)
-        return (inverse_softmax(losses.detach(), self.temperature) * losses).sum()
+    def weigh(self, losses: Tensor) -> Tensor:
+        """The softmax `[A]` of the losses' inverses."""
+        return inverse_softmax(losses, self.temperature)
 
 
 class ImpartialLosses(LossBalancer):

@@ -22,12 +22,13 @@ def weighted(passes: Passes, weights: Tensor, weight_heads: bool) -> None:
 
     One backward, or with unweighted heads and no features one and a second through the heads.
     """
+    plain = weights.tolist()
     with averaged(passes):
-        if weight_heads or not passes.shared.declared or bool((weights == 1).all()):
+        if weight_heads or not passes.shared.declared or all(w == 1 for w in plain):
             passes.losses.differentiate(passes.tasks, weights, passes.call)
         elif not passes.shared:  # All frozen.
             passes.losses.differentiate(passes.tasks, passes.ones(), passes.call)
-        elif (owners := _owners(passes, weights)) is not None:
+        elif (owners := _owners(passes, plain)) is not None:
             with divided(owners):
                 passes.losses.differentiate(passes.tasks, weights, passes.call)
         elif passes.features is not None:
@@ -65,23 +66,23 @@ def averaged(passes: Passes) -> Iterator[None]:
     passes.shared.add(passes.reduce(update), reached=None)
 
 
-def _owners(passes: Passes, weights: Tensor) -> dict[Tensor, float] | None:
+def _owners(passes: Passes, weights: list[float]) -> dict[Tensor, float] | None:
     """Each parameter that isn't shared, with the weight of the tasks that it belongs to.
 
     None where a weighted gradient does not give the unweighted one by a division: weights that
     are zero or nearly, parameters of several tasks with different weights.
     """
-    if passes.features is None or float(weights.min()) <= 1e-3 * float(weights.max()):
+    if passes.features is None or min(weights) <= 1e-3 * max(weights):
         return None
     given = [f for f in passes.features if f is not None]
     mine = {*passes.shared.parameters, *given}
-    edges = [f.grad_fn for f in given]
+    edges = frozenset(f.grad_fn for f in given)
     if any(p not in mine for p in leaves(edges)):
         return None
     owners: dict[Tensor, float] = {}
     arrived: set[int] = set()
     nodes = passes.losses.nodes(passes.tasks)
-    for i, (node, weight) in enumerate(zip(nodes, weights.tolist(), strict=True)):
+    for i, (node, weight) in enumerate(zip(nodes, weights, strict=True)):
         feature = passes.features[i]
         own = None if feature is None else feature.grad_fn
         entered: dict[Node, list[Node]] = {}
