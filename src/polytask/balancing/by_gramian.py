@@ -6,6 +6,7 @@ A active tasks, P shared parameters (entries).
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,7 +65,7 @@ def by_probes(
     for probe in probes:
         found = gradients_at_parameters(balancer, probe, starts, factor, heads=False)
         products += found.products()
-    weights = _choose(balancer, products / factor**2, values, passes, factor)
+    weights = _choose(balancer, products, values, passes, factor)
     weighted(passes, weights, balancer.weight_heads)
     return weights
 
@@ -99,9 +100,9 @@ def by_rows(
             others = second.jacobian(None, factor, heads=False)
             products = gramian(rows, others)
             found = Gradients(passes.shared, (rows + others) / 2)
-    if not bool(products.any()):
+    if not products.numpy().any():
         need_reached(passes, reached)
-    weights = _choose(balancer, products / factor**2, values, passes, factor)
+    weights = _choose(balancer, products, values, passes, factor)
     if found is None:
         features_weighted(passes, places, weights, factor, heads)
     else:
@@ -118,18 +119,31 @@ def _products(passes: Passes, places: list[Place]) -> Tensor:
     zero. Processes hold different examples, so their Gramians are averaged.
     """
     count = len(passes.tasks)
-    total = torch.zeros(count, count, dtype=torch.float64)
-    for place in places:
-        index = torch.tensor(place.members)
-        total[index[:, None], index] = place.products()
+    if len(places) == 1 and len(places[0].members) == count:
+        total = places[0].products()
+    else:
+        total = torch.zeros(count, count, dtype=torch.float64)
+        for place in places:
+            index = torch.tensor(place.members)
+            total[index[:, None], index] = place.products()
     return passes.reduce(total.to(passes.losses.values.device)).cpu()
 
 
 def _choose(
     balancer: GramianBalancer, products: Tensor, values: Tensor, passes: Passes, factor: float
 ) -> Tensor:
-    """The balancer's weights `[A]` for a Gramian."""
-    if not bool(products.isfinite().all()):
+    """The balancer's weights `[A]` for a Gramian `[A, A]` in float64 on the CPU.
+
+    Args:
+        balancer: Whose weights.
+        products: The Gramian, of gradients that carry `factor`.
+        values: The losses `[A]`.
+        passes: The step's.
+        factor: What `amplification` gave.
+    """
+    if factor != 1.0:
+        products = products / factor**2
+    if not np.isfinite(products.numpy()).all():
         raise_unless_scaled(products, passes, factor)
         return torch.ones_like(values)
     try:
@@ -138,5 +152,6 @@ def _choose(
         balancer.failures += 1
         raise
     balancer.remember(weights)
-    balancer.zero_updates += int(float(weights @ products @ weights) == 0.0)
+    chosen = weights.detach().numpy()
+    balancer.zero_updates += int(chosen @ products.numpy() @ chosen == 0.0)
     return weights.to(values)

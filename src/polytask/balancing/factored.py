@@ -8,6 +8,7 @@ outputs, `W_t` `[K_t, D]` its weights. Inner products of such gradients are sums
 not be made.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -79,21 +80,21 @@ class Factored:
         self.dtype = right[0].dtype
         kind = torch.promote_types(self.dtype, torch.float32)
         self.left, self.right = torch.cat(left, 1).to(kind), torch.cat(right).to(kind)
+        owner = [t for t, width in enumerate(self.widths) for _ in range(width)]
+        self.owner = torch.tensor(owner, device=self.left.device)  # [S]
 
     def products(self) -> Tensor:
-        squares = self.left.square().sum(0) * self.right.square().sum(1)  # [S]
-        owner = torch.arange(len(self.members), device=squares.device)
-        owner = owner.repeat_interleave(torch.tensor(self.widths, device=squares.device))
-        within = torch.nn.functional.one_hot(owner, len(self.members)).T.double()  # [A, S]
-        found, single = self._products(within), within @ squares.double()
-        if bool(found.isfinite().all()) and bool((single <= CANCELLATION * found.diagonal()).all()):
-            return found.cpu()
+        found, single = (part.cpu() for part in self._products())
+        pairs = zip(single.tolist(), found.diagonal().tolist(), strict=True)
+        # No two products are larger than their squares, so that these tell whether all are finite.
+        if all(math.isfinite(one) and one <= CANCELLATION * whole for one, whole in pairs):
+            return found
         return gramian(torch.stack([g.flatten() for g in self._gradients()]))
 
-    def _products(self, within: Tensor) -> Tensor:
-        """`[A, A]`, summed over each two tasks' outputs; `within` `[A, S]`: whose is an output."""
+    def _products(self) -> tuple[Tensor, Tensor]:
+        """`[A, A]`, summed over each two tasks' outputs, and `[A]`, over each output's square."""
         count = len(self.members)
-        half = torch.zeros(count, count, dtype=torch.float64, device=self.left.device)
+        half, single = self.left.new_zeros(2, count, count, dtype=torch.float64)
         ends = [0, *accumulate(self.widths)]
         first = 0
         while first < count:
@@ -103,14 +104,16 @@ class Factored:
             here, onward = slice(ends[first], ends[last]), slice(ends[first], None)
             products = self.left[:, here].T @ self.left[:, onward]
             products *= self.right[here] @ self.right[onward].T
-            rows = (within[first:last, here].to(products) @ products).double()
-            half[first:last, first:] = rows @ within[first:, onward].T
+            part = products.new_zeros(last - first, products.shape[1])
+            part.index_add_(0, self.owner[here] - first, products)
+            half[first:last].index_add_(1, self.owner[onward], part.double())
+            single[0].index_add_(0, self.owner[here], products.diagonal().double())
             first = last
-        return half.triu() + half.triu(1).T
+        return half.triu() + half.triu(1).T, single[0]
 
     def combined(self, weights: Tensor) -> Tensor:
-        every = [w.expand(k) for w, k in zip(weights.to(self.left), self.widths, strict=True)]
-        return ((self.left * torch.cat(every)) @ self.right).to(self.dtype)
+        every = weights.to(self.left)[self.owner]
+        return ((self.left * every) @ self.right).to(self.dtype)
 
     def each(self) -> list[Tensor]:
         return [g.to(self.dtype) for g in self._gradients()]

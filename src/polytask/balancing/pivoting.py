@@ -14,8 +14,8 @@ from torch import Tensor
 
 from polytask.balancing.base import SolverError
 from polytask.balancing.conjugate import by_conjugate_gradients
+from polytask.balancing.few import FEW, by_masks
 
-FEW = 8  # Fewer tasks than this are solved quicker by pivoting alone.
 ROOM = 1 << 17  # Entries of the matrices that are solved together, 1 MiB of float64.
 PATIENCE = 10  # How many exchanges in a row may leave as many negative entries as before.
 
@@ -29,9 +29,11 @@ def complementary(matrix: Tensor, pull: Tensor, limit: int = 1000, steps: int = 
     Raises:
         SolverError: If there is none, or pivoting does not end.
     """
+    if len(matrix) <= FEW and (few := by_masks(matrix, pull)) is not None:
+        return few
     if len(pull) == 1:
         return _nudged(matrix, limit, lambda m, most: single(m, pull[0], most)[None])
-    if len(matrix) < FEW:
+    if len(matrix) <= FEW:
         return _from_scratch(matrix, pull, limit)
     found, free, solved = by_conjugate_gradients(matrix, pull, steps)
     if not bool(solved.all()):

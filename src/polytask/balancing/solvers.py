@@ -8,10 +8,12 @@ magnitude nor an imbalance of the rows costs accuracy.
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from polytask.balancing.base import SolverError
+from polytask.balancing.few import FEW, by_masks
 from polytask.balancing.pivoting import complementary, of_length, single
 
 Derivatives = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -19,7 +21,7 @@ Derivatives = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 def row_norms(gramian: Tensor) -> Tensor:
     """The norms `[A]` of the rows behind a Gramian."""
-    return gramian.diagonal().clamp_min(0).sqrt()
+    return torch.from_numpy(np.sqrt(np.maximum(gramian.numpy().diagonal(), 0.0)))
 
 
 def cosines(gramian: Tensor, norms: Tensor) -> Tensor:
@@ -27,11 +29,13 @@ def cosines(gramian: Tensor, norms: Tensor) -> Tensor:
 
     A Gramian of float32 rows can be indefinite at rounding level. What comes out is not.
     """
-    safe = torch.where(norms > 0, norms, torch.ones_like(norms))
-    matrix: Tensor = (gramian / safe) / safe[:, None]
-    matrix.diagonal().fill_(1.0)
-    _, info = torch.linalg.cholesky_ex(matrix + 1e-12 * torch.eye(len(matrix)).to(matrix))
-    if int(info):
+    size = norms.numpy()
+    safe = np.where(size > 0, size, 1.0)
+    matrix = torch.from_numpy((gramian.numpy() / safe) / safe[:, None])
+    matrix.fill_diagonal_(1.0)
+    raised = matrix.clone()
+    raised.diagonal().add_(1e-12)
+    if int(torch.linalg.cholesky_ex(raised).info):
         values, vectors = torch.linalg.eigh(matrix)
         matrix = (vectors * values.clamp_min(0)) @ vectors.T
     return matrix
@@ -69,8 +73,9 @@ def _pivoted(matrix: Tensor, price: Tensor) -> Tensor | None:
 
     A few exchanges find it, unless it is zero or nearly (then the minimum is unbounded): None.
     """
+    few = by_masks(matrix, -price[None]) if len(price) <= FEW else None
     try:
-        y = single(matrix, -price, limit=30)
+        y = single(matrix, -price, limit=30) if few is None else few[0]
     except SolverError:
         return None
     total = price @ y
@@ -261,9 +266,9 @@ def in_dual_cone(gramian: Tensor, targets: Tensor) -> Tensor:
     norms = row_norms(gramian)
     matrix = cosines(gramian, norms)
     matrix.diagonal().add_(1e-13)
-    norms = norms.masked_fill(norms == 0, 1.0)
+    norms.masked_fill_(norms == 0, 1.0)
     low = targets * norms  # [K, A]
-    return (low + complementary(matrix, low @ matrix)) / norms
+    return (low + complementary(matrix, low @ matrix)).div_(norms)
 
 
 def equal_projections(gramian: Tensor, rtol: float = 1e-6) -> tuple[Tensor, float]:
