@@ -63,7 +63,7 @@ def by_probes(
     count = len(passes.tasks)
     products = torch.zeros(count, count, dtype=torch.float64)
     for probe in probes:
-        found = gradients_at_parameters(balancer, probe, starts, factor, heads=False)
+        found = gradients_at_parameters(balancer, probe, starts, factor, heads=False, measured=True)
         products += found.products()
     weights = _choose(balancer, products, values, passes, factor)
     weighted(passes, weights, balancer.weight_heads)

@@ -25,7 +25,7 @@ from polytask.balancing.graph import Shared, leaves
 from polytask.balancing.passes import BLOCK, Passes, gramian, identity
 
 Catch = Callable[[list[Tensor]], AbstractContextManager[None]]
-HALF_BLOCK = 4096  # Columns of one product in bfloat16.
+HALF_BLOCK = 8192  # Columns of one product in bfloat16.
 # What the ways cost, in multiplications: an entry of a row that is written, added and read again; a
 # multiplication for the root, in float64; a layer in each pass and in a step, whatever its size.
 # From steps with 2 to 20 tasks and layers of 64 to 4,096 inputs, on one thread.
@@ -56,17 +56,22 @@ class Layer:
 
     def products(self, factors: Tensor) -> Tensor:
         """Inner products `[A, A]` of its gradients, from factors `[A, B, K]`."""
-        half = factors.dtype == torch.bfloat16
+        if factors.dtype == torch.bfloat16:
+            turn = self.turn()
+            return half_products(torch.stack([turn @ factor for factor in factors]))
         # In float16, which reaches 65,504, products of scaled losses' factors would overflow.
-        kind = factors.dtype if half else torch.promote_types(factors.dtype, torch.float32)
+        kind = torch.promote_types(factors.dtype, torch.float32)
         root = _root(self.seen).to(kind)
         total = torch.zeros(len(factors), len(factors), dtype=torch.float64)
-        step = max(BLOCK // self.outputs, 32) * (4 if half else 1)
+        step = max(BLOCK // self.outputs, 32)
         for first in range(0, len(root), step):
             part = root[first:, first : first + step].T  # Rows of L'; they begin with zeros.
-            turned = torch.matmul(part, factors[:, first:].to(kind)).flatten(1)
-            total += _half_products(turned) if half else gramian(turned)
+            total += gramian(torch.matmul(part, factors[:, first:].to(kind)).flatten(1))
         return total
+
+    def turn(self) -> Tensor:
+        """`L'` `[B, B]`, in the precision of X."""
+        return _root(self.seen).to(self.seen).T.contiguous()
 
     def gradient(self, factor: Tensor) -> Tensor:
         """`[K, D]` or `[D, K]`, from a factor `[B, K]`."""
@@ -74,13 +79,13 @@ class Layer:
         return factor.T @ seen if self.transposed else seen.T @ factor
 
 
-def _half_products(rows: Tensor) -> Tensor:
-    """Inner products of rows in bfloat16, whose units add up in float32, summed in float64.
+def half_products(turned: Tensor) -> Tensor:
+    """Inner products of the `L' C_t`, `[A, B, K]` in bfloat16, summed in float64.
 
-    Each block's sum is rounded to bfloat16 at its end, which blocks even out: no more is lost than
-    gradients in bfloat16 have lost themselves.
+    Units of bfloat16 add up in float32. Each block's sum is rounded to bfloat16 at its end, which
+    blocks even out: no more is lost than gradients in bfloat16 have lost themselves.
     """
-    blocks = rows.split(HALF_BLOCK, 1)
+    blocks = turned.flatten(1).split(HALF_BLOCK, 1)
     return torch.stack([block @ block.T for block in blocks]).double().sum(0).cpu()
 
 
@@ -109,6 +114,7 @@ class Gradients:
         rows: `[A, plain.size]`.
         layers: Those whose factors do not.
         factors: `[A, B, K]` for each of them.
+        turned: Whether factors are the `L' C_t`, where they are bfloat16: they give products only.
     """
 
     def __init__(
@@ -117,15 +123,17 @@ class Gradients:
         rows: Tensor,
         layers: Sequence[Layer] = (),
         factors: Sequence[Tensor] = (),
+        turned: bool = False,
     ) -> None:
-        self.plain, self.rows = plain, rows
+        self.plain, self.rows, self.turned = plain, rows, turned
         self.layers = list(zip(layers, factors, strict=True))
 
     def products(self) -> Tensor:
         """Their Gramian `[A, A]`, in float64 on the CPU."""
         total = gramian(self.rows)
         for layer, factors in self.layers:
-            total += layer.products(factors)
+            done = self.turned and factors.dtype == torch.bfloat16
+            total += half_products(factors) if done else layer.products(factors)
         return total
 
     def add(self, weights: Tensor, reached: Sequence[Tensor] | None) -> None:
@@ -151,6 +159,8 @@ def gradients_at_parameters(
     cotangents: list[Tensor | None] | None,
     factor: float,
     heads: bool,
+    *,
+    measured: bool = False,
 ) -> Gradients:
     """The gradients of the losses at the shared parameters, from one pass per task.
 
@@ -160,6 +170,7 @@ def gradients_at_parameters(
         cotangents: What `Passes.cotangents` gave, or None to start from the losses.
         factor: What `Passes.amplification` gave.
         heads: Whether every other parameter that the passes cross accumulates its gradient.
+        measured: Whether their products are all that is wanted.
     """
     below = cotangents is not None
     layers = _layers(passes, below)
@@ -173,18 +184,20 @@ def gradients_at_parameters(
     inputs = plain.parameters
     if heads:
         inputs = [p for p in leaves(_roots(passes, below)) if p not in factored]
-    with plain.collecting() as point, _catching(layers) as catch:
+    half = [measured and layer.seen.dtype == torch.bfloat16 for layer in layers]
+    turns = [x.turn() if y else None for x, y in zip(layers, half, strict=True)]
+    with plain.collecting() as point, _catching(layers, turns) as catch:
         for i in range(count):
             point(rows[i].zero_())
             with catch([piece[i] for piece in factors]):
                 retain = not heads or i + 1 < count
                 passes.alone(i, cotangents, factor, inputs=inputs, retain_graph=retain)
-    return Gradients(plain, rows, layers, factors)
+    return Gradients(plain, rows, layers, factors, turned=measured)
 
 
 @contextmanager
-def _catching(layers: Sequence[Layer]) -> Iterator[Catch]:
-    """Within this context the gradients at the layers' outputs are kept.
+def _catching(layers: Sequence[Layer], turns: Sequence[Tensor | None]) -> Iterator[Catch]:
+    """Within this context the gradients at the layers' outputs are kept, turned where asked to.
 
     Yields:
         `catch(places)`, a context in which they go to these places, `[B, K]` for each layer: zeros
@@ -196,7 +209,11 @@ def _catching(layers: Sequence[Layer]) -> Iterator[Catch]:
     def keeping(n: int) -> Callable[[tuple[Tensor | None, ...]], None]:
         def hook(gradients: tuple[Tensor | None, ...]) -> None:
             if gradients[0] is not None:
-                places[n].copy_(gradients[0])
+                turn = turns[n]
+                if turn is None:
+                    places[n].copy_(gradients[0])
+                else:
+                    torch.mm(turn, gradients[0].to(turn), out=places[n])
                 missing.discard(n)
 
         return hook
