@@ -2,8 +2,12 @@
 
 Every case is a whole step: forward, losses, gradients, optimizer. The cases of a workload take
 turns in one process, with equal weighting before and after each of them; a case's ratio is its
-time over the mean of its two neighbours. The floor is made of measured parts: forward, heads, one
-trunk backward per task (one for features, or where each task has its own batch), optimizer.
+time over the mean of its two neighbours. The floor takes its turn and is made of measured parts:
+forward, heads, one trunk backward per task (one for features, or where each task has its own
+batch), optimizer.
+
+The C library hands large blocks that a step frees back to the system, which then clears them anew
+for the next step, in all cases. With `--keep-memory` they are kept, as in trainings of Polytask.
 
     python benchmarks/step_cost.py                    all workloads, one thread
     python benchmarks/step_cost.py w1 w3-10 --repeats 5 --threads 2
@@ -31,6 +35,7 @@ from polytask.balancing import BALANCERS, RecomputesLosses, StackedHeads, backwa
 from polytask.balancing.factored import gradients_at_features
 from polytask.balancing.graph import Losses, Shared
 from polytask.balancing.passes import Passes, identity
+from polytask.training.devices import keep_freed_memory
 
 CLOCK = time.perf_counter
 Step = Callable[[], None]
@@ -244,14 +249,16 @@ def seconds(step: Step, times: int = 1) -> float:
     return (CLOCK() - start) / times
 
 
-def floors(work: Workload, repeats: int) -> tuple[float, float]:
-    """Seconds of the least possible step: with parameter gradients, with feature gradients."""
-    optimizer = torch.optim.SGD([*work.trunk.parameters(), *work.heads.parameters()], lr=1e-4)
-    parts = []
-    for _ in range(repeats):
+def make_floor(work: Workload) -> Callable[[], tuple[float, float]]:
+    """What measures the seconds of the least possible step: with parameter gradients, with feature
+    gradients."""
+    parameters = [*work.trunk.parameters(), *work.heads.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9)
+    times = 1 if len(work.inputs) > 1 else len(work.heads)
+
+    def floor() -> tuple[float, float]:
         start = CLOCK()
         found = work.features()
-        forward = CLOCK()
         cut = [z.detach().requires_grad_() for z in found]
         losses = [
             F.cross_entropy(
@@ -266,10 +273,10 @@ def floors(work: Workload, repeats: int) -> tuple[float, float]:
         optimizer.step()
         done = CLOCK()
         optimizer.zero_grad()
-        parts.append((forward - start, heads - forward, trunk - heads, done - trunk))
-    f, h, b, o = (statistics.median(p) for p in zip(*parts, strict=True))
-    times = 1 if len(work.inputs) > 1 else len(work.heads)
-    return f + h + times * b + o, f + h + b + o
+        once = heads - start + done - trunk
+        return once + times * (trunk - heads), once + trunk - heads
+
+    return floor
 
 
 def measure(name: str, cases: list[str], repeats: int) -> None:
@@ -277,20 +284,28 @@ def measure(name: str, cases: list[str], repeats: int) -> None:
     torch.manual_seed(0)
     work = WORKLOADS[name]()
     steps = {case: make(work, case) for case in cases}
-    equal = make(work, "ew")
-    for step in steps.values():
+    equal, floor = make(work, "ew"), make_floor(work)
+    for step in (*steps.values(), floor):
         step()
     ratios: dict[str, list[float]] = {case: [] for case in cases}
+    floors: list[tuple[float, float]] = []
     before, every = seconds(equal), []
     for _ in range(repeats):
-        for case, step in steps.items():
-            times = 4 if "every=4" in case else 1
-            taken, after = seconds(step, times), seconds(equal)
-            ratios[case].append(taken / ((before + after) / 2))
+        for case in [*steps, None]:
+            if case is None:
+                parts = floor()
+            else:
+                taken = seconds(steps[case], 4 if "every=4" in case else 1)
+            after = seconds(equal)
+            around = (before + after) / 2
+            if case is None:
+                floors.append((parts[0] / around, parts[1] / around))
+            else:
+                ratios[case].append(taken / around)
             every.append(after)
             before = after
     base = statistics.median(every)
-    full, light = (seconds_ / base for seconds_ in floors(work, repeats))
+    full, light = (statistics.median(part) for part in zip(*floors, strict=True))
     print(f"\n{name}: equal weighting {1e3 * base:.1f} ms, floor {full:.2f}, features {light:.2f}")
     for case in cases:
         print(
@@ -372,7 +387,12 @@ def main() -> None:
     parser.add_argument(
         "--cpu", action="store_true", help="CPU time: for a busy machine, with one thread"
     )
+    parser.add_argument(
+        "--keep-memory", action="store_true", help="what a step frees is kept for the next"
+    )
     options = parser.parse_args()
+    if options.keep_memory:
+        keep_freed_memory()
     global CLOCK
     CLOCK = time.process_time if options.cpu else time.perf_counter
     torch.set_num_threads(options.threads)
