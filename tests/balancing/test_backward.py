@@ -333,6 +333,16 @@ def test_every_k_steps() -> None:
     assert calls["trunk"] - before == 2  # Other tasks: fresh weights.
 
 
+def test_every_k_steps_of_other_tasks_each_is_told_once() -> None:
+    model, balancer = Toy(), MGDA(3, every=2)
+    with pytest.warns(UserWarning, match="every=2 of MGDA saves nothing") as told:
+        for step in range(220):
+            active = torch.tensor([True, step % 2 == 0, True])
+            parts, aliases = model()
+            backward(parts, balancer, model.shared, features=aliases, active=active)
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize("road", ["gramian", "gradients"])
 def test_overflow_under_a_scaler_is_left_to_the_scaler(road: str) -> None:
     """The gradients come out infinite, so that the scaler skips the step; no state moves."""

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from polytask.balancing import SolverError, conjugate, pivoting
 from polytask.balancing.conjugate import by_conjugate_gradients
+from polytask.balancing.few import FEW, by_masks
 from polytask.balancing.pivoting import complementary
 from polytask.balancing.solvers import cosines, in_dual_cone, row_norms
 
@@ -65,10 +66,43 @@ def test_it_finds_what_pivoting_finds(kind: str, count: int, scale: float) -> No
     assert (slack >= -1e-11 * most).all()
     assert ((x * slack).sum(1, keepdim=True).abs() <= 1e-11 * count * most**2).all()
 
-    slow = complementary(matrix, pull, steps=0)
+    few = count <= FEW
+    slow = (
+        pivoting._from_scratch(matrix, pull, 1000) if few else complementary(matrix, pull, steps=0)
+    )
     assert ((pull + slow @ matrix - slack).abs() <= 1e-9 * size).all()
     if kind in ("easy", "hard"):  # Elsewhere x itself is not unique, or ill-conditioned.
         assert ((slow - x).abs() <= 1e-9 * most).all()
+
+
+@pytest.mark.parametrize("count", range(2, FEW + 1))
+@pytest.mark.parametrize("kind", KINDS)
+def test_masks_solve_few_tasks_or_say_that_they_do_not(kind: str, count: int) -> None:
+    for seed in range(5):
+        gradients = rows(kind, count, seed)
+        matrix, pull = problem(gradients @ gradients.T)
+        for some in (pull, pull.mean(0, keepdim=True)):
+            x = by_masks(matrix, some)
+            if x is None:
+                assert kind not in ("easy", "hard")
+                continue
+            slack = some + x @ matrix
+            most = torch.maximum(some.abs().amax(1), x.amax(1))[:, None]
+            assert (x >= 0).all()
+            assert (slack >= -1e-11 * most).all()
+            assert ((x * slack).abs() <= 1e-11 * most**2).all()
+
+
+def test_what_masks_leave_is_pivoted() -> None:
+    singular = torch.ones(3, 3).double()
+    pull = -torch.ones(1, 3).double()
+    assert by_masks(singular, pull) is None
+    found = complementary(singular, pull)
+    torch.testing.assert_close(found @ singular, -pull, rtol=1e-9, atol=0.0)
+    gradients = rows("hard", 12, seed=0)
+    assert by_masks(*problem(gradients @ gradients.T), limit=1) is None
+    undefined = torch.full((3, 3), torch.nan).double()
+    assert by_masks(undefined, pull) is None
 
 
 @pytest.mark.parametrize("count", [10, 40, 100])

@@ -17,6 +17,7 @@ from polytask.balancing import (
     ConstantWeights,
     DynamicTaskPriority,
     DynamicWeightAverage,
+    EqualWeighting,
     GeometricMean,
     ImpartialLosses,
     LossBalancer,
@@ -26,6 +27,7 @@ from polytask.balancing import (
     SoftUncertaintyWeighting,
     Tchebycheff,
     UncertaintyWeighting,
+    backward,
 )
 
 VALUES = (0.5, 2.0, 3.5)
@@ -38,6 +40,45 @@ def derivative(function: Any, values: tuple[float, ...] = VALUES) -> Tensor:
 
 
 R = torch.tensor([0.2, 0.3, 0.5]).double()
+WEIGHING = {
+    "equal": lambda: EqualWeighting(3),
+    "constant": lambda: ConstantWeights(3, weights=(1.0, 2.0, 0.5)),
+    "rlw": lambda: RandomWeights(3, seed=4),
+    "rlw dirichlet": lambda: RandomWeights(3, seed=4, distribution="dirichlet"),
+    "dwa": lambda: _with_history(DynamicWeightAverage(3)),
+    "dtp": lambda: DynamicTaskPriority(3),
+    "uw-so": lambda: SoftUncertaintyWeighting(3),
+}
+
+
+def _with_history(balancer: DynamicWeightAverage) -> DynamicWeightAverage:
+    for means in ([1.0, 2.0, 3.0], [0.5, 1.9, 2.0]):
+        balancer.end_epoch(torch.tensor(means))
+    return balancer
+
+
+@pytest.mark.parametrize("name", WEIGHING)
+def test_weights_that_are_asked_for_are_the_derivatives(name: str) -> None:
+    """What `backward` takes from `weigh` is what differentiating `forward` would give."""
+    values = torch.tensor(VALUES, dtype=torch.float64)
+    balancer = WEIGHING[name]()
+    wanted = derivative(balancer)
+    leaf = values.clone().requires_grad_()
+    found = backward(leaf * 1.0, WEIGHING[name]())
+    torch.testing.assert_close(found, balancer.scaled(wanted))
+    torch.testing.assert_close(leaf.grad, found)
+
+
+def test_a_forward_of_ones_own_is_not_passed_over() -> None:
+    class Squares(EqualWeighting):
+        def forward(self, losses: Tensor) -> Tensor:
+            return losses.square().sum()
+
+    leaf = torch.tensor(VALUES, dtype=torch.float64, requires_grad=True)
+    found = backward(leaf * 1.0, Squares(3))
+    torch.testing.assert_close(found, 2 * leaf.detach())
+
+
 PREFERENCE = (0.2, 0.3, 0.5)
 
 

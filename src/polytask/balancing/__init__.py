@@ -22,6 +22,7 @@ from polytask.balancing.base import (
     SolverError,
     TakesTurns,
     UsesIndependentBatches,
+    WeighingBalancer,
 )
 from polytask.balancing.bilevel import AutoLambda
 from polytask.balancing.catalogue import BALANCERS
@@ -113,5 +114,6 @@ __all__ = [
     "UPGrad",
     "UncertaintyWeighting",
     "UsesIndependentBatches",
+    "WeighingBalancer",
     "backward",
 ]

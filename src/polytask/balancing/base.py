@@ -274,6 +274,7 @@ class GramianBalancer(Balancer):
             raise ValueError(f"`every` should be at least 1. Found {every}.")
         self.at = at
         self.every = every
+        self.changes = 0  # Steps in a row whose tasks were not those of the step before.
         self.cached: Tensor
         self.register_buffer("cached", torch.full((num_tasks,), math.nan, dtype=torch.float64))
 
@@ -292,6 +293,15 @@ class GramianBalancer(Balancer):
         known = ~self.cached.isnan()
         same = int(known.sum()) == len(self.tasks) and bool(known[self.tasks].all())
         fresh = same and self.steps % self.every != 0
+        self.changes = 0 if same or not bool(known.any()) else self.changes + 1
+        if self.changes == PATIENCE:
+            warnings.warn(
+                f"every={self.every} of {type(self).__name__} saves nothing: weights are for the "
+                f"tasks that they were made for, and in {PATIENCE} steps in a row these were other "
+                "tasks than in the step before. Draw batches in which the same tasks have labels, "
+                "or leave `every` at 1.",
+                stacklevel=2,
+            )
         self.steps = self.steps + 1 if fresh else 1
         return self.cached[self.tasks] if fresh else None
 
