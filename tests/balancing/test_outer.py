@@ -222,6 +222,22 @@ def test_whatever_layers_saw(
     assert float((gradient - expected).abs().max() / size) < 1e-4
 
 
+def test_examples_that_depend_on_each_other_have_a_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where rounding leaves pivots that no small number on the diagonal mends."""
+    torch.manual_seed(0)
+    x = torch.randn(9, 2) @ torch.randn(2, 30)
+    products = x.double() @ x.double().T
+    usual = outer._root(x)
+    monkeypatch.setattr(
+        torch.linalg, "cholesky_ex", lambda matrix: (torch.full_like(matrix, 7), torch.ones(()))
+    )
+    for root in (usual, outer._root(x)):
+        assert root.equal(root.tril())
+        torch.testing.assert_close(root @ root.T, products, rtol=0.0, atol=1e-11)
+    x[3, 4] = torch.inf
+    assert outer._root(x).isnan().all()
+
+
 def test_long_sums_that_nearly_cancel_keep_their_digits() -> None:
     """What products of `X X'` with factors twice would lose by the square of the cancellation."""
     torch.manual_seed(0)

@@ -96,14 +96,16 @@ def _root(seen: Tensor) -> Tensor:
     # Rows that depend on each other leave pivots of rounding; what this adds is below what
     # float32 rounds off the inner products themselves.
     most = products.diagonal().mean()
-    for part in (1e-13, 1e-10):
-        root: Tensor
-        root, info = torch.linalg.cholesky_ex(
-            products + (part * most).clamp_min(1e-300) * torch.eye(len(products)).to(products)
-        )
-        if not bool(info):
-            return root
-    return torch.full_like(products, torch.nan)
+    root: Tensor
+    root, info = torch.linalg.cholesky_ex(
+        products + (1e-13 * most).clamp_min(1e-300) * torch.eye(len(products)).to(products)
+    )
+    if not bool(info):
+        return root
+    if not bool(products.isfinite().all()):
+        return torch.full_like(products, torch.nan)
+    values, vectors = torch.linalg.eigh(products)
+    return torch.linalg.qr((vectors * values.clamp_min(0).sqrt()).T, mode="r").R.T.contiguous()
 
 
 class Gradients:
