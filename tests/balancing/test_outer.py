@@ -186,6 +186,36 @@ def test_tasks_that_are_absent_or_leave_early(early: bool, active: list[int]) ->
         both(net, x, [0.5, 2.0, 0.25], active=present, early=early)
 
 
+@pytest.mark.parametrize("how", ["plain", "frozen", "hooked", "of two layers", "of one number"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_biases_are_left_out_where_something_lies_below(how: str, dtype: torch.dtype) -> None:
+    """All but the lowest one, without which no pass would come by."""
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Linear(12, 12), nn.Tanh(), nn.Linear(12, 12))
+    net = Net(trunk).to(dtype)
+    upper = {id(trunk[0].bias): 0, id(trunk[2].bias): 1}
+    if how == "frozen":
+        trunk[0].bias.requires_grad_(False)
+    elif how == "hooked":
+        trunk[0].bias.register_hook(lambda gradient: 2 * gradient)
+    elif how == "of two layers":
+        trunk[0].bias = net.first.bias
+    elif how == "of one number":
+        trunk[0].bias = nn.Parameter(torch.ones(1, dtype=dtype))
+    left_out = []
+    original = outer._layers
+
+    def watched(passes: Passes, below: bool) -> list[Layer]:
+        layers = original(passes, below)
+        left_out.append(sorted(upper[id(x.bias)] for x in layers if x.bias is not None))
+        return layers
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outer, "_layers", watched)
+        both(net, torch.randn(5, 4, dtype=dtype), [0.5, 2.0, 0.25])
+    assert left_out[0] == ([0, 1] if how == "plain" else [1])
+
+
 @given(
     tasks=st.integers(2, 5),
     rows=st.integers(1, 30),

@@ -46,6 +46,7 @@ class Layer:
         seen: X, `[B, D]`.
         outputs: K.
         transposed: Whether the weight is `[K, D]`, as that of `nn.Linear`, and not `[D, K]`.
+        bias: Its bias `[K]`, if that is left out as well: the weights of an input that is 1.
     """
 
     node: Node
@@ -53,6 +54,12 @@ class Layer:
     seen: Tensor
     outputs: int
     transposed: bool
+    bias: Tensor | None = None
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What gets its gradient from the factors."""
+        return [self.weight] if self.bias is None else [self.weight, self.bias]
 
     def products(self, factors: Tensor) -> Tensor:
         """Inner products `[A, A]` of its gradients, from factors `[A, B, K]`."""
@@ -61,7 +68,7 @@ class Layer:
             return half_products(torch.stack([turn @ factor for factor in factors]))
         # In float16, which reaches 65,504, products of scaled losses' factors would overflow.
         kind = torch.promote_types(factors.dtype, torch.float32)
-        root = _root(self.seen).to(kind)
+        root = _root(self.seen, self.bias is not None).to(kind)
         total = torch.zeros(len(factors), len(factors), dtype=torch.float64)
         step = max(BLOCK // self.outputs, 32)
         for first in range(0, len(root), step):
@@ -71,12 +78,13 @@ class Layer:
 
     def turn(self) -> Tensor:
         """`L'` `[B, B]`, in the precision of X."""
-        return _root(self.seen).to(self.seen).T.contiguous()
+        return _root(self.seen, self.bias is not None).to(self.seen).T.contiguous()
 
-    def gradient(self, factor: Tensor) -> Tensor:
-        """`[K, D]` or `[D, K]`, from a factor `[B, K]`."""
+    def gradients(self, factor: Tensor) -> list[Tensor]:
+        """Those of `parameters`, from a factor `[B, K]`."""
         seen = self.seen.to(factor)
-        return factor.T @ seen if self.transposed else seen.T @ factor
+        of_weight = factor.T @ seen if self.transposed else seen.T @ factor
+        return [of_weight] if self.bias is None else [of_weight, factor.sum(0)]
 
 
 def half_products(turned: Tensor) -> Tensor:
@@ -89,10 +97,17 @@ def half_products(turned: Tensor) -> Tensor:
     return torch.stack([block @ block.T for block in blocks]).double().sum(0).cpu()
 
 
-def _root(seen: Tensor) -> Tensor:
-    """L `[B, B]` with `L L' = X X'`, in float64; NaN if X is not finite."""
+def _root(seen: Tensor, ones: bool = False) -> Tensor:
+    """L `[B, B]` with `L L' = X X'`, in float64; NaN if X is not finite.
+
+    Args:
+        seen: X, `[B, D]`.
+        ones: Whether X has one more column, of ones.
+    """
     wide = seen.double()
     products = wide @ wide.T
+    if ones:
+        products += 1
     # Rows that depend on each other leave pivots of rounding; what this adds is below what
     # float32 rounds off the inner products themselves.
     most = products.diagonal().mean()
@@ -105,7 +120,8 @@ def _root(seen: Tensor) -> Tensor:
     if not bool(products.isfinite().all()):
         return torch.full_like(products, torch.nan)
     values, vectors = torch.linalg.eigh(products)
-    return torch.linalg.qr((vectors * values.clamp_min(0).sqrt()).T, mode="r").R.T.contiguous()
+    root = torch.linalg.qr((vectors * values.clamp_min(0).sqrt()).T, mode="r").R.T.contiguous()
+    return root
 
 
 class Gradients:
@@ -143,8 +159,9 @@ class Gradients:
         weights = weights.to(self.rows)
         self.plain.add(weights @ self.rows, reached)
         for layer, factors in self.layers:
-            p, gradient = layer.weight, layer.gradient(_combined(weights, factors))
-            p.grad = gradient if p.grad is None else p.grad.add_(gradient)
+            gradients = layer.gradients(_combined(weights, factors))
+            for p, gradient in zip(layer.parameters, gradients, strict=True):
+                p.grad = gradient if p.grad is None else p.grad.add_(gradient)
 
 
 def _combined(weights: Tensor, factors: Tensor) -> Tensor:
@@ -176,7 +193,7 @@ def gradients_at_parameters(
     """
     below = cotangents is not None
     layers = _layers(passes, below)
-    factored = {layer.weight for layer in layers}
+    factored = {p for layer in layers for p in layer.parameters}
     plain = Shared(p for p in passes.shared.parameters if p not in factored)
     count, like = len(passes.tasks), plain.parameters[0]
     kinds = [(x.seen.dtype, (count, len(x.seen), x.outputs)) for x in layers]
@@ -254,8 +271,13 @@ def _layers(passes: Passes, below: bool) -> list[Layer]:
     mine = set(passes.shared.parameters)
     each = (_layer(node, entered, mine, count) for node in entered)
     found = [layer for layer in each if layer is not None]
-    rest = mine.difference(layer.weight for layer in found)
-    # A pass goes only as far as it is asked to: something that is asked for must lie below.
+    # A pass goes only as far as it is asked to: something that is asked for must lie below, if
+    # nothing else does, the layer's own bias.
+    rest = mine.difference(p for layer in found for p in layer.parameters)
+    for layer in reversed(found):
+        if layer.bias is not None and not _leads_to(rest, layer):
+            rest.add(layer.bias)
+            layer.bias = None
     return [layer for layer in found if _leads_to(rest, layer)]
 
 
@@ -303,7 +325,24 @@ def _layer(node: Node, entered: Counter[Node], shared: set[Tensor], count: int) 
     examples, inputs = getattr(saved, f"{name}_sym_sizes")
     if not _pays(examples, inputs, outputs, count):
         return None
-    return Layer(node, weight, getattr(saved, name).detach(), outputs, transposed)
+    seen = getattr(saved, name).detach()
+    return Layer(node, weight, seen, outputs, transposed, _bias(node, entered, shared, outputs))
+
+
+def _bias(node: Node, entered: Counter[Node], shared: set[Tensor], outputs: int) -> Tensor | None:
+    """The bias `[K]` of this linear layer, if it is a shared parameter used here alone."""
+    saved: Any = node
+    if node.name() != "AddmmBackward0" or saved._saved_beta != 1:
+        return None
+    below = node.next_functions[0][0]
+    if below is not None and below.name() == "ToCopyBackward0" and entered[below] == 1:
+        below = below.next_functions[0][0]
+    bias: Tensor | None = getattr(below, "variable", None)
+    if below is None or bias is None or bias not in shared or entered[below] != 1:
+        return None
+    if bias.shape != (outputs,) or bias._backward_hooks or bias._post_accumulate_grad_hooks:
+        return None
+    return bias
 
 
 def _pays(examples: int, inputs: int, outputs: int, count: int) -> bool:
