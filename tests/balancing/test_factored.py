@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from polytask.balancing import BALANCERS, StackedHeads, backward, factored
+from polytask.balancing import BALANCERS, ConstantWeights, StackedHeads, backward, factored
 from polytask.balancing.factored import Factored, Linear
 from polytask.balancing.passes import Passes, gramian
 from polytask.tasks import Multiclass
@@ -285,6 +285,46 @@ def test_what_is_no_linear_head_makes_rows(odd: Callable[[Odd], Tensor], kept: b
         assert caught == ([3] if kept and keep is None else [])
         found.append([balancer.seen, flat(net.parameters())])
     torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize(
+    ("odd", "kept"),
+    [
+        *((odd, 3) for odd in (two_layers, only_the_weight_learns, scaled, plain_product)),
+        *((odd, 3) for odd in (output_read_twice, checkpointed, others_head)),
+        *((odd, 0) for odd in (twice, beside, through_relu, as_right_factor, frozen, watched)),
+        (lambda net: plain_product(net) + net.trunk.weight.sum(), 0),  # Shared, but not a feature.
+    ],
+)
+def test_weights_of_losses_reach_the_trunk_by_factors(
+    odd: Callable[[Odd], Tensor], kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where features are many, and for tasks with labels alone."""
+    net = Odd(odd)
+    for active in ([True, True, True], [True, False, True]):
+        found = []
+        for worth in (0, 1 << 60):
+            monkeypatch.setattr(factored, "WORTH", worth)
+            monkeypatch.setattr(factored, "EACH", 0)
+            for p in net.parameters():
+                p.grad = None
+            losses, aliases = net.losses()
+            balancer = ConstantWeights(3, weights=(0.5, 2.0, 0.0))
+            mask = torch.tensor(active)
+            with way(None) as caught:
+                backward(losses, balancer, net.trunk.parameters(), features=aliases, active=mask)
+            assert caught == ([min(kept, sum(active))] if kept and not worth else [])
+            found.append(flat(net.parameters()))
+        torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("examples", [63, 64])
+def test_weights_of_losses_take_factors_from_a_size_on(examples: int) -> None:
+    net = Net([2] * 64, [True] * 64, examples, 512, torch.float32)
+    losses, aliases = net.losses()
+    with way(None) as caught:
+        backward(losses, ConstantWeights(64, weights=(1.0, 2.0) * 32), net.shared, features=aliases)
+    assert caught == ([64] if examples == 64 else [])
 
 
 def test_features_that_come_out_of_one_operation_are_apart() -> None:

@@ -121,13 +121,17 @@ class Passes:
                 "shared features."
             )
 
-    def above(self, entered: dict[Node, list[Node]] | None = None) -> list[Tensor]:
-        """The parameters between features and losses; `entered` as in `leaves`."""
+    def reached_above(self, entered: dict[Node, list[Node]] | None = None) -> list[Tensor]:
+        """What is reached without crossing features; `entered` as in `leaves`."""
         assert self.features is not None
         edges = frozenset(f.grad_fn for f in self.features if f is not None)
         found = leaves(self.losses.nodes(self.tasks), stop=edges, entered=entered)
         inside = set(self.features)
-        found = [leaf for leaf in found if leaf not in inside]
+        return [leaf for leaf in found if leaf not in inside]
+
+    def above(self, entered: dict[Node, list[Node]] | None = None) -> list[Tensor]:
+        """The parameters between features and losses; `entered` as in `leaves`."""
+        found = self.reached_above(entered)
         if not set(found).isdisjoint(self.shared.parameters):
             raise ValueError(
                 "A loss reaches a `shared` parameter other than through its entry of `features`. "

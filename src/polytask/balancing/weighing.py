@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from polytask.balancing.factored import Place, cotangents
+from polytask.balancing.factored import Place, cotangents, linear_heads
 from polytask.balancing.graph import leaves
 from polytask.balancing.hooks import divided, dividing, scaling
 from polytask.balancing.needs import need_reached
@@ -28,6 +28,8 @@ def weighted(passes: Passes, weights: Tensor, weight_heads: bool) -> None:
             passes.losses.differentiate(passes.tasks, weights, passes.call)
         elif not passes.shared:  # All frozen.
             passes.losses.differentiate(passes.tasks, passes.ones(), passes.call)
+        elif (places := linear_heads(passes)) is not None:
+            features_weighted(passes, places, weights, passes.amplification(), heads=True)
         elif (owners := _owners(passes, plain)) is not None:
             with divided(owners):
                 passes.losses.differentiate(passes.tasks, weights, passes.call)
