@@ -97,7 +97,8 @@ class Factored:
     def _products(self) -> tuple[Tensor, Tensor]:
         """`[A, A]`, summed over each two tasks' outputs, and `[A]`, over each output's square."""
         count = len(self.members)
-        half, single = self.left.new_zeros(2, count, count, dtype=torch.float64)
+        half = self.left.new_zeros(count, count, dtype=torch.float64)
+        single = half.new_zeros(count)
         ends = [0, *accumulate(self.widths)]
         first = 0
         while first < count:
@@ -107,12 +108,14 @@ class Factored:
             here, onward = slice(ends[first], ends[last]), slice(ends[first], None)
             products = self.left[:, here].T @ self.left[:, onward]
             products *= self.right[here] @ self.right[onward].T
-            part = products.new_zeros(last - first, products.shape[1])
-            part.index_add_(0, self.owner[here] - first, products)
-            half[first:last].index_add_(1, self.owner[onward], part.double())
-            single[0].index_add_(0, self.owner[here], products.diagonal().double())
+            owner = self.owner[here] - first
+            part = _per_task(products, owner, last - first).double()
+            half[first:last, first:] = _per_task(
+                part.T, self.owner[onward] - first, count - first
+            ).T
+            single[first:last] = _per_task(products.diagonal(), owner, last - first)
             first = last
-        return half.triu() + half.triu(1).T, single[0]
+        return half.triu() + half.triu(1).T, single
 
     def combined(self, weights: Tensor) -> Tensor:
         every = weights.to(self.left)[self.owner]
@@ -124,6 +127,14 @@ class Factored:
     def _gradients(self) -> Iterator[Tensor]:
         pairs = zip(self.left.split(self.widths, 1), self.right.split(self.widths), strict=True)
         return (left @ right for left, right in pairs)
+
+
+def _per_task(values: Tensor, owner: Tensor, count: int) -> Tensor:
+    """Entries summed over the outputs of each of so many tasks; `owner` says whose each is."""
+    if values.device.type == "cpu":
+        return values.new_zeros(count, *values.shape[1:]).index_add_(0, owner, values)
+    # Elsewhere the same sums may come out in another order each time.
+    return torch.nn.functional.one_hot(owner, count).T.to(values) @ values
 
 
 @dataclass
