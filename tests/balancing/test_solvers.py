@@ -1,10 +1,14 @@
 """The solvers on Gramians that are no pleasure: rank-deficient, imbalanced, noisy, cancelling."""
 
+import math
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
-from polytask.balancing import SolverError, pivoting
+from polytask.balancing import SolverError, pivoting, solvers
 from polytask.balancing.solvers import (
     conflict_averse,
     cosines,
@@ -33,6 +37,38 @@ def unpleasant(seed: int) -> Tensor:
     if seed % 5 == 0:  # A Gramian that isn't quite positive semidefinite.
         return (rows.float() @ rows.float().T).double()
     return rows @ rows.T
+
+
+@given(
+    angle=st.floats(0, math.pi) | st.sampled_from([0.0, math.pi / 2, math.pi]),
+    sizes=st.tuples(*[st.sampled_from([0.0, 1e-15, 1e-3, 1.0, 7.0, 1e6, 1e15])] * 2),
+    target=st.tuples(*[st.floats(-3, 3)] * 2),
+)
+@settings(deadline=None, max_examples=200)
+def test_two_tasks_have_a_form_of_their_own(
+    angle: float, sizes: tuple[float, float], target: tuple[float, float]
+) -> None:
+    """It gives what the solver of any number of tasks gives."""
+    a, b = sizes
+    rows = torch.tensor([[a, 0.0], [b * math.cos(angle), b * math.sin(angle)]]).double()
+    gramian, norms = rows @ rows.T, rows.norm(dim=1)
+    targets = torch.cat([torch.eye(2), torch.tensor([target])]).double()
+    found = in_dual_cone(gramian, targets)
+    assert (found >= targets).all()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(solvers, "_in_cone_of_two", lambda gramian, target: None)
+        other = in_dual_cone(gramian, targets)
+    lengths = targets.abs().sum(1) * norms.max()
+    assert ((found @ rows - other @ rows).norm(dim=1) <= 1e-6 * lengths).all()
+
+    w = min_norm(gramian)
+    assert w.sum() == pytest.approx(1.0)
+    # On either side of the segment's nearest point there is no nearer one.
+    shortest = (w @ rows).norm()
+    for step in (1e-3, -1e-3):
+        beside = (w[0] + step).clamp(0, 1)
+        moved = (torch.stack([beside, 1 - beside]) @ rows).norm()
+        assert moved >= shortest - 1e-9 * norms.min()
 
 
 @pytest.mark.parametrize("seed", range(40))

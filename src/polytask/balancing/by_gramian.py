@@ -147,7 +147,7 @@ def _choose(
         raise_unless_scaled(products, passes, factor)
         return torch.ones_like(values)
     try:
-        weights = balancer.scaled(balancer(products, values.cpu().double()))
+        weights = balancer.scaled(balancer(products, values.to("cpu", torch.float64)))
     except SolverError:
         balancer.failures += 1
         raise

@@ -47,17 +47,14 @@ def min_norm(gramian: Tensor) -> Tensor:
     `argmin w' G w  such that  w >= 0, sum w = 1`: in closed form for two rows, else by
     block pivoting, checked; where that fails, by interior point steps.
     """
+    if len(gramian) == 2:
+        return gramian.new_tensor(_shortest_of_two(gramian.tolist()))
     norms = row_norms(gramian)
     if bool((norms == 0).any()):
         zero = (norms == 0).to(gramian)
         return zero / zero.sum()
     if len(norms) == 1:
         return torch.ones_like(norms)
-    if len(norms) == 2:
-        between = gramian[0, 1]
-        gap = (norms**2).sum() - 2 * between
-        first = ((norms[1] ** 2 - between) / gap).clamp(0, 1) if gap > 0 else norms.new_tensor(0.5)
-        return torch.stack([first, 1 - first])
     matrix = cosines(gramian, norms)
     price = norms.min() / norms  # The constraint becomes price' y = 1, with w = y price.
 
@@ -66,6 +63,18 @@ def min_norm(gramian: Tensor) -> Tensor:
         y = on_simplex(price, lambda y: (matrix @ y, matrix))
     weights = y * price
     return weights / weights.sum()
+
+
+def _shortest_of_two(gramian: list[list[float]]) -> list[float]:
+    """The min-norm weights of two rows."""
+    (a, between), (_, d) = gramian
+    if a <= 0 or d <= 0:
+        zeros = [float(a <= 0), float(d <= 0)]
+        return [zero / sum(zeros) for zero in zeros]
+    if min(a, d) <= between:
+        return [0.5, 0.5] if a == d else [float(a < d), float(d < a)]
+    gap = (a - between) + (d - between)
+    return [(d - between) / gap, (a - between) / gap]
 
 
 def _pivoted(matrix: Tensor, price: Tensor) -> Tensor | None:
@@ -263,12 +272,37 @@ def in_dual_cone(gramian: Tensor, targets: Tensor) -> Tensor:
     `v' J` is the projection of `u' J` onto the cone of updates that conflict with no row of J. The
     complementarity problems are solved together, to rounding.
     """
+    if len(gramian) == 2:
+        plain = gramian.tolist()
+        two = [_in_cone_of_two(plain, target) for target in targets.tolist()]
+        if None not in two:
+            return gramian.new_tensor(two)
     norms = row_norms(gramian)
     matrix = cosines(gramian, norms)
     matrix.diagonal().add_(1e-13)
-    norms.masked_fill_(norms == 0, 1.0)
+    # A row of zeros has no size of its own, and must not make the others' look like rounding.
+    norms.masked_fill_(norms == 0, float(norms.max()) or 1.0)
     low = targets * norms  # [K, A]
     return (low + complementary(matrix, low @ matrix)).div_(norms)
+
+
+def _in_cone_of_two(gramian: list[list[float]], target: list[float]) -> list[float] | None:
+    """The same for two rows and one u, unless both entries of v are above it.
+
+    In numbers of Python's, since nothing else is so quick in the middle of a model's step.
+    """
+    (a, between), (_, d) = gramian
+    s, t = a * target[0] + between * target[1], between * target[0] + d * target[1]
+    # Rounding of either sum.
+    least_s = -1e-15 * (abs(a * target[0]) + abs(between * target[1]))
+    least_t = -1e-15 * (abs(between * target[0]) + abs(d * target[1]))
+    if s >= least_s and t >= least_t:
+        return target
+    if s < 0 < a and t - between * s / a >= least_t:
+        return [target[0] - s / a, target[1]]
+    if t < 0 < d and s - between * t / d >= least_s:
+        return [target[0], target[1] - t / d]
+    return None
 
 
 def equal_projections(gramian: Tensor, rtol: float = 1e-6) -> tuple[Tensor, float]:
