@@ -112,6 +112,24 @@ def test_the_test_part_is_shown_only_after_it_was_scored(run: Run) -> None:
     (run.path / "scores.json").write_text(json.dumps(known))
 
 
+def test_the_page_has_the_scores_of_evaluate_to_the_last_digit(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    inputs, noise = torch.randn(80), torch.randn(80)
+    lines = [f"{x:.3f},{y:.3f}" for x, y in zip(inputs, inputs + noise, strict=True)]
+    (tmp_path / "some.csv").write_text("\n".join(["x,y", *lines]) + "\n")
+    text = (
+        "name: some\nsources:\n  some: {kind: table, path: some.csv, split: {test: 0.3}}\n"
+        "inputs:\n  row: {kind: table, columns: [x]}\ntasks:\n  y: {kind: regression, target: y}\n"
+        "trunk: {kind: hard, backbone: {kind: perceptron, widths: [8]}}\n"
+        "optimizer: {kind: adamw, lr: 0.05}\n"
+        # Whose rounding is plain in R2: a page that computed in another format would show it.
+        "training: {epochs: 3, threads: 1, precision: bf16}\n"
+    )
+    run = made(tmp_path, text=text)
+    scores = evaluate_run(run, "test")
+    assert see(run, None).scores["y"][0] == scores["y"]["r2"]
+
+
 def test_classes_with_strange_names_stay_apart() -> None:
     odd = replace(KIND, classes=("<b>", "$x$", "r"))
     found = confusion(Judged(odd, torch.eye(3), torch.arange(3)))

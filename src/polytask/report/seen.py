@@ -4,14 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-
 from polytask.data.dataset import Prepared
 from polytask.model import MultiTaskModel
 from polytask.report.judged import Judged, interval, judged
 from polytask.run import Run
 from polytask.tasks import Task
-from polytask.workflow import Part, best_model, evaluation_batch, reopen_data
+from polytask.workflow import Part, as_in_training, best_model, evaluation_batch, reopen_data
 
 Score = tuple[float, float | None, float | None]
 
@@ -55,14 +53,15 @@ class Seen:
 
 
 def see(run: Run, progress: Callable[[int, int, str], None] | None) -> Seen:
-    """Predict a part with a run's best weights."""
+    """Predict a part with a run's best weights, computing as `polytask evaluate` does."""
     model, _, _ = best_model(run)
     prepared = reopen_data(run, progress)
     known = run.read_json("scores.json") if (run.path / "scores.json").exists() else {}
     part: Part = "validation" if prepared.parts.get("validation") else "train"
     if "test" in known:
         part = "test"
-    found = judged(model, prepared, part, evaluation_batch(prepared.tasks), torch.device("cpu"))
+    network, device = as_in_training(run, model)
+    found = judged(network.eval(), prepared, part, evaluation_batch(prepared.tasks), device)
     history = run.history()
     best = next((line for line in reversed(history) if line["best"]), None)
     noted = known.get(part) or (best["scores"] if best and part == "validation" else {})

@@ -2,6 +2,7 @@
 
 from polytask.workflow.judging import (
     EVALUATION_BATCH,
+    as_in_training,
     best_model,
     evaluate_run,
     evaluation_batch,
@@ -21,6 +22,7 @@ __all__ = [
     "Part",
     "Silent",
     "Watcher",
+    "as_in_training",
     "best_model",
     "evaluate_run",
     "evaluation_batch",

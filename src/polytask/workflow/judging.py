@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -22,6 +22,9 @@ from polytask.tasks import Task
 from polytask.training.devices import kept_precision, make_fabric
 from polytask.types import Scores
 from polytask.workflow.opening import Part, reopen_data
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 # Rows per evaluation batch, and where a task is about every pixel.
 EVALUATION_BATCH = 512
@@ -106,13 +109,25 @@ def for_judging(
     prepared = reopen_data(run, progress)
     if not prepared.parts.get(part):
         raise RunError(f"The run '{run.path}' has no rows in the part '{part}'.")
+    network, device = as_in_training(run, model)
+    return network, prepared, device
+
+
+def as_in_training(run: Run, model: nn.Module) -> tuple[nn.Module, torch.device]:
+    """A run's model where and as it computed in training, but in one process: its number format
+    and threads, so that scores of the same rows agree to the last digit.
+    """
+    fabric = fabric_as_in_training(run)
+    torch.set_num_threads(run.read_json("environment.json", needs=("threads",))["threads"])
+    return fabric.setup_module(model), fabric.device
+
+
+def fabric_as_in_training(run: Run) -> "Fabric":
+    """One process with the number format of a run's training."""
     facts = run.read_json("environment.json", needs=("precision", "threads"))
     settings = build_settings(run.config)
     precision = kept_precision(settings, facts["precision"])
-    settings = replace(settings, precision=precision, devices=1)
-    fabric = make_fabric(settings)
-    torch.set_num_threads(facts["threads"])
-    return fabric.setup_module(model), prepared, fabric.device
+    return make_fabric(replace(settings, precision=precision, devices=1))
 
 
 def predict_run(
@@ -147,11 +162,7 @@ def predict_run(
     from polytask.data.tables import TableFile
 
     model, inputs, tasks = best_model(run)
-    facts = run.read_json("environment.json", needs=("precision", "threads"))
-    settings = build_settings(run.config)
-    precision = kept_precision(settings, facts["precision"])
-    settings = replace(settings, precision=precision, devices=1)
-    fabric = make_fabric(settings)
+    fabric = fabric_as_in_training(run)
     network = fabric.setup_module(model)
     network.eval()
     tables = [s for s in build_sources(run.config).values() if isinstance(s, TableFile)]
