@@ -130,6 +130,34 @@ def test_the_page_has_the_scores_of_evaluate_to_the_last_digit(tmp_path: Path) -
     assert see(run, None).scores["y"][0] == scores["y"]["r2"]
 
 
+def test_tasks_are_judged_by_what_chose_the_epoch(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    inputs, noise = torch.randn(200), torch.randn(200)
+    rare = inputs + noise > 1.8  # about a tenth, so that "no" is mostly right
+    lines = [f"{x:.3f},{'yes' if y else 'no'}" for x, y in zip(inputs, rare, strict=True)]
+    (tmp_path / "rare.csv").write_text("\n".join(["x,y", *lines]) + "\n")
+    text = (
+        "name: rare\nsources:\n"
+        "  rare: {kind: table, path: rare.csv, split: {test: 0.4, stratify: y}}\n"
+        "inputs:\n  row: {kind: table, columns: [x]}\n"
+        "tasks:\n  y: {kind: binary, target: y}\n"
+        "trunk: {kind: hard, backbone: {kind: perceptron, widths: [8]}}\n"
+        "optimizer: {kind: adamw, lr: 0.05}\n"
+        "training: {epochs: 2, threads: 1, monitor: mean.auroc}\n"
+    )
+    run = made(tmp_path, text=text)
+    scores = evaluate_run(run, "test")
+    value = scores["y"]["auroc"]
+    assert value is not None and scores["y"]["accuracy"] != value
+    page = report_run(run)
+    assert f"y auroc {value:.3f}" in page.lead and "accuracy" not in page.lead
+    assert "commonest" not in page.lead and "judged by it" in page.sections[0].text
+    (row,) = page.sections[0].tables[0].rows
+    name, metric, shown, low, high, common, _ = row
+    assert (name, metric, shown, common) == ("y", "auroc", value, None)
+    assert isinstance(low, float) and isinstance(high, float) and low < value < high
+
+
 def test_classes_with_strange_names_stay_apart() -> None:
     odd = replace(KIND, classes=("<b>", "$x$", "r"))
     found = confusion(Judged(odd, torch.eye(3), torch.arange(3)))

@@ -73,24 +73,32 @@ def judged(
     return made
 
 
-def interval(of: Judged, resamples: int = RESAMPLES) -> tuple[float, float] | None:
+def interval(
+    of: Judged, resamples: int = RESAMPLES, *, metric: str = ""
+) -> tuple[float, float] | None:
     """The middle 95 % of the task's score over samples of the examples, drawn with replacement
     (Efron 1979, the percentile interval). None where the score is not defined in most of them.
+
+    Args:
+        of: The task and its predictions.
+        resamples: How many samples are drawn.
+        metric: Which of the task's metrics; empty for its own score.
     """
+    metric = metric or of.task.score
     generator = torch.Generator().manual_seed(0)
     # A copy of an example would be its own nearest neighbour: what each adds is drawn if it can be.
-    each = of.task.each(of.decoded, of.target)
+    each = of.task.each(of.decoded, of.target) if metric == of.task.score else None
     count, values = len(of.target if each is None else each), []
     # One for all samples: to make a metric takes many times as long as to use it.
-    metric = of.task.metrics()[of.task.score]
+    measure = of.task.metrics()[metric]
     for _ in range(resamples if count else 0):
         rows = torch.randint(count, (count,), generator=generator)
         if each is not None:
             values.append(float(each[rows].double().mean()))
             continue
-        metric.reset()
-        metric.update(of.decoded[rows], of.target[rows])
-        value = float(metric.compute())
+        measure.reset()
+        measure.update(of.decoded[rows], of.target[rows])
+        value = float(measure.compute())
         if math.isfinite(value):
             values.append(value)
     if len(values) < resamples / 2:

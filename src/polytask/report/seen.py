@@ -1,14 +1,17 @@
 """What a run predicts for one of its parts, and how well."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from polytask.config.build import build_settings
 from polytask.data.dataset import Prepared
+from polytask.evaluation.units import score_of
 from polytask.model import MultiTaskModel
 from polytask.report.judged import Judged, interval, judged
 from polytask.run import Run
 from polytask.tasks import Task
+from polytask.training.history import compared_by
 from polytask.workflow import Part, as_in_training, best_model, evaluation_batch, reopen_data
 
 Score = tuple[float, float | None, float | None]
@@ -27,6 +30,8 @@ class Seen:
         model: The run's best model.
         tasks: Predictions per task.
         scores: Per task its score, with the ends of its interval.
+        metrics: Per task the metric that this score is, where it is not the task's own: the one
+            by which the run chose its epoch.
     """
 
     part: Part
@@ -34,11 +39,16 @@ class Seen:
     model: MultiTaskModel
     tasks: Mapping[str, Judged]
     scores: Mapping[str, Score]
+    metrics: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
+
+    def metric(self, task: Task) -> tuple[str, bool]:
+        """The metric that a task is judged by, and whether more of it is better."""
+        return self.metrics.get(task.name, (task.score, task.higher_is_better))
 
     @cached_property
     def ranked(self) -> list[str]:
         """The tasks that have a score, the best one first, each by its own score."""
-        better = {t.name: 1 if t.higher_is_better else -1 for t in self.prepared.tasks}
+        better = {t.name: 1 if self.metric(t)[1] else -1 for t in self.prepared.tasks}
         return sorted(self.scores, key=lambda name: -better[name] * self.scores[name][0])
 
     @cached_property
@@ -65,15 +75,16 @@ def see(run: Run, progress: Callable[[int, int, str], None] | None) -> Seen:
     history = run.history()
     best = next((line for line in reversed(history) if line["best"]), None)
     noted = known.get(part) or (best["scores"] if best and part == "validation" else {})
+    monitor = build_settings(run.config).monitor
+    metrics = {task.name: compared_by(monitor, task) for task in prepared.tasks}
     scores: dict[str, Score] = {}
     for task in prepared.tasks:
-        value = (noted.get(task.name) or {}).get(task.score)
+        metric = metrics[task.name][0]
+        value = (noted.get(task.name) or {}).get(metric)
         ends: tuple[float | None, float | None] = (None, None)
         if task.name in found:
-            metric = task.metrics()[task.score]
-            metric.update(found[task.name].decoded, found[task.name].target)
-            value = float(metric.compute())
-            ends = interval(found[task.name]) or ends
+            value = score_of(task, found[task.name].decoded, found[task.name].target, metric)
+            ends = interval(found[task.name], metric=metric) or ends
         if value is not None:
             scores[task.name] = (value, *ends)
-    return Seen(part, prepared, model, found, scores)
+    return Seen(part, prepared, model, found, scores, metrics)

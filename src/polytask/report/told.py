@@ -20,7 +20,7 @@ def verdict(run: Run, history: list[dict[str, Any]], seen: Seen) -> str:
         if task.name in seen.scores:
             value, low, high = seen.scores[task.name]
             ends = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
-            told[task.name] = f"{task.name} {task.score} {value:.3f}{ends}"
+            told[task.name] = f"{task.name} {seen.metric(task)[0]} {value:.3f}{ends}"
     texts, shown = list(told.values()), ""
     if len(told) > 6:
         texts = [told[name] for name in (*seen.ranked[:2], *seen.ranked[-2:])]
@@ -53,7 +53,9 @@ def _course(run: Run, history: list[dict[str, Any]], seen: Seen) -> list[str]:
         found.append(text)
     found += _confidence(seen)
     weak = [
-        task.name for task in seen.prepared.tasks if _no_better(task, seen.tasks.get(task.name))
+        task.name
+        for task in seen.prepared.tasks
+        if seen.metric(task)[0] == task.score and _no_better(task, seen.tasks.get(task.name))
     ]
     if weak:
         found.append(f"No better than always giving the commonest answer: {listed(weak)}.")

@@ -1,6 +1,6 @@
 """The page about one run: what it reached, how it got there, and what it rests on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from polytask.model import MultiTaskModel
@@ -43,7 +43,7 @@ def report_run(run: Run, progress: Callable[[int, int, str], None] | None = None
     history = run.history()
     sections = [
         _scores(seen),
-        *([_learning(history, seen.drawn)] if history else []),
+        *([_learning(history, seen)] if history else []),
         *_mistakes(seen),
         *_calibration(seen),
         _data(run, seen),
@@ -64,21 +64,22 @@ def _scores(seen: Seen) -> Section:
     marks: dict[str, list[float | None]] = {}
     shown = {task.name for task in seen.drawn}
     for task in _best_first(seen):
-        of = seen.tasks.get(task.name)
+        of, score = seen.tasks.get(task.name), seen.metric(task)[0]
         if task.name not in seen.scores:
-            rows.append([task.name, task.score, None, None, None, None, None])
+            rows.append([task.name, score, None, None, None, None, None])
             continue
         value, low, high = seen.scores[task.name]
         common = None
-        if of is not None and "majority" in set(task.metrics().keys()):
+        own = score == task.score  # what the commonest class has is an accuracy
+        if own and of is not None and "majority" in set(task.metrics().keys()):
             metric = task.metrics()["majority"]
             metric.update(of.decoded, of.target)
             common = float(metric.compute())
         count = None if of is None else len(of.target)
-        rows.append([task.name, task.score, value, low, high, common, count])
+        rows.append([task.name, score, value, low, high, common, count])
         if task.name in shown:
-            by_score.setdefault(task.score, []).append((task.name, value, low, high))
-            marks.setdefault(task.score, []).append(common)
+            by_score.setdefault(score, []).append((task.name, value, low, high))
+            marks.setdefault(score, []).append(common)
     figures = [
         intervals(
             some,
@@ -96,10 +97,17 @@ def _scores(seen: Seen) -> Section:
         for score, some in by_score.items()
     ]
     text = (
-        f"Each task's own score on the {seen.part} part, over the examples that have its label. "
+        f"Each task's score on the {seen.part} part, over the examples that have its label. "
         "The interval is over examples: drawn again with replacement 200 times. It knows nothing "
         "of another seed's training."
     )
+    judged_by = ((seen.metric(task)[0], task.score) for task in seen.prepared.tasks)
+    chosen = sorted({metric for metric, own in judged_by if metric != own})
+    if chosen:
+        text += (
+            f" Tasks that have {' and '.join(chosen)} are judged by it, as the epochs were "
+            "(training.monitor)."
+        )
     if len(shown) < len(seen.prepared.tasks):
         text += (
             f"\n\nFigures on this page show {len(shown)} tasks, those with the best and with the "
@@ -121,7 +129,8 @@ def _best_first(seen: Seen) -> list[Task]:
     return sorted(tasks, key=lambda task: place.get(task.name, len(place)))
 
 
-def _learning(history: list[dict[str, Any]], tasks: Sequence[Task]) -> Section:
+def _learning(history: list[dict[str, Any]], seen: Seen) -> Section:
+    tasks = seen.drawn
     names = [task.name for task in tasks]
 
     def scored(task: str, metric: str) -> list[float | None]:
@@ -133,9 +142,9 @@ def _learning(history: list[dict[str, Any]], tasks: Sequence[Task]) -> Section:
         losses[task.name] = [Line("train", own, dashed=True, place=place)]
         if any(value is not None for value in scored(task.name, "loss")):
             losses[task.name].append(Line("validation", scored(task.name, "loss"), place=place))
-        if any(value is not None for value in scored(task.name, task.score)):
-            score = Line(task.score, scored(task.name, task.score), place=place)
-            curves[task.name] = [score]
+        metric = seen.metric(task)[0]
+        if any(value is not None for value in scored(task.name, metric)):
+            curves[task.name] = [Line(metric, scored(task.name, metric), place=place)]
     figures = [
         lines(
             losses,
@@ -155,7 +164,7 @@ def _learning(history: list[dict[str, Any]], tasks: Sequence[Task]) -> Section:
                 curves,
                 name="validation-scores",
                 alt=f"Validation scores of {', '.join(curves)} by epoch",
-                caption="Each task's own score on the validation part after each epoch.",
+                caption="Each task's score on the validation part after each epoch.",
                 x="epoch",
                 y="score",
                 columns=3,
