@@ -25,6 +25,7 @@ def terminal(width: int, is_terminal: bool) -> Terminal:
     )
     shown.progress = Bars(shown.console)
     shown.names, shown.epochs = list(NAMES), 9
+    shown.judged = dict.fromkeys(NAMES, "accuracy")
     return shown
 
 
@@ -91,11 +92,20 @@ def test_warnings_are_shown_as_they_are() -> None:
     assert "/data/[a]/run" in text(shown)
 
 
+def test_an_epoch_shows_of_each_task_the_score_that_decides() -> None:
+    scores = {"word": {"accuracy": 0.9, "chrf": 0.7}, "mine": {"accuracy": 0.94, "auroc": None}}
+    shown = terminal(200, is_terminal=False)
+    shown.judged = {"word": "chrf", "mine": "auroc"}
+    shown.on_epoch(EpochRecord(1, 9, 1.0, {"word": 1.0, "mine": 2.0}, scores, 0.5, False))
+    assert text(shown).endswith("validation: word chrf 0.7000  mine auroc -\n")
+
+
 def test_many_tasks_are_said_in_a_few_lines() -> None:
     names = [f"task {k}" for k in range(100)]
     scores = {n: {"accuracy": k / 100, "loss": None, "count": k} for k, n in enumerate(names)}
     losses: dict[str, float | None] = {n: k / 50 for k, n in enumerate(names)}
     shown = terminal(200, is_terminal=False)
+    shown.judged = dict.fromkeys(names, "accuracy")
     shown.on_epoch(EpochRecord(1, 9, 1.0, losses, scores, 0.5, True))
     line = text(shown)
     assert line.count("\n") == 1 and len(line) < 250

@@ -43,6 +43,7 @@ class Terminal:
         self.console = Console(emoji=False, highlight=False)
         self.progress = Bars(self.console)
         self.names: list[str] = []
+        self.judged: Mapping[str, str] = {}  # by task, the metric that is shown of it
         self.processes = 1
         self.epochs = 0
         self._bars: dict[str, TaskID] = {}
@@ -74,6 +75,7 @@ class Terminal:
     def on_start(self, run: Run, facts: Mapping[str, Any]) -> None:
         """Say what is about to happen."""
         self.names = list(facts["tasks"])
+        self.judged = facts["judged"]
         self.processes = int(facts["processes"])
         self.epochs = int(facts["epochs"])
         print_summary(facts["summary"], self.console)
@@ -115,7 +117,7 @@ class Terminal:
             shown_draws = (f"{name}{GLUE}{n:,}" for name, n in record.drawn.items())
             line += "  drawn: " + "  ".join(shown_draws)
         if record.scores:
-            line += "  validation: " + _headlines(record.scores)
+            line += "  validation: " + _headlines(record.scores, self.judged)
         if record.best and record.scores:
             line += f"  best{GLUE}so{GLUE}far"
         if self.console.is_terminal:
@@ -328,9 +330,9 @@ def _each(losses: Mapping[str, float | None], digits: int = 4) -> str:
     return "  ".join(f"{name}{GLUE}{_number(loss, digits)}" for name, loss in losses.items())
 
 
-def _headlines(scores: Scores) -> str:
-    """The metric that people look for first, of all tasks; what it is like, if there are many."""
-    shown = {name: found for name, by in scores.items() if (found := _headline(by))}
+def _headlines(scores: Scores, judged: Mapping[str, str]) -> str:
+    """The metric that decides of all tasks; what it is like, if there are many."""
+    shown = {n: (judged[n], by[judged[n]]) for n, by in scores.items() if judged[n] in by}
     if len(scores) <= MANY:
         return "  ".join(f"{n}{GLUE}{m}{GLUE}{_number(value)}" for n, (m, value) in shown.items())
     by_metric: dict[str, list[float]] = {}
@@ -345,12 +347,6 @@ def _spread(values: Sequence[float], digits: int = 4) -> str:
         return "-"
     low, middle, high = (_number(of(values), digits) for of in (min, median, max))
     return f"{low} to {high}, median {middle} ({len(values)} tasks)"
-
-
-def _headline(scores: Mapping[str, float | None]) -> tuple[str, float | None] | None:
-    """The metric that people look for first."""
-    names = ("span_f1", "accuracy", "r2", "recall_at_1", "d2")
-    return next(((m, scores[m]) for m in names if m in scores), None)
 
 
 def _number(value: float | None, digits: int = 4) -> str:

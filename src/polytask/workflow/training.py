@@ -32,6 +32,7 @@ from polytask.training.devices import (
     make_fabric,
     resolve_precision,
 )
+from polytask.training.history import compared_by
 from polytask.training.settings import Settings
 from polytask.transfer import Start
 from polytask.tuning import require_validation, tune
@@ -179,6 +180,7 @@ def overview_of(
         "epoch": stream.describe_epoch(),
         "summary": prepared.summary(),
         "tasks": [task.name for task in prepared.tasks],
+        "judged": {t.name: compared_by(trainer.settings.monitor, t)[0] for t in prepared.tasks},
         "start": [] if begun is None else list(begun.parts()),
     }
 
