@@ -121,7 +121,8 @@ def test_patterns_name_targets_and_what_is_none_is_said(tmp_path: Path) -> None:
     text = draft(tmp_path / "t.csv", ["*", "-smiles"], tmp_path / "x")
     assert "# A_few is left out: it has 5 labels." in text
     assert "# A_same is left out: every label is '0'." in text
-    assert "column: smiles, level: characters" in text
+    # Between letters of a formula are no spaces.
+    assert "column: smiles, level: characters, split: spaces" in text
     with pytest.raises(DataError, match=r"no column 'C_\*' to predict"):
         tasks(["C_*"])
     with pytest.raises(DataError, match="every label is '0'"):

@@ -200,6 +200,22 @@ def test_a_profile_counts_labels_overlap_blanks_outliers_and_leaks(tmp_path: Pat
     assert "Held-out rows" in (out / "profile.html").read_text()
 
 
+def test_a_repeated_text_leaks_whatever_words_stand_beside_it(tmp_path: Path) -> None:
+    texts = [f"word{k} again" for k in range(30)]
+    texts[20] = texts[3]
+    texts[2] = "w" * 15  # makes room for its letters in the batch of training rows only
+    table = pd.DataFrame({"text": texts, "part": ["train"] * 20 + ["val"] * 5 + ["test"] * 5})
+    table["y"] = [k % 2 for k in range(30)]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "t.yaml").write_text(
+        "sources: {t: {kind: table, path: t.csv, split: {column: part}}}\n"
+        "inputs: {x: {kind: text, column: text, min_count: 1, characters: 20, pool: mean}}\n"
+        "tasks: {y: {kind: binary, target: y}}\n"
+    )
+    facts = profile_prepared(prepare_data(load_config(tmp_path / "t.yaml"), None))
+    assert facts["leaks"]["t"]["x"]["validation"]["rows"] == 1
+
+
 def test_a_table_alone_has_a_profile_of_its_columns(tmp_path: Path) -> None:
     table = pd.concat([people(30), people(30)[:2]])
     table.to_csv(tmp_path / "t.csv", index=False)

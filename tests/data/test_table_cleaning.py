@@ -390,6 +390,49 @@ def test_dates_and_texts_that_are_none_name_their_row(tmp_path: Path) -> None:
         )
 
 
+def dated(days: list[str], folder: Path) -> Callable[[], dict[str, np.ndarray]]:
+    """What a column of 24 training days and 6 held-out ones becomes."""
+    table = frame(30)
+    table["day"] = days
+    table["part"] = ["train"] * 24 + ["val"] * 3 + ["test"] * 3
+    table.to_csv(folder / "t.csv", index=False)
+    facts = TableInput(columns={"t": ["day"]}, dates=["day"])
+
+    def made() -> dict[str, np.ndarray]:
+        source = {"t": TableFile(path=folder / "t.csv")}
+        data = prepare(source, {"x": facts}, TASKS, splits=Split(column="part"))
+        return dict(zip(facts.names, vectors(data).T, strict=True))
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("written", "other", "months"),
+    [
+        ("19.07.2020", "05.03.2020", (7, 3)),  # dots: the day is first
+        ("19/07/2020", "05/03/2020", (7, 3)),  # the 19th of something
+        ("07/19/2020", "05/03/2020", (7, 5)),
+        ("05/03/2020", "06/03/2020", (5, 6)),
+        ("19.07.2020 08:00", "2020-03-05", (7, 3)),
+    ],
+)
+def test_all_dates_of_a_column_have_the_day_in_one_place(
+    written: str, other: str, months: tuple[int, int], tmp_path: Path
+) -> None:
+    named = dated([written, other] * 15, tmp_path)()
+    angle = [2 * np.pi * (month - 1) / 12 for month in months]
+    assert named["day, sine of month"][:2] == pytest.approx(np.sin(angle), abs=1e-6)
+    assert named["day, cosine of month"][:2] == pytest.approx(np.cos(angle), abs=1e-6)
+
+
+def test_dates_in_two_orders_are_refused(tmp_path: Path) -> None:
+    days = ["19/07/2020", "05/03/2020"] * 15
+    with pytest.raises(DataError, match=r"row 2: '19/07/2020'.*month first .*row 6: '07/19/2020'"):
+        dated([*days[:4], "07/19/2020", *days[5:]], tmp_path)()
+    with pytest.raises(DataError, match=r"row 31: .*the day first in training rows.*'07/19/2020'"):
+        dated([*days[:29], "07/19/2020"], tmp_path)()
+
+
 def test_a_date_is_its_year_and_its_place_in_rounds(tmp_path: Path) -> None:
     table = frame(30)
     table["day"] = ["2024-01-01 06:00", None, "2025-04-01 18:00"] * 10

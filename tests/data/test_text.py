@@ -1,6 +1,7 @@
 """Text as numbers: splitting, vocabularies, padding, and what is said of it."""
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,30 @@ def test_marks_are_taken_off_words_as_treebanks_do() -> None:
     said = "Don't panic!! It's Mr. Smith's well-made U.S. car (1,000.50 dollars)."
     expected = "Do n't panic !! It 's Mr. Smith 's well-made U.S. car ( 1,000.50 dollars ) ."
     assert split_words(said) == expected.split()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "हिन्दी में बात करते हैं ।",  # vowels below and beside the letters
+        "தமிழ் மொழி",
+        "שָׁלוֹם עולם !",  # points
+        "مُحَمَّد ولد",
+        "می\u200cخواهم بروم",  # a joiner of no width inside a word
+        "Tiê\u0301ng Viê\u0323t",
+    ],
+)
+def test_signs_that_combine_with_a_letter_belong_to_its_word(said: str) -> None:
+    assert split_words(said) == said.split()
+
+
+def test_a_word_is_the_same_in_both_ways_of_unicode_to_write_it() -> None:
+    two = unicodedata.normalize("NFD", "schöne Größe")
+    assert len(two) > len("schöne Größe")
+    some = fitted(["schöne Größe", two, ["schöne", "Größe"], two.split()], min_count=4)
+    assert sorted(some.state["units"]) == ["Größe", "schöne"]
+    numbers = some.stored(table([two])).gather(rows(1)).values
+    assert numbers.tolist() == some.stored(table(["schöne Größe"])).gather(rows(1)).values.tolist()
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,7 +5,7 @@ import pytest
 
 from polytask.data.labels import encode_cells, require_token_labels
 from polytask.errors import DataError
-from polytask.tasks import Tagging
+from polytask.tasks import Multilabel, Tagging
 from polytask.tasks.labels import Cells
 from tests.tasks.kinds import cells
 
@@ -30,11 +30,11 @@ def test_lists_and_arrays_are_encoded_row_by_row() -> None:
     assert present == [True, False, True, True, True] and not missed
 
 
-def test_a_row_of_nothing_but_blanks_is_no_unknown_label() -> None:
+def test_each_unknown_label_is_counted_and_blanks_are_none() -> None:
     table = cells((None, None), np.array([None], dtype=object), ("C", "A"), ("C",))
     target, present, missed = encode_cells(TASK, table, unknown="skip", describe=where)
     assert target.tolist() == [[-1, -1], [-1, -2], [-1, 0], [-1, -2]]
-    assert present.tolist() == [False, False, True, False] and list(missed) == ["('C',)"]
+    assert present.tolist() == [False, False, True, False] and missed == {"C": 2}
 
 
 def test_an_unknown_label_in_a_list_names_its_row_and_column() -> None:
@@ -50,3 +50,12 @@ def test_another_number_of_labels_than_tokens_names_the_row() -> None:
     tokens[3] = 4
     with pytest.raises(DataError, match=r"row 4, column 'tags'.*2 labels for 4 tokens"):
         require_token_labels(TASK, target, present, tokens, where)
+
+
+def test_a_strange_cell_in_one_of_several_columns_is_counted() -> None:
+    task = Multilabel(name="m", input="x", target={"t": ("a", "b")})
+    task = task.fit(cells([1, 0], [0, 1]))
+    table = cells([1, "maybe"], [0, None], ["maybe", "perhaps"])
+    _, present, missed = encode_cells(task, table, unknown="skip", describe=where)
+    assert present.tolist() == [True, True, False]
+    assert missed == {"maybe": 2, "perhaps": 1}

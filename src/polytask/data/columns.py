@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.data.dates import as_dates, day_first
 from polytask.data.sources import Table
 from polytask.errors import DataError, require
 from polytask.tasks.labels import label_text
@@ -60,8 +61,14 @@ def fit_category(name: str, cells: NDArray[Any], *, least: int, most: int) -> Fa
 
 
 def fit_date(name: str, cells: NDArray[Any], places: Places) -> Facts:
-    """Mean and standard deviation of the date in years, and which rounds it goes through."""
-    dates = as_dates(name, cells, lambda k: places[k][0].describe(places[k][1]))
+    """Mean and standard deviation of the date in years, which rounds it goes through, and whether
+    the day is written before the month."""
+
+    def describe(row: int) -> str:
+        return places[row][0].describe(places[row][1])
+
+    first = day_first(name, cells, describe)
+    dates = as_dates(name, cells, describe, day_first=first)
     known = dates[~np.isnat(dates)]
     years = _years(known)
     clock = bool((known != known.astype("datetime64[D]")).any())
@@ -73,6 +80,7 @@ def fit_date(name: str, cells: NDArray[Any], places: Places) -> Facts:
         "mean": mean,
         "std": std if std > 1e-12 else 1.0,
         "rounds": rounds,
+        "day_first": first,
     }
 
 
@@ -138,7 +146,9 @@ def block(facts: Mapping[str, Any], cells: NDArray[Any], table: Table) -> NDArra
                 result[row, place] = 1.0
         return result
     if kind == "date":
-        return _date_block(facts, as_dates(facts["name"], cells, table.describe))
+        first = facts.get("day_first")  # runs of before have none
+        dates = as_dates(facts["name"], cells, table.describe, day_first=first)
+        return _date_block(facts, dates)
     return _text_block(facts, ["" if c is None else str(c) for c in cells.tolist()])
 
 
@@ -205,24 +215,6 @@ def as_floats(
             f"Found {values[bad[0]]}. Correct the cell or leave it blank."
         )
     return values
-
-
-def as_dates(name: str, cells: NDArray[Any], describe: Callable[[int], str]) -> NDArray[Any]:
-    """A column of dates as `datetime64[s]`, NaT where blank.
-
-    Raises:
-        DataError: If a cell is no date; `describe` names its row.
-    """
-    pandas = require("pandas", "train")
-    given = pandas.Series(cells, dtype=object)
-    dates = pandas.to_datetime(given, errors="coerce", format="mixed", utc=True)
-    bad = np.flatnonzero((dates.isna() & given.notna()).to_numpy())
-    if len(bad):
-        raise DataError(
-            f"{describe(int(bad[0]))}: column '{name}' should hold dates such as 2024-05-31. Found "
-            f"{cells[bad[0]]!r}. Correct the cell or leave it blank."
-        )
-    return np.asarray(dates.dt.tz_localize(None), "datetime64[s]")
 
 
 def is_number(cell: object) -> bool:

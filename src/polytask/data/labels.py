@@ -57,6 +57,9 @@ def encode_cells(
         row = int(np.flatnonzero(inverse == error.row)[0])
         raise DataError(f"{describe(row)}, {_columns(task)}: {error}") from error
     index = torch.from_numpy(inverse)
+    strangers = task.strangers(cells)
+    if strangers is not None:
+        return target[index], present[index], dict(strangers)
     one = [[_says_any(cell) for cell in column] for column in cells.T.tolist()]
     given = torch.tensor(one, dtype=torch.bool).reshape(cells.T.shape).any(0)
     present = present[index]

@@ -1,6 +1,7 @@
 """From text to words."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -11,6 +12,8 @@ from polytask.errors import DataError
 Splitting = Literal["words", "spaces"]
 
 _CLITIC = r"['’](?:s|re|ve|ll|d|m)\b"
+_LETTER = "ə"  # stands in no pattern
+_JOINERS = "\u200c\u200d"  # inside words of Persian and of Indian languages
 _TITLES = "mr|mrs|ms|dr|st|prof|jr|sr|inc|co|corp|ltd|vs|etc|no"
 _WORD = re.compile(
     rf"""
@@ -31,9 +34,24 @@ def split_words(text: str) -> list[str]:
     """Words and marks, about as English treebanks have them (`do n't`, `it 's`, `U.S.`).
 
     Text that is split already, with spaces between, stays as it is but for rare marks, so that
-    one setting reads corpora and what people type.
+    one setting reads corpora and what people type. Signs that combine with the letter before them
+    belong to its word: vowels of Devanagari, tones of Thai, points of Hebrew and Arabic.
     """
-    return [match[0] for match in _WORD.finditer(text)]
+    return [text[slice(*match.span())] for match in _WORD.finditer(_with_letters(text))]
+
+
+def _with_letters(text: str) -> str:
+    """The text with a letter in place of each sign that belongs to the letter before it.
+
+    To regular expressions such signs are no letters.
+    """
+    if text.isascii():
+        return text
+    found: list[str] = []
+    for sign in text:
+        combines = sign in _JOINERS or unicodedata.category(sign)[0] == "M"
+        found.append(_LETTER if combines and found and found[-1].isalnum() else sign)
+    return "".join(found)
 
 
 SPLITTERS: dict[Splitting, Callable[[str], list[str]]] = {"words": split_words, "spaces": str.split}
@@ -64,9 +82,17 @@ def require_words(cell: Any, where: Callable[[], str]) -> None:
 
 
 def words_of(cell: Any, splitting: Splitting) -> list[str]:
-    """The words of a cell: a list as it is, text split, none where it is blank."""
+    """The words of a cell: a list as it is, text split, none where it is blank.
+
+    Letters that Unicode can write in two ways (`ö` as one sign, or as `o` and a sign above it) are
+    written in the shorter one (NFC), so that a word is the same whatever program saved it.
+    """
     if cell is None:
         return []
     if is_list(cell):
-        return ["" if word is None else str(word) for word in cell]
-    return SPLITTERS[splitting](str(cell))
+        return ["" if word is None else _composed(str(word)) for word in cell]
+    return SPLITTERS[splitting](_composed(str(cell)))
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

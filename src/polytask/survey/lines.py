@@ -26,7 +26,7 @@ def text_input(column: str) -> list[str]:
 def formula_input(column: str) -> list[str]:
     """An input that reads letters, as formulas have them."""
     body = "body: {kind: recurrent, width: 64}"
-    how = "level: characters, max_length: 200, pool: mean"
+    how = "level: characters, split: spaces, max_length: 200, pool: mean"
     return [f"  letters: {{kind: text, column: {quoted(column)}, {how}, {body}}}"]
 
 

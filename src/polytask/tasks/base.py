@@ -4,6 +4,7 @@ Shapes: B examples, C classes, K columns or outputs, D features.
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
@@ -140,6 +141,16 @@ class Task(ABC):
         Raises:
             LabelError: For the first cell that cannot be read.
         """
+
+    def strangers(self, values: Cells) -> Counter[str] | None:
+        """How often each label is there that `fit` never saw, where a row is known without it.
+
+        None where such rows count as absent as a whole.
+
+        Args:
+            values: `[N, K]` raw cells that `encode` can read.
+        """
+        return None
 
     def alike(self, targets: Sequence[Tensor]) -> list[Tensor]:
         """Targets of several sources, so that rows of all of them can stand in one batch."""

@@ -3,6 +3,7 @@
 Shapes: B examples, C labels, K target columns.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -158,6 +159,12 @@ class Multilabel(PooledTask):
                     )
                 target[row, column] = float(name in TRUE)
         return target, ~torch.isnan(target).all(1)
+
+    def strangers(self, values: Cells) -> Counter[str] | None:
+        if values.shape[1] == 1:
+            return None
+        names = (label_text(c) for c in values.ravel() if not is_missing(c))
+        return Counter(name for name in names if name.lower() not in TRUE | FALSE)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         value, known = masked(target)

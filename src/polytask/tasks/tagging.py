@@ -3,6 +3,7 @@
 Shapes: N rows, B examples, L tokens of the longest example, C tags, D features.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -165,6 +166,12 @@ class Tagging(Task):
             rows.append([index.get(name, UNKNOWN) for name in names])
         target = sequences.padded(rows, self.outputs)
         return target, (target >= 0).any(1)
+
+    def strangers(self, values: Cells) -> Counter[str]:
+        known = {*self.classes, ""}
+        labelled = ((row, c) for row, c in enumerate(values[:, 0]) if not is_missing(c))
+        names = (name for row, cell in labelled for name in self._names(cell, row))
+        return Counter(name for name in names if name not in known)
 
     def alike(self, targets: Sequence[Tensor]) -> list[Tensor]:
         return sequences.alike(targets)
