@@ -66,12 +66,78 @@ def test_a_folder_of_several_tables_asks_for_one(tmp_path: Path) -> None:
         draft(tmp_path, ["y"], tmp_path / "x.yaml")
 
 
+def test_parts_without_headers_are_parts(tmp_path: Path) -> None:
+    for part, first in (("train", '"so'), ("dev", "no"), ("test", "ha")):
+        rows = [f"{first if k == 0 else 'ha'} {k}\t{k % 3},{k % 2}\te{part}{k}" for k in range(40)]
+        (tmp_path / f"{part}.tsv").write_text("\n".join(rows))
+    text = draft(tmp_path, ["mood"], tmp_path / "x.yaml", ["text", "mood", "id"])
+    source = yaml.safe_load(text)["sources"]["data"]
+    assert source["path"] == {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
+    assert source["split"] == {"fixed": True}
+
+
+def test_a_table_of_excel_is_read_as_it_is_written(tmp_path: Path) -> None:
+    rows = ["Nr.;Größe;Tag;Preis"]
+    rows += [f"{k + 1};{k % 37},{k % 9};{1 + k % 28}.03.2020;{k * 3},{k % 10}5" for k in range(60)]
+    (tmp_path / "t.csv").write_bytes("\r\n".join(rows).encode("cp1252"))
+    text = draft(tmp_path / "t.csv", ["Preis"], tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text(text)
+    drafted = yaml.safe_load(text)
+    source = drafted["sources"]["data"]
+    assert source["encoding"] == "cp1252" and source["decimal"] == ","
+    assert drafted["tasks"]["Preis"]["kind"] == "regression"
+    assert drafted["inputs"]["row"]["columns"] == ["Größe", "Tag"]  # Nr. numbers the rows
+    assert drafted["inputs"]["row"]["dates"] == ["Tag"]
+    data = prepare_data(load_config(tmp_path / "x.yaml"), None)
+    assert data.datasets["data"].table.cells(["Preis"])[7, 0] == pytest.approx(21.75)
+    wide = "\ufeff" + "\r\n".join(rows)
+    (tmp_path / "w.csv").write_bytes(wide.encode("utf-16-le"))
+    assert "encoding: utf-16" in draft(tmp_path / "w.csv", ["Preis"], tmp_path / "x.yaml")
+
+
+def test_lists_of_two_numbers_are_no_fractions(tmp_path: Path) -> None:
+    rows = [f"say it {k}\t{k % 5}{',7' if k % 3 == 0 else ''}" for k in range(60)]
+    (tmp_path / "t.tsv").write_text("text\tmood\n" + "\n".join(rows))
+    drafted = yaml.safe_load(draft(tmp_path / "t.tsv", ["mood"], tmp_path / "x.yaml"))
+    assert drafted["tasks"]["mood"]["kind"] == "multilabel"
+    assert "decimal" not in drafted["sources"]["data"]
+
+
+def test_marks_between_thousands_make_no_labels(tmp_path: Path) -> None:
+    rows = [f'{k % 7}.5,"1,{k:03d}.50",{k % 2}' for k in range(60)]
+    (tmp_path / "t.csv").write_text("x,price,y\n" + "\n".join(rows))
+    with pytest.raises(DataError, match=r"'price' can be no target: numbers such as '1,000.50'"):
+        draft(tmp_path / "t.csv", ["price"], tmp_path / "x.yaml")
+    text = draft(tmp_path / "t.csv", ["y"], tmp_path / "x.yaml")
+    assert "# price is left out: to read numbers such as 1,000.50, remove marks" in text
+
+
+def test_tables_whose_names_say_no_format_are_drafted(tmp_path: Path) -> None:
+    rows = "".join(f"{k % 7},{k % 2}\n" for k in range(40))
+    (tmp_path / "t.data").write_text("x,y\n" + rows)
+    text = draft(tmp_path / "t.data", ["y"], tmp_path / "x.yaml")
+    assert yaml.safe_load(text)["sources"]["data"]["format"] == "csv"
+    kinds = "@relation r\n@attribute x numeric\n@attribute y {no,yes}\n@data\n"
+    values = "".join(f"{k % 7},{('no', 'yes')[k % 2]}\n" for k in range(40))
+    (tmp_path / "t.arff").write_text(kinds + values)
+    (tmp_path / "x.yaml").write_text(draft(tmp_path / "t.arff", ["y"], tmp_path / "x.yaml"))
+    assert load_config(tmp_path / "x.yaml").sources["data"].kind == "arff"
+
+
+def test_values_that_are_nearly_all_different_are_left_out(tmp_path: Path) -> None:
+    rows = [f"p{k if k < 40 else k - 20},{k % 9}.5,{k % 2}" for k in range(60)]
+    (tmp_path / "t.csv").write_text("link,x,y\n" + "\n".join(rows))
+    text = draft(tmp_path / "t.csv", ["y"], tmp_path / "x.yaml")
+    assert "# link is left out: 40 different values in 60 rows tell rows apart." in text
+
+
 def test_a_test_part_without_the_targets_is_not_taken(tmp_path: Path) -> None:
     rows = "".join(f"{k},{k % 2}\n" for k in range(40))
     (tmp_path / "train.csv").write_text("x,y\n" + rows)
     (tmp_path / "test.csv").write_text("x\n1\n")
     text = draft(tmp_path, ["y"], tmp_path / "x.yaml")
     assert yaml.safe_load(text)["sources"]["data"]["path"] == "train.csv"
+    assert "# test.csv is left out: its columns are not those of train.csv." in text
 
 
 @pytest.mark.parametrize(
@@ -85,6 +151,9 @@ def test_a_test_part_without_the_targets_is_not_taken(tmp_path: Path) -> None:
         ("patient_age", [k // 4 for k in range(40)], False),
         ("actor", [None] + [k // 4 for k in range(39)], False),  # the split needs all
         ("rater_id", [k // 4 for k in range(40)], False),
+        ("client_id", [f"{k // 4:032x}" for k in range(40)], True),
+        ("patient_nbr", [k if k < 36 else k - 8 for k in range(40)], True),  # four are there again
+        ("Dialogue_ID", [k // 4 for k in range(40)], True),
     ],
 )
 def test_whose_rows_are_whose_is_guessed(name: str, cells: list[object], found: bool) -> None:

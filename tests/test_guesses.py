@@ -2,6 +2,7 @@
 
 import pytest
 
+from polytask.errors import DataError
 from polytask.survey.guesses import guess_target
 from polytask.survey.lines import task_lines
 from polytask.survey.orders import ranges_in_order
@@ -122,3 +123,8 @@ def test_classes_with_few_examples_are_named() -> None:
     assert guess_target("x", [0, 1, 0, 0, 0, 0, 0]).rare == {"1": 1}
     assert guess_target("x", [["a", "b"], ["b"], ["b"], ["b", "b"], ["b"]]).rare == {"a": 1}
     assert not guess_target("x", [0.5, 1.5, 2.5]).rare
+
+
+def test_files_are_no_labels() -> None:
+    with pytest.raises(DataError, match=r"files, such as m/0\.png.*kind: segmentation"):
+        guess_target("mask", [f"m/{k}.png" for k in range(60)])

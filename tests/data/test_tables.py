@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,20 @@ def test_a_csv_is_divided_by_what_divides_its_header(tmp_path: Path, text: str) 
     table = TableFile(path=path).load()
     assert list(table.columns) == column_names(path)
     assert table.cells(["a"]).tolist() == [[1]]
+
+
+def test_commas_of_texts_divide_no_table_whose_columns_are_named(tmp_path: Path) -> None:
+    rows = ["a1|Printing, in it|Printing, in it", "a2|one|two", 'a3|"so, he said|so, he said']
+    path = write(tmp_path, "t.csv", "\n".join(rows))
+    table = TableFile(path=path, columns=["id", "text", "said"], quotes=False).load()
+    assert table.cells(["text"])[:, 0].tolist() == ["Printing, in it", "one", '"so, he said']
+
+
+def test_decimals_of_parquet_are_numbers(tmp_path: Path) -> None:
+    values = pa.array([Decimal("1.50"), None, Decimal("-2.25")], pa.decimal128(9, 2))
+    pq.write_table(pa.table({"pay": values}), tmp_path / "t.parquet")
+    table = TableFile(path=tmp_path / "t.parquet").load()
+    assert table.cells(["pay"])[:, 0].tolist() == [1.5, None, -2.25]
 
 
 def test_rows_longer_than_the_header_shift_nothing(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from polytask.errors import DataError, require
 Kind = Literal["csv", "tsv"]
 Decimal = Literal[".", ","]
 
+_LOOKED = 50  # rows that tell what divides cells, where no header does
 _SEPARATORS: dict[Kind, tuple[str, ...]] = {"csv": (",", ";", "\t", "|"), "tsv": ("\t",)}
 
 
@@ -71,6 +72,11 @@ def open_text(path: Path, encoding: str = "utf-8") -> IO[str]:
     return path.open(encoding=encoding, newline="")
 
 
+def open_bytes(path: Path) -> IO[bytes]:
+    """Opens a file's bytes, unpacking `.gz`."""
+    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
+
+
 def unreadable(path: Path, kind: str, error: Exception, encoding: str = "utf-8") -> DataError:
     """The error for a table that could not be read, with the line where that is known."""
     try:
@@ -97,6 +103,8 @@ def header(path: Path, layout: Layout) -> tuple[list[str], str]:
     best: tuple[list[str], str] = ([], marks[0])
     try:
         with open_text(path, encoding) as file:
+            if layout.columns:
+                marks = _fitting(file, layout, marks)
             for separator in marks:
                 if layout.columns and len(best[0]) == len(layout.columns):
                     break
@@ -125,6 +133,18 @@ def header(path: Path, layout: Layout) -> tuple[list[str], str]:
             f"the first line of {path.name} has {len(names)} cells."
         )
     return (list(layout.columns), best[1]) if layout.columns else best
+
+
+def _fitting(file: IO[str], layout: Layout, marks: list[str]) -> list[str]:
+    """Marks in the order of how many of the first rows they divide into as many cells as there are
+    columns: a text may have a comma more often than bars divide a row."""
+
+    def right(mark: str) -> int:
+        file.seek(0)
+        some = islice(layout.records(file, mark), _LOOKED)
+        return sum(len(record) == len(layout.columns) for record in some)
+
+    return sorted(marks, key=right, reverse=True)
 
 
 def lines(path: Path, layout: Layout) -> Iterator[int]:

@@ -25,6 +25,10 @@ def read_parquet(path: Path) -> Any:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(f"{path} cannot be read as Parquet: {reason}.") from error
+    is_decimal = require("pyarrow", "train").types.is_decimal
+    for field in file.schema_arrow:
+        if is_decimal(field.type):  # as databases have money
+            frame[field.name] = frame[field.name].astype("float64")
     pandas = require("pandas", "train")
     for column, names in class_names(path).items():
         if column in plain:

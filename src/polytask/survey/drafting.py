@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from polytask.data.arff import ArffFile
 from polytask.data.places import PathOrParts, by_part
 from polytask.data.sources import Table
 from polytask.data.tables import TableFile
@@ -12,7 +13,7 @@ from polytask.survey.guesses import Column, guess_column
 from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import guess_group
 from polytask.survey.samples import picture_input, sound_input
-from polytask.survey.table_files import read_table, table_files
+from polytask.survey.table_files import not_taken, read_table, table_files
 from polytask.survey.targets import chosen
 
 
@@ -32,10 +33,15 @@ def draft(
     Raises:
         DataError: If the data cannot be read, or a target is none.
     """
-    files = table_files(data, targets)
+    files = table_files(data, targets, names)
     if not files:
         return written(draft_folders(data, near(data, output.parent), targets, names or ()))
-    return written(_of_table(files, targets, output.parent, names))
+    found = _of_table(files, targets, output.parent, names)
+    found.notes += [
+        f"# {one_line(f.name)} is left out: its columns are not those of {one_line(found.name)}."
+        for f in not_taken(data, files)
+    ]
+    return written(found)
 
 
 def _of_table(
@@ -61,7 +67,7 @@ def _of_table(
         goals=goals,
         columns=columns,
         source=[
-            "    kind: table",
+            "    kind: arff" if isinstance(source, ArffFile) else "    kind: table",
             *_path_lines(files, output),
             *reading,
             *([f"    media: {{{declared}}}"] if media else []),
@@ -78,7 +84,7 @@ def _media_input(source: TableFile, table: Table, media: Mapping[str, str]) -> l
     column, kind = next(iter(media.items()), ("", ""))
     if not kind:
         return []
-    if column not in table.media:
+    if column not in table.media and isinstance(source, TableFile):
         source.media[column] = "sound" if kind == "sound" else "image"
         table = source.load()
     return (sound_input if kind == "sound" else picture_input)(table.media[column], column)

@@ -16,6 +16,7 @@ from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
 from polytask.data.splits import part_named
 from polytask.data.words import is_list
 from polytask.errors import DataError, require
+from polytask.survey.notations import with_thousands
 from polytask.survey.orders import ranges_in_order, says_amount, says_grade
 from polytask.survey.scales import words_in_order
 from polytask.tasks.labels import label_text, truth_names
@@ -28,6 +29,7 @@ FEW = 20  # different numbers up to which a whole-number target may be classes
 MANY = 100  # different words above which a target is no class
 RARE = 5  # examples of a class below which some part may have none
 _FORMULA = re.compile(r"(?<![a-z])(smiles|selfies|inchi|sequence|dna|rna)(?![a-z])", re.IGNORECASE)
+_NUMBERING = re.compile(r"(?:nr|no|num|number|unnamed(?:: ?0)?|#)?[_\W]*")
 _PART_NAMES = ("split", "part", "fold", "subset", "set")
 
 
@@ -98,12 +100,17 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
     if _FORMULA.search(name) and len(different) > FEW:
         return is_("characters", f"formulas or sequences, such as {known[0]}")
     every = len(different) == len(known) > FEW
+    if every and missing == 0 and _NUMBERING.fullmatch(name.lower()) and _counts_up(known):
+        return is_("left out", f"it numbers the rows, from {label_text(known[0])} on")
     if every and re.search(r"(^|[_\W])(id|index|key|uuid|row)s?($|[_\W])", name.lower()):
         return is_("left out", "every row has another one: it names the row")
     if all(_number(c) for c in known):
         return is_(
             "number", f"numbers from {min(map(float, known)):g} to {max(map(float, known)):g}"
         )
+    number = with_thousands(known)
+    if number is not None:
+        return is_("left out", f"to read numbers such as {number}, remove marks between thousands")
     if _dates(known):
         return is_("date", f"dates, such as {known[0]}")
     words = float(np.mean([len(str(c).split()) for c in known]))
@@ -111,6 +118,9 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
         return is_("text", f"{words:.0f} words a cell, {len(different)} different texts")
     if every:
         return is_("left out", "every row has another one: it names the row")
+    if len(different) > max(FEW, 0.5 * len(known)):
+        why = f"{len(different)} different values in {len(known)} rows tell rows apart"
+        return is_("left out", why)
     return is_("category", f"{len(different)} different values")
 
 
@@ -154,6 +164,12 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
             return is_(kind, why)
         why += f", the rarest {share}; write kind: ordinal if they have an order"
         return is_(kind, why, **weights)
+    number = with_thousands(known)
+    if number is not None:
+        raise DataError(
+            f"Column '{name}' can be no target: numbers such as '{number}' have marks between "
+            "thousands. Remove the marks."
+        )
     ordered = ranges_in_order(list(counts))
     if ordered is not None:
         why = f"{len(counts)} ranges or amounts, which have an order; the rarest is {share}"
@@ -170,6 +186,13 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
         why = f"cells list {len(labels)} labels"
         settings = {"separator": separator, "threshold": "tuned"}
         return Target(name, "multilabel", why, settings, missing, even, _rare(labels))
+    if {Path(text).suffix.lower() for text in counts} <= {*PICTURE_SUFFIXES, *SOUND_SUFFIXES}:
+        raise DataError(
+            f"Column '{name}' can be no target by itself: its cells are files, such as "
+            f"{next(iter(counts))}. Draft the others, then declare it under the source's `media` "
+            "and add a task of `kind: segmentation`, `dense_regression`, `edges`, `normals` or "
+            "`synthesis`."
+        )
     if len(counts) > max(FEW, min(MANY, len(known) // 5)):
         raise DataError(
             f"Column '{name}' has {len(counts)} different texts in {len(known)} rows, which are "
@@ -225,6 +248,13 @@ def _number(cell: Any) -> bool:
         return bool(np.isfinite(float(cell)))
     except (TypeError, ValueError):
         return False
+
+
+def _counts_up(known: Sequence[Any]) -> bool:
+    """Whether cells are whole numbers of which each is one more than that before it."""
+    if not all(_number(c) and float(c).is_integer() for c in known):
+        return False
+    return bool((np.diff([float(c) for c in known]) == 1).all())
 
 
 def _media_kind(known: Sequence[Any], folder: Path) -> Literal["image", "sound"] | None:

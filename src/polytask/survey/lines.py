@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,9 @@ def cleaning(plain: Sequence[Column]) -> list[str]:
         lines += [f"    {key}: [{', '.join(names)}]"] if names else []
     blanks = [c for c in plain if c.kind == "number" and c.missing]
     if any(c.kind == "number" for c in plain):
-        why = f"  # {len(blanks)} columns of numbers have blanks" if blanks else ""
+        some = "1 column" if len(blanks) == 1 else f"{len(blanks)} columns"
+        has = "has" if len(blanks) == 1 else "have"
+        why = f"  # {some} of numbers {has} blanks" if blanks else ""
         lines.append(f"    clean: {{missing: {{strategy: median}}, scale: standard}}{why}")
     return lines
 
@@ -63,7 +66,8 @@ def task_lines(goals: Sequence[Target]) -> list[str]:
     lines: list[str] = []
     taken: set[str] = set()
     for goal in goals:
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", goal.name).strip("-")
+        plain = unicodedata.normalize("NFKD", goal.name).encode("ascii", "ignore").decode()
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", plain).strip("-")
         name = name if re.match("[A-Za-z]", name) else f"t{name}"
         while name in taken:
             name += "-2"

@@ -8,16 +8,20 @@ from polytask.data.words import is_list
 from polytask.tasks.labels import label_text
 
 GROUPS = 8  # different ones from which a split by groups has enough to draw from
+_REPEATED = 0.95  # different ones among rows: a few that are there again are in two parts as well
 # Whoever or whatever several rows may come from.
-_WHO = "patient subject participant person speaker actor singer respondent donor author recording"
+_WHO = (
+    "patient subject participant person speaker spk actor singer respondent donor author client "
+    "customer user student recording dialogue conversation session video"
+)
 _SHORT = {"spk": "speaker", "spkr": "speaker", "sub": "subject", "subj": "subject"}
-_NUMBERED = r"([_\W]*(id|no|nr|num|number|code|key|index|name|\d+))?[_\W]*"
+_NUMBERED = r"([_\W]*(id|no|nr|nbr|num|number|code|key|index|name|\d+))?[_\W]*"
 _ID = re.compile(r"[a-z]{0,3}\d{2,}")
 _WORDNET = re.compile(r"n\d{8}")  # how ImageNet calls its classes
 
 
 def guess_group(cells: Mapping[str, Sequence[Any]]) -> str | None:
-    """The column that says whose rows are whose, of which each has several; None if none does.
+    """The column that says whose rows are whose, of which some have several; None if none does.
 
     Args:
         cells: The cells of all columns that are not predicted, None where blank.
@@ -28,7 +32,7 @@ def guess_group(cells: Mapping[str, Sequence[Any]]) -> str | None:
             plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
             if not re.fullmatch(pattern, plain) or any(c is None or is_list(c) for c in found):
                 continue
-            if 3 <= len({label_text(c) for c in found}) <= len(found) / 2:
+            if 3 <= len({label_text(c) for c in found}) <= _REPEATED * len(found):
                 return name
     return None
 

@@ -40,7 +40,7 @@ def profile_data(path: Path, names: Sequence[str] | None = None) -> Facts:
         DataError: If it cannot be read, or there is neither.
     """
     treebank = treebank_files(path, names)
-    files = {} if treebank else table_files(path, targets=["*"])
+    files = {} if treebank else table_files(path, targets=["*"], names=names)
     if treebank:
         return profile_treebank(path, treebank)
     if not files:

@@ -1,24 +1,31 @@
 """Which files of a folder are one table, and how it is read."""
 
+import codecs
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from polytask.data.arff import ArffFile
+from polytask.data.delimited import Layout, header, open_bytes
 from polytask.data.files import list_media
 from polytask.data.media import ParquetMedia
 from polytask.data.parquet import nested
 from polytask.data.places import PathOrParts, by_part
 from polytask.data.sources import Table
 from polytask.data.splits import PARTS, part_named
-from polytask.data.tables import TableFile, column_names, format_of, known_format
+from polytask.data.tables import Format, TableFile, column_names, format_of, known_format
 from polytask.errors import DataError
-from polytask.survey.lines import quoted
+from polytask.survey.lines import one_line, quoted
+from polytask.survey.notations import decimal_commas
 
+_UNNAMED = (".data", ".dat", ".txt")
 _SHARD = re.compile(r"[-_.]\d+[-_]of[-_]\d+(?=\.)", re.IGNORECASE)
 
 
-def table_files(data: Path, targets: Sequence[str] = ()) -> PathOrParts:
+def table_files(
+    data: Path, targets: Sequence[str] = (), names: Sequence[str] | None = None
+) -> PathOrParts:
     """The file or files of a table, by part where their names say parts; empty for no table.
 
     A shard (`train-00000-of-00002.parquet`) brings the others and those of other parts beside it.
@@ -28,6 +35,7 @@ def table_files(data: Path, targets: Sequence[str] = ()) -> PathOrParts:
     Args:
         data: A table, or a folder.
         targets: What is to be predicted.
+        names: The names of all columns, where the first line is a row.
 
     Raises:
         DataError: If a folder has several tables.
@@ -35,7 +43,7 @@ def table_files(data: Path, targets: Sequence[str] = ()) -> PathOrParts:
     if data.is_dir():
         if list(targets) in ([], ["label"]) and any(list_media(data).values()):
             return []
-        files = [f for f in sorted(data.rglob("*")) if f.is_file() and _is_table(f)]
+        files = _tables_in(data)
     elif _SHARD.search(data.name) and data.is_file():
         files = [f for f in sorted(data.parent.iterdir()) if _is_table(f) and _SHARD.search(f.name)]
         files = [f for f in files if _key(f) == _key(data)]
@@ -46,22 +54,50 @@ def table_files(data: Path, targets: Sequence[str] = ()) -> PathOrParts:
         names = [f.relative_to(data).as_posix() for f in reversed(keys.values())]
         more = ", ..." if len(names) > 8 else ""
         raise DataError(f"{data} has several tables: {', '.join(names[:8])}{more}. Name one.")
-    return _by_part(files)
+    return _by_part(files, names)
 
 
-def _by_part(files: Sequence[Path]) -> PathOrParts:
+def not_taken(data: Path, files: PathOrParts) -> list[Path]:
+    """Tables of a folder that have other columns than those that were found.
+
+    Args:
+        data: The folder, or a table.
+        files: What `table_files` found.
+    """
+    taken = {file for _, file in by_part(files)}
+    return [f for f in _tables_in(data) if f not in taken] if data.is_dir() else []
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    return [f for f in sorted(folder.rglob("*")) if f.is_file() and _is_table(f)]
+
+
+def _by_part(files: Sequence[Path], names: Sequence[str] | None) -> PathOrParts:
     """Files with the columns of the first, by part if all names say one."""
     named: dict[str, Path | list[Path]] = {}
     found = {f: _part(f) for f in files}
     if not all(found.values()) or "train" not in found.values():
         return files[0] if len(files) == 1 else list(files)
-    columns = set(column_names(next(f for f, part in found.items() if part == "train")))
+    first = next(f for f, part in found.items() if part == "train")
     for part in PARTS:  # the test part that a contest publishes has no labels
-        of = [f for f, p in found.items() if p == part and set(column_names(f)) == columns]
+        of = [f for f, p in found.items() if p == part and _alike(f, first, names)]
         if of:
             named[part] = of[0] if len(of) == 1 else of
     only = named["train"]
     return only if len(named) == 1 else named
+
+
+def _alike(file: Path, first: Path, names: Sequence[str] | None) -> bool:
+    """Whether a file has the columns of the first, or as many where it does not name them."""
+    if not names:
+        return set(column_names(file)) == set(column_names(first))
+    for quotes in (True, False):
+        try:
+            column_names(file, layout=Layout("csv", columns=tuple(names), quotes=quotes))
+        except DataError:
+            continue
+        return True
+    return False
 
 
 def _part(file: Path) -> str | None:
@@ -81,32 +117,107 @@ def _is_table(file: Path) -> bool:
 
 def read_table(
     files: PathOrParts, names: Sequence[str] | None
-) -> tuple[TableFile, Table, list[str]]:
+) -> tuple[TableFile | ArffFile, Table, list[str]]:
     """A table, its source, and the settings of the source that say how it is read.
 
-    Where tabs divide, quotes are letters if the table cannot be read otherwise.
+    Text that is no UTF-8 is taken for what Excel and others write. Where tabs or bars divide,
+    quotes are letters if the table cannot be read otherwise. Commas that begin fractions are seen.
 
     Args:
         files: What `table_files` found.
         names: The names of all columns, where the first line is a row.
     """
-    first = by_part(files)[0][1]
+    paths = [file for _, file in by_part(files)]
+    if paths[0].suffix.lower() == ".arff" and not names:
+        arff = ArffFile(path=paths)
+        return arff, arff.load(), []
+    kind = known_format(paths[0]) or _unnamed_format(paths[0])
     columns = list(names) if names else None
     reading = [f"    columns: [{', '.join(map(quoted, names))}]"] if names else []
-    source = TableFile(path=files, media=encoded_media(first), columns=columns)
+    if known_format(paths[0]) is None:
+        reading.append(f"    format: {kind}  # the name of the file does not say it")
+    encoding = next((e for e in map(_other_encoding, paths) if e is not None), None)
+    if encoding is not None:
+        reading.append(f"    encoding: {encoding}  # it is no utf-8: are its letters right?")
+
+    def made(quotes: bool = True) -> TableFile:
+        return TableFile(
+            path=files,
+            format=kind if known_format(paths[0]) is None else None,
+            media=encoded_media(paths[0]) if kind == "parquet" else None,
+            columns=columns,
+            encoding=encoding or "utf-8",
+            quotes=quotes,
+        )
+
+    source = made()
     try:
-        return source, source.load(), reading
+        table = source.load()
     except DataError:
-        if format_of(first) != "tsv":
+        if kind not in ("csv", "tsv") or not _quotes_may_be_letters(paths[0], kind, columns):
             raise
-        source = TableFile(path=files, columns=columns, quotes=False)
+        source = made(quotes=False)
         try:
-            table = source.load()
+            unquoted = source.load()
         except DataError:
-            table = None
-        if table is None:
+            unquoted = None
+        if unquoted is None:
             raise
-    return source, table, [*reading, "    quotes: false  # quotes that nothing closes are letters"]
+        table = unquoted
+        reading.append("    quotes: false  # quotes that nothing closes are letters")
+    if kind in ("csv", "tsv"):
+        cells = ((name, table.cells([name])[:, 0].tolist()) for name in table.frame.columns)
+        found = next((name for name, some in cells if decimal_commas(some)), None)
+        if found is not None:
+            reading.append(f'    decimal: ","  # as in {one_line(found)}')
+            source.decimal = ","
+            table = source.load()
+    return source, table, reading
+
+
+def _unnamed_format(path: Path) -> Format:
+    """The format of a table whose name says none, as many archives of data call theirs.
+
+    Raises:
+        DataError: If it seems to be no table.
+    """
+    if path.suffix.lower() in _UNNAMED and path.is_file():
+        encoding = _other_encoding(path) or "utf-8"
+        if len(column_names(path, "csv", layout=Layout("csv", encoding=encoding))) > 1:
+            return "csv"
+    return format_of(path)
+
+
+def _quotes_may_be_letters(path: Path, kind: Format, columns: Sequence[str] | None) -> bool:
+    """Whether tabs or bars divide a table: texts seldom have these, so that few put quotes."""
+    layout = Layout("tsv" if kind == "tsv" else "csv", columns=tuple(columns or ()), quotes=False)
+    try:
+        return header(path, layout)[1] in ("\t", "|")
+    except DataError:
+        return False
+
+
+def _other_encoding(path: Path) -> str | None:
+    """How letters are stored in a table of text that is no UTF-8; None if it is, or nothing fits.
+
+    Excel writes UTF-16 with a mark at its beginning, and else what Windows calls 1252.
+    """
+    if known_format(path) == "parquet" or not path.is_file():
+        return None
+    try:
+        with open_bytes(path) as file:
+            raw = file.read()
+    except (OSError, EOFError):
+        return None  # reading it says why
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for encoding in (None, "cp1252"):
+        try:
+            raw.decode(encoding or "utf-8")
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    return None
 
 
 def encoded_media(data: Path) -> dict[str, Literal["image", "sound", "map"]]:

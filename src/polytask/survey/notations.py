@@ -1,0 +1,44 @@
+"""Numbers as people write them: a comma before the fraction, or marks between thousands."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+_COMMA = r"[+-]?\d+(?:,\d+)?"
+_POINT = r"[+-]?\d+(?:\.\d+)?"
+_GROUPED = (
+    (r"[+-]?\d{1,3}(?:\.\d{3})+(?:,\d+)?", _COMMA),
+    (r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?", _POINT),
+    (r"[+-]?\d{1,3}(?:[ '’\u00a0\u202f]\d{3})+(?:[.,]\d+)?", f"{_COMMA}|{_POINT}"),
+)
+
+
+def decimal_commas(cells: Sequence[Any]) -> bool:
+    """Whether commas begin fractions in a column: in most cells, as in `27,8`.
+
+    Lists of numbers, such as `2,5`, are mostly of one or have several commas; and in `1,234` the
+    comma may stand between thousands.
+
+    Args:
+        cells: The column's cells, None where blank.
+    """
+    texts = [c for c in cells if c is not None]
+    grouped = _GROUPED[0][0]
+    if not all(isinstance(t, str) and re.fullmatch(f"{grouped}|{_COMMA}", t) for t in texts):
+        return False
+    fractions = [t.rpartition(",")[2] for t in texts if "," in t]
+    return 2 * len(fractions) > len(texts) and any(len(f) != 3 for f in fractions)
+
+
+def with_thousands(cells: Sequence[Any]) -> str | None:
+    """The first number with marks between its thousands, if all cells are numbers.
+
+    Args:
+        cells: The column's cells, None where blank.
+    """
+    texts = [str(c) for c in cells if c is not None]
+    for grouped, plain in _GROUPED:
+        found = next((t for t in texts if re.fullmatch(grouped, t)), None)
+        if found and all(re.fullmatch(f"{grouped}|{plain}", t) for t in texts):
+            return found
+    return None
