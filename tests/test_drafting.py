@@ -124,6 +124,19 @@ def test_tables_whose_names_say_no_format_are_drafted(tmp_path: Path) -> None:
     assert load_config(tmp_path / "x.yaml").sources["data"].kind == "arff"
 
 
+def test_rare_labels_are_not_monitored_by_accuracy(tmp_path: Path) -> None:
+    rows = [f"{k % 7}.5,{int(k % 12 == 0)},{k % 2},{k}.25" for k in range(60)]
+    (tmp_path / "t.csv").write_text("x,rare,even,z\n" + "\n".join(rows))
+
+    def training(*targets: str) -> dict[str, object]:
+        text = draft(tmp_path / "t.csv", targets, tmp_path / "x.yaml")
+        drafted: dict[str, object] = yaml.safe_load(text)["training"]
+        return drafted
+
+    assert training("rare", "even")["monitor"] == "mean.auroc"
+    assert "monitor" not in training("even") and "monitor" not in training("rare", "z")
+
+
 def test_values_that_are_nearly_all_different_are_left_out(tmp_path: Path) -> None:
     rows = [f"p{k if k < 40 else k - 20},{k % 9}.5,{k % 2}" for k in range(60)]
     (tmp_path / "t.csv").write_text("link,x,y\n" + "\n".join(rows))

@@ -11,6 +11,7 @@ from polytask.config import load_config
 from polytask.config.build import build_tasks
 from polytask.errors import ConfigError
 from polytask.run import Run
+from polytask.tasks import Binary
 from polytask.tuning import said
 from polytask.workflow import Silent, best_model, evaluate_run, predict_run, reopen_data, train
 
@@ -88,3 +89,13 @@ def test_without_validation_labels_there_is_nothing_to_tune_on(tmp_path: Path) -
     config = load_config(tmp_path / "rare.yaml", ["sources.t.split.validation=0.0"])
     with pytest.raises(ConfigError, match=r"tasks\.one\.threshold: there are no validation labels"):
         train(config, tmp_path / "runs", Silent(), [])
+
+
+@pytest.mark.parametrize(("number", "lines"), [(2, 2), (100, 1)])
+def test_thresholds_of_many_tasks_are_one_line(number: int, lines: int) -> None:
+    target = {"s": "y"}
+    names = [f"t{k}" for k in range(number)]
+    tasks = [Binary(name=n, input="x", target=target, threshold="tuned") for n in names]
+    facts = {"tasks": {n: {"classes": ["no", "yes"], "thresholds": [0.25]} for n in names}}
+    told = said(facts, tasks)
+    assert len(told) == lines and ("yes 0.250" in told[0]) == (lines == 2)

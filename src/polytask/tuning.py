@@ -14,6 +14,7 @@ from polytask.run import Run
 from polytask.tasks.base import Task
 
 EVALUATION_BATCH = 512
+_MANY = 24  # tasks whose thresholds are not listed
 
 
 def require_validation(prepared: Prepared) -> None:
@@ -55,7 +56,7 @@ def tune(run: Run, model: nn.Module, prepared: Prepared, device: torch.device) -
 
 
 def said(facts: Mapping[str, Any], tasks: Sequence[Task]) -> list[str]:
-    """A line per task whose thresholds were tuned, for people.
+    """A line per task whose thresholds were tuned, for people; one line for many tasks.
 
     Args:
         facts: `facts.json` of a run.
@@ -72,4 +73,6 @@ def said(facts: Mapping[str, Any], tasks: Sequence[Task]) -> list[str]:
         pairs = ", ".join(f"{n} {c:.3f}" for n, c in list(zip(of, cuts, strict=True))[:20])
         more = f", ... ({len(cuts)} in all)" if len(cuts) > 20 else ""
         lines.append(f"thresholds of {task.name}, tuned on validation: {pairs}{more}")
+    if len(lines) > _MANY:
+        return [f"thresholds of {len(lines):,} tasks, tuned on validation, are in facts.json"]
     return lines

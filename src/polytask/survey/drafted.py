@@ -70,7 +70,7 @@ def written(found: Drafted) -> str:
         *_input_lines(found),
         "tasks:",
         *task_lines(found.goals),
-        *network_lines(len(found.table)),
+        *network_lines(len(found.table), found.goals),
     ]
     return "\n".join(lines)
 

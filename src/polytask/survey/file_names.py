@@ -7,21 +7,25 @@ from pathlib import Path
 
 from polytask.errors import DataError
 
+_MOST = 0.95  # of names that have the same number of parts
+_SHOWN = 5
 _MARKS = ("-", "_", " ", ".")
 _PLACES = ("path", "image", "audio")  # columns that a folder has of its own
 
 
 def parts_of(names: Sequence[Path]) -> tuple[str, int] | None:
-    """What divides all names into the same number of parts, and how many; None if nothing does.
+    """What divides names into the same number of parts, and how many; None if nothing does.
+
+    A few of many may have others.
 
     Args:
         names: The files.
     """
     found = []
     for mark in _MARKS:
-        split = [name.stem.split(mark) for name in names]
-        count = len(split[0]) if split else 0
-        if count > 1 and all(len(parts) == count and all(parts) for parts in split):
+        counts = Counter(len(p) for name in names if all(p := name.stem.split(mark)))
+        count, fitting = next(iter(counts.most_common(1)), (0, 0))
+        if count > 1 and fitting >= _MOST * len(names):
             found.append((mark, count))
     return max(found, key=lambda pair: pair[1], default=None)
 
@@ -34,9 +38,16 @@ def telling(names: Sequence[Path], mark: str, folders: Sequence[str]) -> bool:
         mark: What divides their names.
         folders: The folder of each.
     """
-    for values in zip(*(name.stem.split(mark) for name in names), strict=True):
-        different, pairs = set(values), set(zip(folders, values, strict=True))
-        if 1 < len(different) <= len(values) / 2 and len(pairs) > len(set(folders)):
+    count = Counter(len(name.stem.split(mark)) for name in names).most_common(1)[0][0]
+    split = [
+        (of, p)
+        for of, n in zip(folders, names, strict=True)
+        if len(p := n.stem.split(mark)) == count
+    ]
+    inside = [of for of, _ in split]
+    for values in zip(*(parts for _, parts in split), strict=True):
+        different, pairs = set(values), set(zip(inside, values, strict=True))
+        if 1 < len(different) <= len(values) / 2 and len(pairs) > len(set(inside)):
             return True
     return False
 
@@ -96,10 +107,10 @@ def _mark(names: Sequence[Path], count: int) -> str:
             f"--columns names {count} parts of files' names. Names such as {names[0].name} have "
             f"{shown}. Name every part; a part to leave out is called _."
         )
-    wrong = next(
-        n for n in names if len(n.stem.split(mark)) != count or not all(n.stem.split(mark))
-    )
+    wrong = [n for n in names if len(n.stem.split(mark)) != count or not all(n.stem.split(mark))]
+    some = ", ".join(map(str, wrong[:_SHOWN])) + (", ..." if len(wrong) > _SHOWN else "")
+    them = "it" if len(wrong) == 1 else "them"
     raise DataError(
-        f"{wrong} should have {count} parts, divided by '{mark}', as {fitting[mark]:,} of "
-        f"{len(names):,} names of files have. Rename or remove it."
+        f"{some} should have {count} parts, divided by '{mark}', as {fitting[mark]:,} of "
+        f"{len(names):,} names of files have. Rename or remove {them}."
     )
