@@ -4,12 +4,14 @@ import gzip
 import json
 from decimal import Decimal
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from polytask.data.delimited import open_text
 from polytask.data.tables import TableFile, column_names
 from polytask.errors import ConfigError, DataError
 from tests.data.conftest import png, riff, wave
@@ -135,6 +137,26 @@ def test_a_csv_is_divided_by_what_divides_its_header(tmp_path: Path, text: str) 
     table = TableFile(path=path).load()
     assert list(table.columns) == column_names(path)
     assert table.cells(["a"]).tolist() == [[1]]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_a_table_is_read_once_for_the_lines_of_all_its_rows(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ['{"a": 1}', "", *['{"a": 2}'] * 20] if name == "t.jsonl" else ["a", *"12" * 10, "", "3"]
+    table = TableFile(path=write(tmp_path, name, "\n".join(rows))).load()
+    opened: list[Path] = []
+
+    def counted(path: Path, encoding: str = "utf-8") -> IO[str]:
+        opened.append(path)
+        return open_text(path, encoding)
+
+    monkeypatch.setattr("polytask.data.tables.open_text", counted)
+    monkeypatch.setattr("polytask.data.delimited.open_text", counted)
+    places = [table.describe(row) for row in range(len(table))]
+    assert places[0] == f"{name} row {1 if name == 't.jsonl' else 2}"
+    assert places[-1] == f"{name} row {22 if name == 't.jsonl' else 23}"
+    assert len(opened) <= 2  # a CSV also for its header
 
 
 def test_commas_of_texts_divide_no_table_whose_columns_are_named(tmp_path: Path) -> None:

@@ -74,7 +74,9 @@ def open_text(path: Path, encoding: str = "utf-8") -> IO[str]:
 
 def open_bytes(path: Path) -> IO[bytes]:
     """Opens a file's bytes, unpacking `.gz`."""
-    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
+    if path.name.lower().endswith(".gz"):
+        return gzip.GzipFile(path, "rb")
+    return path.open("rb")
 
 
 def unreadable(path: Path, kind: str, error: Exception, encoding: str = "utf-8") -> DataError:

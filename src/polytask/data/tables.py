@@ -4,8 +4,10 @@ Letters: N rows.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -131,10 +133,14 @@ class TableFile(Source):
         }
         frame = frame.drop(columns=[c for c in self.media if c in frame.columns])
 
+        @cache  # a file is read once for all of its rows, of which predictions name each
+        def numbers(at: int) -> Sequence[int]:
+            return line_numbers(self.paths[at], formats[at], sizes[at], self._layout(formats[at]))
+
         def locate(row: int) -> str:
-            for path, kind, size in zip(self.paths, formats, sizes, strict=True):
+            for at, size in enumerate(sizes):
                 if row < size:
-                    return f"{path.name} row {line_of(path, kind, row, self._layout(kind))}"
+                    return f"{self.paths[at].name} row {numbers(at)[row]}"
                 row -= size
             raise AssertionError(row)
 
@@ -265,14 +271,21 @@ def column_names(
         raise unreadable(path, kind, error) from error
 
 
-def line_of(path: Path, kind: Format, row: int, layout: Layout) -> int:
-    """The line, from 1, that a row (from 0) begins on in an editor; Parquet counts rows."""
+def line_numbers(path: Path, kind: Format, count: int, layout: Layout) -> Sequence[int]:
+    """The line, from 1, that each row begins on in an editor; Parquet counts rows.
+
+    Args:
+        path: The table.
+        kind: Its format.
+        count: How many rows it has.
+        layout: How it is written.
+    """
     if kind == "parquet":
-        return row + 1
+        return range(1, count + 1)
     if kind != "jsonl":
-        return next(islice(delimited.lines(path, layout), row, None))
+        return array("q", islice(delimited.lines(path, layout), count))
     with open_text(path, layout.encoding) as file:
-        return next(islice(_json_lines(file), row, None))
+        return array("q", islice(_json_lines(file), count))
 
 
 def _json_lines(lines: Iterable[str]) -> Iterator[int]:

@@ -79,7 +79,7 @@ def _of_table(
     )
 
 
-def _media_input(source: TableFile, table: Table, media: Mapping[str, str]) -> list[str]:
+def _media_input(source: TableFile | ArffFile, table: Table, media: Mapping[str, str]) -> list[str]:
     """An input of the first column of pictures or sounds, which cells may name by their paths."""
     column, kind = next(iter(media.items()), ("", ""))
     if not kind:

@@ -185,8 +185,9 @@ def predict_run(
                         saved = save(task, decoded, rows, folder)
                     described = [a | b for a, b in zip(saved, described, strict=True)]
             for row, columns in zip(rows, described, strict=True):
-                said = {"input": found.describe(row), **found.texts(row)}
-                lines.setdefault(row, said).update(columns)
+                if row not in lines:
+                    lines[row] = {"input": found.describe(row), **found.texts(row)}
+                lines[row].update(columns)
         yield from lines.values()
     for where, reason in found.skipped:
         warnings.warn(f"left out {where}: {reason}", stacklevel=2)
