@@ -85,6 +85,20 @@ def test_adult_leaves_remarks_and_points_out(tmp_path: Path) -> None:
 ARFF = "@relation r\n@attribute x numeric\n@attribute kind {a,b}\n@attribute y {0,1}\n@data\n"
 
 
+def test_values_of_arff_may_have_spaces_and_quotes(tmp_path: Path) -> None:
+    head = "% of a river\n@RELATION 'r: -C 1'\n@ATTRIBUTE 'Temp (C)' REAL\n"
+    head += "@attribute season {winter, 'late summer' }\n@attribute n{1, 2}\n\n@DATA\n"
+    rows = "1.5, winter,1\n% a remark\n?,'late summer', 2\n-3e2 ,?,?\n"
+    (tmp_path / "t.arff").write_text(head + rows)
+    table = ArffFile(path=tmp_path / "t.arff").load()
+    assert table.columns == ("Temp (C)", "season", "n")
+    found = table.cells(table.columns).tolist()
+    assert found == [[1.5, "winter", "1"], [None, "late summer", "2"], [-300.0, None, None]]
+    (tmp_path / "t.arff").write_text(f"{ARFF}1,c,0\n")
+    with pytest.raises(DataError, match=r"'c' is no value of 'kind': a, b"):
+        ArffFile(path=tmp_path / "t.arff").load()
+
+
 def test_arff_alone_and_in_a_zip_with_its_publishers_split(tmp_path: Path) -> None:
     (tmp_path / "t.arff").write_text(f"{ARFF}1.5,a,0\n?,?,1\n")
     table = ArffFile(path=tmp_path / "t.arff").load()

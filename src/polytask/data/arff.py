@@ -1,10 +1,13 @@
 """Tables as WEKA and Mulan write them: ARFF, alone or in a zip."""
 
-import io
+import csv
+import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from polytask.data.disguises import require_different, require_file
 from polytask.data.places import content_key, file_key
@@ -14,6 +17,10 @@ from polytask.errors import ConfigError, DataError, nearest, require
 if TYPE_CHECKING:
     import pandas
 
+_ATTRIBUTE = re.compile(
+    r"""@attribute\s+(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s{]+))\s*(?:numeric|real|integer|\{(.*)\})\s*""",
+    re.IGNORECASE,
+)
 _ENDINGS = {"-train": "train", "-test": "test"}
 
 
@@ -85,18 +92,68 @@ def _decoded(name: str, content: bytes) -> str:
 
 
 def _frame(name: str, text: str) -> "pandas.DataFrame":
+    """The rows of a file, with its attributes as columns.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
     made = require("pandas", "train")
-    arff = require("scipy.io.arff", "tables")
+    lines = [line.strip() for line in text.splitlines()]
+    begin = next((k for k, line in enumerate(lines) if line.lower().startswith("@data")), None)
     try:
-        rows, meta = arff.loadarff(io.StringIO(text))
-    except (arff.ArffError, NotImplementedError, ValueError, StopIteration) as error:
+        if begin is None:
+            raise ValueError("no line says '@data'")
+        kinds = dict(_attribute(x) for x in lines[:begin] if x.lower().startswith("@attribute"))
+        rows = [
+            _row(cells, kinds)
+            for line in lines[begin + 1 :]
+            if line and not line.startswith("%")
+            for cells in [_cells(line)]
+        ]
+        if not kinds or not rows:
+            raise ValueError("it has no attributes" if not kinds else "it has no rows")
+    except (ValueError, csv.Error) as error:
         raise DataError(
             f"{name} cannot be read as ARFF: {error}. Sparse rows and attributes of type string "
             "are not read: write it as CSV."
         ) from error
-    frame: pandas.DataFrame = made.DataFrame(rows)
-    for column, kind in zip(meta.names(), meta.types(), strict=True):
-        if kind == "nominal":
-            cells = [cell.decode() for cell in frame[column]]
-            frame[column] = made.Series([None if c == "?" else c for c in cells], dtype=object)
-    return frame
+    columns = zip(*rows, strict=True)
+    return made.DataFrame(
+        {
+            column: made.Series(list(cells), dtype=np.float64 if kind is None else object)
+            for (column, kind), cells in zip(kinds.items(), columns, strict=True)
+        }
+    )
+
+
+def _attribute(line: str) -> tuple[str, list[str] | None]:
+    """The name of an attribute, and its values; None for numbers."""
+    match = _ATTRIBUTE.fullmatch(line)
+    if match is None:
+        raise ValueError(f"'{line[:60]}' is no attribute of numbers or named values")
+    quoted, doubly, plain, values = match.groups()
+    name = next(n for n in (quoted, doubly, plain) if n is not None)
+    name = re.sub(r"\\(.)", r"\1", name)
+    return name, None if values is None else _cells(values)
+
+
+def _cells(line: str) -> list[str]:
+    """What commas divide; quotes of either kind keep them together."""
+    mark = "'" if "'" in line else '"'
+    reader = csv.reader([line], quotechar=mark, escapechar="\\", skipinitialspace=True)
+    return [cell.strip() for cell in next(reader)]
+
+
+def _row(cells: list[str], kinds: Mapping[str, list[str] | None]) -> list[float | str | None]:
+    """The values of a row: NaN and None where it is blank."""
+    if len(cells) != len(kinds):
+        raise ValueError(f"a row has {len(cells)} cells for {len(kinds)} attributes: {cells[:5]}")
+    found: list[float | str | None] = []
+    for (name, values), cell in zip(kinds.items(), cells, strict=True):
+        if values is None:
+            found.append(float("nan") if cell == "?" else float(cell))
+        elif cell == "?" or cell in values:
+            found.append(None if cell == "?" else cell)
+        else:
+            raise ValueError(f"'{cell}' is no value of '{name}': {', '.join(values)[:80]}")
+    return found

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast
 
 from polytask.data.disguises import disguise, not_text
 from polytask.data.swallowing import first_swallower
@@ -74,9 +74,8 @@ def open_text(path: Path, encoding: str = "utf-8") -> IO[str]:
 
 def open_bytes(path: Path) -> IO[bytes]:
     """Opens a file's bytes, unpacking `.gz`."""
-    if path.name.lower().endswith(".gz"):
-        return gzip.GzipFile(path, "rb")
-    return path.open("rb")
+    packed = path.name.lower().endswith(".gz")
+    return cast(IO[bytes], gzip.open(path)) if packed else path.open("rb")
 
 
 def unreadable(path: Path, kind: str, error: Exception, encoding: str = "utf-8") -> DataError:
