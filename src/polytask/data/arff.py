@@ -118,12 +118,13 @@ def _frame(name: str, text: str) -> "pandas.DataFrame":
             "are not read: write it as CSV."
         ) from error
     columns = zip(*rows, strict=True)
-    return made.DataFrame(
+    frame: pandas.DataFrame = made.DataFrame(
         {
             column: made.Series(list(cells), dtype=np.float64 if kind is None else object)
             for (column, kind), cells in zip(kinds.items(), columns, strict=True)
         }
     )
+    return frame
 
 
 def _attribute(line: str) -> tuple[str, list[str] | None]:
