@@ -159,6 +159,15 @@ def test_a_table_is_read_once_for_the_lines_of_all_its_rows(
     assert len(opened) <= 2  # a CSV also for its header
 
 
+def test_another_table_in_utf8_is_read_so(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("city,x\nKöln,1\n".encode("cp1252"))
+    source = TableFile(path=tmp_path / "t.csv", encoding="cp1252")
+    (tmp_path / "u.csv").write_text("city,x\nKöln,1\n", encoding="utf-8")
+    for name in ("t.csv", "u.csv"):
+        table = source.another(tmp_path / name, ["city"]).load()
+        assert table.cells(["city"])[0, 0] == "Köln"
+
+
 def test_commas_of_texts_divide_no_table_whose_columns_are_named(tmp_path: Path) -> None:
     rows = ["a1|Printing, in it|Printing, in it", "a2|one|two", 'a3|"so, he said|so, he said']
     path = write(tmp_path, "t.csv", "\n".join(rows))

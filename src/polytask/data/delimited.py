@@ -78,6 +78,16 @@ def open_bytes(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path)) if packed else path.open("rb")
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether a file of text can be read in UTF-8, as text in other encodings hardly ever can."""
+    try:
+        with open_bytes(path) as file:
+            file.read().decode("utf-8")
+    except (OSError, EOFError, UnicodeDecodeError):
+        return False
+    return True
+
+
 def unreadable(path: Path, kind: str, error: Exception, encoding: str = "utf-8") -> DataError:
     """The error for a table that could not be read, with the line where that is known."""
     try:

@@ -80,7 +80,7 @@ class TableFile(Source):
         self.columns, self.quotes = list(columns or ()), quotes
 
     def another(self, path: Path, inputs: Iterable[str]) -> "TableFile":
-        """Another table, read as these are.
+        """Another table, read as these are; in UTF-8 where it is that, whatever these are in.
 
         Args:
             path: Where it is.
@@ -88,13 +88,16 @@ class TableFile(Source):
                 though these have none.
         """
         kind = known_format(path) or self.format
-        layout = replace(self._layout("csv"), columns=())
+        encoding = self.encoding
+        if kind != "parquet" and path.is_file() and delimited.is_utf8(path):
+            encoding = "utf-8"
+        layout = replace(self._layout("csv"), columns=(), encoding=encoding)
         headed = not set(inputs).isdisjoint(column_names(path, kind, layout=layout))
         return TableFile(
             path=path,
             format=kind,
             missing=self.missing,
-            encoding=self.encoding,
+            encoding=encoding,
             decimal=self.decimal,
             columns=None if headed else self.columns,
             quotes=self.quotes,
@@ -240,8 +243,8 @@ def format_of(path: Path) -> Format:
         return kind
     raise DataError(
         f"{path.name}: the name says no known format. Known: {', '.join(SUFFIXES)} (also .gz). "
-        "Rename it, or set `format` in the YAML file if it is one of them under another name. Files "
-        "of a word on each line (CoNLL) are `kind: columns` in a YAML file of your own."
+        "Rename it, or set `format` in the YAML file if it is one of them under another name. "
+        "Files of a word on each line (CoNLL) are `kind: columns` in a YAML file of your own."
     )
 
 
