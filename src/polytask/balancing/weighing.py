@@ -29,7 +29,7 @@ def weighted(passes: Passes, weights: Tensor, weight_heads: bool) -> None:
         elif not passes.shared:  # All frozen.
             passes.losses.differentiate(passes.tasks, passes.ones(), passes.call)
         elif (places := linear_heads(passes)) is not None:
-            features_weighted(passes, places, weights, passes.amplification(), heads=True)
+            _pulled(passes, places, weights, passes.amplification())
         elif (owners := _owners(passes, plain)) is not None:
             with divided(owners):
                 passes.losses.differentiate(passes.tasks, weights, passes.call)
@@ -111,15 +111,24 @@ def features_weighted(
         factor: What `amplification` gave.
         heads: Whether parameters below the features that aren't shared get their gradient.
     """
-    everyone = [place.members[0] for place in places]
-    scaled = [place.combined(weights[place.members]) for place in places]
     with averaged(passes):
-        if not heads:
+        if heads:
+            _pulled(passes, places, weights, factor)
+        else:
             only = passes.shared.parameters
-            passes.pull(everyone, scaled, factor, inputs=only, retain_graph=True)
-            return
-        with private_unweighted(passes, weights, lambda: cotangents(passes, places), factor):
-            passes.pull(everyone, scaled, factor)
+            passes.pull(*_scaled(places, weights), factor, inputs=only, retain_graph=True)
+
+
+def _pulled(passes: Passes, places: Sequence[Place], weights: Tensor, factor: float) -> None:
+    """The trunk backward, in which what isn't shared gets its own gradient."""
+    with private_unweighted(passes, weights, lambda: cotangents(passes, places), factor):
+        passes.pull(*_scaled(places, weights), factor)
+
+
+def _scaled(places: Sequence[Place], weights: Tensor) -> tuple[list[int], list[Tensor]]:
+    """One alias of each place, and the weighted cotangent that goes on from there."""
+    everyone = [place.members[0] for place in places]
+    return everyone, [place.combined(weights[place.members]) for place in places]
 
 
 def others_weighted(passes: Passes, weights: Tensor) -> None:
