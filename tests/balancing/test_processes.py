@@ -5,12 +5,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from polytask.balancing import BALANCERS, EndsEpoch, RecomputesLosses, backward
+from polytask.balancing import BALANCERS, EndsEpoch, RecomputesLosses, backward, factored
 
 WORLD = 2
 
@@ -96,8 +97,9 @@ def mean(tensor: Tensor) -> Tensor:
     return total / WORLD
 
 
-def worker(rank: int, folder: str) -> None:
+def worker(rank: int, folder: str, worth: int) -> None:
     torch.set_num_threads(1)
+    factored.WORTH = factored.EACH = worth
     store = f"file://{Path(folder) / 'store'}"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
     net = Net()
@@ -117,6 +119,8 @@ def worker(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_equal_one() -> None:
+@pytest.mark.parametrize("worth", [0, factored.WORTH])
+def test_two_processes_equal_one(worth: int) -> None:
+    """Whether or not loss balancers weight factors of linear heads."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(worker, (folder,), nprocs=WORLD)
+        mp.spawn(worker, (folder, worth), nprocs=WORLD)
