@@ -498,3 +498,26 @@ def test_stacked_heads_stay_factors(outputs: int, frozen: str) -> None:
         gradients = [p.grad for p in [*trunk.parameters(), *heads.parameters()]]
         found.append((balancer.seen, gradients))
     torch.testing.assert_close(*found)
+
+
+def test_weights_of_losses_reach_the_trunk_below_stacked_heads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    trunk, heads = nn.Linear(4, 6).double(), StackedHeads(5, 6, 2).double()
+    x, y = torch.randn(8, 4).double(), torch.randn(8, 5, 2).double()
+    found = []
+    for worth in (0, 1 << 60):
+        monkeypatch.setattr(factored, "WORTH", worth)
+        monkeypatch.setattr(factored, "EACH", 0)
+        trunk.zero_grad()
+        heads.zero_grad()
+        z = trunk(x).tanh()
+        aliases = [z.view_as(z) for _ in range(5)]
+        losses = (heads(aliases) - y).square().mean((0, 2))
+        balancer = ConstantWeights(5, weights=(0.5, 2.0, 0.25, 1.0, 0.0))
+        with way(None) as caught:
+            backward(losses, balancer, trunk.parameters(), features=aliases)
+        assert caught == ([] if worth else [5])
+        found.append(flat([*trunk.parameters(), *heads.parameters()]))
+    torch.testing.assert_close(*found)

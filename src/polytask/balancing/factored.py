@@ -11,7 +11,7 @@ not be made.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from polytask.balancing.graph import leaves
 from polytask.balancing.passes import BLOCK, Passes, gramian, source
 from polytask.balancing.stacked import heads_at, stopped
 
@@ -187,14 +188,18 @@ def linear_heads(passes: Passes) -> list[Place] | None:
     sizes = {i: f.numel() for i, f in enumerate(features) if f is not None}
     if not sizes or sum(sizes.values()) < WORTH or min(sizes.values()) < EACH:
         return None
+    edges = frozenset(f.grad_fn for f in features if f is not None)
     first = next(iter(sizes))
-    one = replace(passes, tasks=[passes.tasks[first]], features=[features[first]])
-    for some in (one, passes):  # Most heads are something else, which one of them tells.
-        entered: dict[Node, list[Node]] = {}
-        above = some.reached_above(entered)
-        linear = _linear(some, entered)
-        if not linear or not set(above).isdisjoint(passes.shared.parameters):
-            return None
+    entered: dict[Node, list[Node]] = {}
+    leaves(passes.losses.nodes(passes.tasks[first : first + 1]), stop=edges, entered=entered)
+    feature = features[first]
+    if feature is None or _head(feature, entered, {}) is None:
+        return None  # Most heads are something else, which one of them tells.
+    entered.clear()
+    above = passes.reached_above(entered)
+    linear = _linear(passes, entered)
+    if not linear or not set(above).isdisjoint(passes.shared.parameters):
+        return None
     return _caught(passes, linear, above)
 
 
