@@ -212,7 +212,8 @@ def test_pieces_add_up_to_the_number_that_they_were_cut_from(
     wide = np.append(values, [-1000.0, 1000.0])
     found = passed(wide, ends)
     assert found.min(initial=0.0) >= 0.0 and found.max(initial=1.0) <= 1.0
-    np.testing.assert_allclose(ends[0] + found @ np.diff(ends), wide.clip(ends[0], ends[-1]))
+    sums, clipped = ends[0] + found @ np.diff(ends), wide.clip(ends[0], ends[-1])
+    np.testing.assert_allclose(sums, clipped, atol=1e-12)  # Ends are up to 50, and sums may be 0.
 
 
 def test_ranges_hold_equally_many_rows_whatever_value_is_frequent() -> None:
