@@ -233,6 +233,16 @@ def test_mirrored_outputs_of_mirrored_pictures_are_the_outputs(kind: str) -> Non
         assert torch.equal(task.unmirrored(output.flip(-1)), output)
 
 
+def test_numbers_of_pixels_come_back_from_picture_and_range() -> None:
+    task, target, _ = ready("depth")
+    decoded = task.decode(guess(task, len(target)))
+    pairs = zip(task.pictures(decoded), task.describe(decoded), decoded, strict=True)
+    for picture, said, numbers in pairs:
+        span = said["depth.max"] - said["depth.min"]
+        back = said["depth.min"] + np.asarray(picture.pixels, np.float64) / 65535 * span
+        assert np.abs(back - numbers.numpy()).max() <= 1e-5 * span
+
+
 @pytest.mark.parametrize("kind", DENSE)
 def test_predictions_are_pictures(kind: str) -> None:
     task, target, _ = ready(kind)

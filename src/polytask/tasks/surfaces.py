@@ -108,7 +108,10 @@ class DenseRegression(DenseTask):
         ]
 
     def pictures(self, decoded: Tensor) -> list[Picture]:
-        """From black, the least number of the picture, to white, the greatest, in 65,536 steps."""
+        """From black, the least number of the picture, to white, the greatest, in 65,536 steps.
+
+        A pixel's number is `min + pixel / 65535 * (max - min)`, with those of `describe`.
+        """
         found = []
         for numbers in decoded.double().cpu():
             span = (numbers.max() - numbers.min()).clamp(min=1e-12)
