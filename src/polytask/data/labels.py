@@ -57,7 +57,7 @@ def encode_cells(
         row = int(np.flatnonzero(inverse == error.row)[0])
         raise DataError(f"{describe(row)}, {_columns(task)}: {error}") from error
     index = torch.from_numpy(inverse)
-    strangers = task.strangers(cells)
+    strangers = task.unknown_labels(cells)
     if strangers is not None:
         return target[index], present[index], dict(strangers)
     one = [[_says_any(cell) for cell in column] for column in cells.T.tolist()]

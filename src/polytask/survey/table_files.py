@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polytask.data.arff import ArffFile
-from polytask.data.delimited import Layout, header, open_bytes
+from polytask.data.delimited import Layout, header, is_utf8, open_bytes
 from polytask.data.files import list_media
 from polytask.data.media import ParquetMedia
 from polytask.data.parquet import nested
@@ -202,7 +202,7 @@ def _other_encoding(path: Path) -> str | None:
 
     Excel writes UTF-16 with a mark at its beginning, and else what Windows calls 1252.
     """
-    if known_format(path) == "parquet" or not path.is_file():
+    if known_format(path) == "parquet" or not path.is_file() or is_utf8(path):
         return None
     try:
         with open_bytes(path) as file:
@@ -211,13 +211,11 @@ def _other_encoding(path: Path) -> str | None:
         return None  # reading it says why
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    for encoding in (None, "cp1252"):
-        try:
-            raw.decode(encoding or "utf-8")
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    return None
+    try:
+        raw.decode("cp1252")
+    except UnicodeDecodeError:
+        return None
+    return "cp1252"
 
 
 def encoded_media(data: Path) -> dict[str, Literal["image", "sound", "map"]]:

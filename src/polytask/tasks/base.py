@@ -142,7 +142,7 @@ class Task(ABC):
             LabelError: For the first cell that cannot be read.
         """
 
-    def strangers(self, values: Cells) -> Counter[str] | None:
+    def unknown_labels(self, values: Cells) -> Counter[str] | None:
         """How often each label is there that `fit` never saw, where a row is known without it.
 
         None where such rows count as absent as a whole.

@@ -160,7 +160,7 @@ class Multilabel(PooledTask):
                 target[row, column] = float(name in TRUE)
         return target, ~torch.isnan(target).all(1)
 
-    def strangers(self, values: Cells) -> Counter[str] | None:
+    def unknown_labels(self, values: Cells) -> Counter[str] | None:
         if values.shape[1] == 1:
             return None
         names = (label_text(c) for c in values.ravel() if not is_missing(c))

@@ -167,7 +167,7 @@ class Tagging(Task):
         target = sequences.padded(rows, self.outputs)
         return target, (target >= 0).any(1)
 
-    def strangers(self, values: Cells) -> Counter[str]:
+    def unknown_labels(self, values: Cells) -> Counter[str]:
         known = {*self.classes, ""}
         labelled = ((row, c) for row, c in enumerate(values[:, 0]) if not is_missing(c))
         names = (name for row, cell in labelled for name in self._names(cell, row))
