@@ -164,7 +164,7 @@ def ours(work: Workload, case: str) -> Step:
     shared = list(work.trunk.parameters())
 
     def step() -> None:
-        losses, aliases = work.losses()
+        losses, aliases = work.losses(alias="only" not in rest)
         more: dict[str, object] = {}
         if "bf16" in rest:
             # Of short sequences torch's plain attention is the quicker one in bf16 on a CPU.

@@ -53,10 +53,11 @@ def backward(
     averaged, in every path; all other gradients are this process's own, for the caller to average.
     The balancer's own parameters get the same gradient everywhere.
 
-    Cost in backward passes: loss balancers one (and one more through the heads if neither
-    `features` nor `weight_heads`); the others one through the heads and one per active task (or per
-    task whose turn it is) through the shared part, or a single one with `at='features'`. Tasks
-    with their own batches are differentiated through their own graphs only.
+    Cost in backward passes: loss balancers one (and one more through the heads where a parameter of
+    several tasks isn't in `shared`, or a weight is next to zero); the others one through the heads
+    and one per active task (or per task whose turn it is) through the shared part, or a single one
+    with `at='features'`. Tasks with their own batches are differentiated through their own graphs
+    only.
 
     A gradient scaler behind `differentiate` is measured and divided out before a balancer sees
     a gradient; gradients in `.grad` carry its factor, as after a plain scaled backward.
@@ -195,9 +196,11 @@ def _loss_weights(balancer: LossBalancer, values: Tensor, passes: Passes) -> Ten
         own = [p for p in balancer.parameters() if p.requires_grad]
         if own:
             balancer.expect_an_optimizer()
-        (weights,) = torch.autograd.grad(total, leaf, retain_graph=bool(own))
-        if own:
-            passes.call(total, inputs=own)
+            passes.call(total, inputs=[leaf, *own])  # One pass: the engine's start is what costs.
+            assert leaf.grad is not None
+            weights = leaf.grad / passes.amplification()
+        else:
+            (weights,) = torch.autograd.grad(total, leaf)
     weights = balancer.scaled(weights)
     plain = weights.tolist()
     if not all(map(math.isfinite, plain)):

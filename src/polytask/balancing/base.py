@@ -130,9 +130,11 @@ class Balancer(nn.Module, ABC):
     @contextmanager
     def about(self, tasks: list[int]) -> Iterator[None]:
         """Within this context the active tasks are `tasks`."""
+        if len(tasks) == self.num_tasks:  # A module's attributes are slow to set.
+            yield
+            return
         everything = self.tasks
-        if len(tasks) < self.num_tasks:
-            self.tasks = torch.tensor(tasks, device=everything.device)
+        self.tasks = torch.tensor(tasks, device=everything.device)
         try:
             yield
         finally:

@@ -84,8 +84,11 @@ class Factored:
         self.dtype = right[0].dtype
         kind = torch.promote_types(self.dtype, torch.float32)
         self.left, self.right = torch.cat(left, 1).to(kind), torch.cat(right).to(kind)
-        owner = [t for t, width in enumerate(self.widths) for _ in range(width)]
-        self.owner = torch.tensor(owner, device=self.left.device)  # [S]
+        self.alike = len({*self.widths}) == 1
+        owner = [] if self.alike else [t for t, k in enumerate(self.widths) for _ in range(k)]
+        self.owner = torch.tensor(
+            owner, device=self.left.device
+        )  # [S], or nothing if all K are one.
 
     def products(self) -> Tensor:
         found, single = (part.cpu() for part in self._products())
@@ -109,17 +112,27 @@ class Factored:
             here, onward = slice(ends[first], ends[last]), slice(ends[first], None)
             products = self.left[:, here].T @ self.left[:, onward]
             products *= self.right[here] @ self.right[onward].T
-            owner = self.owner[here] - first
-            part = _per_task(products, owner, last - first).double()
-            half[first:last, first:] = _per_task(
-                part.T, self.owner[onward] - first, count - first
-            ).T
-            single[first:last] = _per_task(products.diagonal(), owner, last - first)
+            part = self._per_task(products, first, last).double()
+            half[first:last, first:] = self._per_task(part.T, first, count).T
+            single[first:last] = self._per_task(products.diagonal(), first, last)
             first = last
         return half.triu() + half.triu(1).T, single
 
+    def _per_task(self, values: Tensor, first: int, last: int) -> Tensor:
+        """Entries summed over the outputs of each of the tasks from `first` to before `last`."""
+        if self.alike:
+            return values.unflatten(0, (last - first, self.widths[0])).sum(1)
+        ends = [0, *accumulate(self.widths)]
+        owner = self.owner[ends[first] : ends[last]] - first
+        if values.device.type == "cpu":
+            room = values.new_zeros(last - first, *values.shape[1:])
+            return room.index_add_(0, owner, values)
+        # Elsewhere the same sums may come out in another order each time.
+        return torch.nn.functional.one_hot(owner, last - first).T.to(values) @ values
+
     def combined(self, weights: Tensor) -> Tensor:
-        every = weights.to(self.left)[self.owner]
+        weights = weights.to(self.left)
+        every = weights.repeat_interleave(self.widths[0]) if self.alike else weights[self.owner]
         return ((self.left * every) @ self.right).to(self.dtype)
 
     def each(self) -> list[Tensor]:
@@ -128,14 +141,6 @@ class Factored:
     def _gradients(self) -> Iterator[Tensor]:
         pairs = zip(self.left.split(self.widths, 1), self.right.split(self.widths), strict=True)
         return (left @ right for left, right in pairs)
-
-
-def _per_task(values: Tensor, owner: Tensor, count: int) -> Tensor:
-    """Entries summed over the outputs of each of so many tasks; `owner` says whose each is."""
-    if values.device.type == "cpu":
-        return values.new_zeros(count, *values.shape[1:]).index_add_(0, owner, values)
-    # Elsewhere the same sums may come out in another order each time.
-    return torch.nn.functional.one_hot(owner, count).T.to(values) @ values
 
 
 @dataclass

@@ -68,23 +68,23 @@ class Losses:
     """
 
     def __init__(self, losses: Tensor | Sequence[Tensor | None]) -> None:
-        self.whole: Tensor | None = None  # [T]
-        self.fork: Node | None = None  # Where the graph of `whole` parts into those of the tasks.
+        self.fork: Node | None  # Where the graph of `whole` parts into those of the tasks.
         self.begins: list[Node | None] | None = None  # Where each task's graph begins, if known.
         if isinstance(losses, Tensor):
             one_dimension(losses)
-            self.values = losses.detach()  # [T]
-            self.whole, self.fork = losses, _fork(losses)
+            self.whole = losses  # [T]
+            self.fork = _fork(losses)
             self.parts = [] if self.fork is not None else list(losses.unbind())
         else:
             self.parts = one_per_task(losses)
-            with torch.no_grad():
-                self.values = torch.stack(self.parts)  # [T]
+            self.whole = torch.stack(self.parts)
+            self.fork = self.whole.grad_fn
+        self.values = self.whole.detach()  # [T]
 
     @property
     def entwined(self) -> bool:
         """Whether a pass for some tasks goes through the others' computation too, with zeros."""
-        return self.whole is not None and self.whole.grad_fn is not None and self.fork is None
+        return self.whole.grad_fn is not None and self.fork is None
 
     def nodes(self, tasks: Sequence[int]) -> list[Node | None]:
         """Where the graph of each of these tasks begins; None if a loss has no graph."""
@@ -104,12 +104,16 @@ class Losses:
             differentiate: Called as `differentiate(tensor, gradient=..., **kwargs)`.
             **kwargs: `inputs` and `retain_graph`, as `Tensor.backward` takes them.
         """
+        if len(tasks) == len(self.values):
+            if self.whole.requires_grad:
+                differentiate(self.whole, gradient=weights.to(self.values), **kwargs)
+            return
         with_graph = [i for i, node in enumerate(self.nodes(tasks)) if node is not None]
         if not with_graph:
             return
         if len(with_graph) < len(tasks):
             tasks, weights = [tasks[i] for i in with_graph], weights[with_graph]
-        if self.fork is None or self.whole is None:
+        if self.parts or self.fork is None:
             total = torch.stack([self.parts[t] for t in tasks])
             differentiate(total, gradient=weights.to(total), **kwargs)
             return

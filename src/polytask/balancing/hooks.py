@@ -1,6 +1,6 @@
 """What happens to gradients on their way: weighted where they arrive, or divided again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -8,20 +8,21 @@ from torch import Tensor
 
 
 @contextmanager
-def divided(owners: dict[Tensor, float]) -> Iterator[None]:
+def divided(leaves: Sequence[Tensor], weights: Sequence[float]) -> Iterator[None]:
     """Within this context these leaves receive gradients, which are then divided by the weights."""
-    before = [p.grad for p in owners]
-    for p in owners:
+    before = [p.grad for p in leaves]
+    for p in leaves:
         p.grad = None
     try:
         yield
     finally:
-        pairs = [(p.grad, weight) for p, weight in owners.items() if p.grad is not None]
-        if pairs:
-            torch._foreach_div_([g for g, _ in pairs], [w for _, w in pairs])
-        for p, grad in zip(owners, before, strict=True):
-            if grad is not None:
-                p.grad = grad if p.grad is None else grad.add_(p.grad)
+        after = [p.grad for p in leaves]
+        arrived = [(grad, w) for grad, w in zip(after, weights, strict=True) if grad is not None]
+        if arrived:
+            torch._foreach_div_([grad for grad, _ in arrived], [w for _, w in arrived])
+        for p, old, new in zip(leaves, before, after, strict=True):
+            if old is not None:
+                p.grad = old if new is None else old.add_(new)
 
 
 def dividing(weight: float) -> Callable[[Tensor], Tensor]:

@@ -8,19 +8,20 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node
 
 from polytask.balancing.factored import Place, cotangents, linear_heads
 from polytask.balancing.graph import leaves
 from polytask.balancing.hooks import divided, dividing, scaling
 from polytask.balancing.needs import need_reached
+from polytask.balancing.owners import owners_of
 from polytask.balancing.passes import Passes, identity
 
 
 def weighted(passes: Passes, weights: Tensor, weight_heads: bool) -> None:
     """Shared parameters get the weighted sum; all others too, or their own gradients.
 
-    One backward, or with unweighted heads and no features one and a second through the heads.
+    One backward; with unweighted heads and no features a second one through the heads, unless each
+    of their parameters serves one task alone.
     """
     plain = weights.tolist()
     with averaged(passes):
@@ -30,8 +31,8 @@ def weighted(passes: Passes, weights: Tensor, weight_heads: bool) -> None:
             passes.losses.differentiate(passes.tasks, passes.ones(), passes.call)
         elif (places := linear_heads(passes)) is not None:
             _pulled(passes, places, weights, passes.amplification())
-        elif (owners := _owners(passes, plain)) is not None:
-            with divided(owners):
+        elif (owners := owners_of(passes, plain)) is not None:
+            with divided(*owners):
                 passes.losses.differentiate(passes.tasks, weights, passes.call)
         elif passes.features is not None:
             with private_unweighted(passes, weights), scaling(passes.features, weights) as arrived:
@@ -66,37 +67,6 @@ def averaged(passes: Passes) -> Iterator[None]:
         point(update)
         yield
     passes.shared.add(passes.reduce(update), reached=None)
-
-
-def _owners(passes: Passes, weights: list[float]) -> dict[Tensor, float] | None:
-    """Each parameter that isn't shared, with the weight of the tasks that it belongs to.
-
-    None where a weighted gradient does not give the unweighted one by a division: weights that
-    are zero or nearly, parameters of several tasks with different weights.
-    """
-    if passes.features is None or min(weights) <= 1e-3 * max(weights):
-        return None
-    given = [f for f in passes.features if f is not None]
-    mine = {*passes.shared.parameters, *given}
-    edges = frozenset(f.grad_fn for f in given)
-    if any(p not in mine for p in leaves(edges)):
-        return None
-    owners: dict[Tensor, float] = {}
-    arrived: set[int] = set()
-    nodes = passes.losses.nodes(passes.tasks)
-    for i, (node, weight) in enumerate(zip(nodes, weights, strict=True)):
-        feature = passes.features[i]
-        own = None if feature is None else feature.grad_fn
-        entered: dict[Node, list[Node]] = {}
-        for p in leaves([node], stop=edges, entered=entered):
-            if p is feature:
-                arrived.add(i)
-            if p not in mine and owners.setdefault(p, weight) != weight:
-                return None
-        if own in entered:
-            arrived.add(i)
-    passes.on_the_way(arrived)
-    return owners
 
 
 def features_weighted(
