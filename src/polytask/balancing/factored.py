@@ -121,7 +121,7 @@ class Factored:
     def _per_task(self, values: Tensor, first: int, last: int) -> Tensor:
         """Entries summed over the outputs of each of the tasks from `first` to before `last`."""
         if self.alike:
-            return values.unflatten(0, (last - first, self.widths[0])).sum(1)
+            return values.reshape(last - first, self.widths[0], *values.shape[1:]).sum(1)
         ends = [0, *accumulate(self.widths)]
         owner = self.owner[ends[first] : ends[last]] - first
         if values.device.type == "cpu":
