@@ -130,7 +130,7 @@ class Balancer(nn.Module, ABC):
     @contextmanager
     def about(self, tasks: list[int]) -> Iterator[None]:
         """Within this context the active tasks are `tasks`."""
-        if len(tasks) == self.num_tasks:  # A module's attributes are slow to set.
+        if len(tasks) == self.num_tasks:
             yield
             return
         everything = self.tasks
@@ -186,6 +186,8 @@ class Balancer(nn.Module, ABC):
 
     def expect(self, moved: bool, remedy: str) -> None:
         """Warn once where nobody has moved the weights for many steps in a row."""
+        if moved and self.idle == 0:
+            return
         self.idle = 0 if moved else self.idle + 1
         if self.idle == PATIENCE:
             warnings.warn(
@@ -290,7 +292,8 @@ class GramianBalancer(Balancer):
     def remembered(self) -> Tensor | None:
         """The weights `[A]` of an earlier step, if they are for these tasks and still fresh."""
         if self.every == 1:
-            self.steps = 1
+            if self.steps != 1:  # A module's attributes are slow to set.
+                self.steps = 1
             return None
         known = ~self.cached.isnan()
         same = int(known.sum()) == len(self.tasks) and bool(known[self.tasks].all())

@@ -83,7 +83,8 @@ def by_rows(
         need_features(passes)
     factor = balancer.amplification = passes.amplification()
     heads = not balancer.weight_heads
-    reached = reached_leaves(passes)
+    # What parameters reach is asked before passes may free the graph; features leave it as it is.
+    reached = None if at_features else reached_leaves(passes)
     found: Gradients | None = None
     places: list[Place] = []
     if at_features:
@@ -100,8 +101,8 @@ def by_rows(
             others = second.jacobian(None, factor, heads=False)
             products = gramian(rows, others)
             found = Gradients(passes.shared, (rows + others) / 2)
-    if not products.numpy().any():
-        need_reached(passes, reached)
+    if float(products.trace()) == 0.0:
+        need_reached(passes, reached_leaves(passes) if at_features else reached)
     weights = _choose(balancer, products, values, passes, factor)
     if found is None:
         features_weighted(passes, places, weights, factor, heads)
@@ -153,5 +154,6 @@ def _choose(
         raise
     balancer.remember(weights)
     chosen = weights.detach().numpy()
-    balancer.zero_updates += int(chosen @ products.numpy() @ chosen == 0.0)
+    if chosen @ products.numpy() @ chosen == 0.0:
+        balancer.zero_updates += 1
     return weights.to(values)

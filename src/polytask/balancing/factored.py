@@ -308,11 +308,14 @@ def _caught(passes: Passes, linear: dict[int, Linear], above: list[Tensor]) -> l
     with ExitStack() as stack:
         for node in {head.node for head in linear.values() if head.place is not None}:
             stack.enter_context(stopped(node))
-        for i, head in linear.items():
-            stack.callback(head.node.register_prehook(catch(i)).remove)
-        passes.losses.differentiate(
-            passes.tasks, passes.ones(), passes.call, inputs=above, retain_graph=True
-        )
+        handles = [head.node.register_prehook(catch(i)) for i, head in linear.items()]
+        try:
+            passes.losses.differentiate(
+                passes.tasks, passes.ones(), passes.call, inputs=above, retain_graph=True
+            )
+        finally:
+            for handle in handles:
+                handle.remove()
     passes.on_the_way(set(arrived))
     return [
         Factored(members, [arrived[i] for i in members], [linear[i].weight for i in members])

@@ -97,6 +97,8 @@ def _pulled(passes: Passes, places: Sequence[Place], weights: Tensor, factor: fl
 
 def _scaled(places: Sequence[Place], weights: Tensor) -> tuple[list[int], list[Tensor]]:
     """One alias of each place, and the weighted cotangent that goes on from there."""
+    if len(places) == 1 and len(places[0].members) == len(weights):
+        return places[0].members[:1], [places[0].combined(weights)]
     everyone = [place.members[0] for place in places]
     return everyone, [place.combined(weights[place.members]) for place in places]
 
@@ -124,16 +126,16 @@ def private_unweighted(
     features where `given` makes the gradients there.
     """
     assert passes.features is not None
-    mine = set(passes.shared.parameters)
+    mine = {id(p) for p in passes.shared.parameters}
     nodes = [None if f is None else f.grad_fn for f in passes.features]
-    below = [p for p in leaves(nodes) if p not in mine]
+    below = [p for p in leaves(nodes) if id(p) not in mine]
     if not below:
         yield
         return
     factors: dict[Tensor, set[float]] = {p: set() for p in below}
     for node, weight in zip(nodes, weights.tolist(), strict=True):
         for p in leaves([node]):
-            if p not in mine:
+            if id(p) not in mine:
                 factors[p].add(weight)
     also_above = set(passes.above())
     awkward = {p for p, f in factors.items() if len(f) != 1 or 0.0 in f or p in also_above}
