@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from polytask.balancing import SolverError, conjugate, pivoting
+from polytask.balancing import SolverError, conjugate, pivoting, solvers
 from polytask.balancing.conjugate import by_conjugate_gradients
-from polytask.balancing.few import FEW, by_masks
+from polytask.balancing.few import FEW, by_masks, in_cone_of_few, shortest_of_few
 from polytask.balancing.pivoting import complementary
-from polytask.balancing.solvers import cosines, in_dual_cone, row_norms
+from polytask.balancing.solvers import cosines, in_dual_cone, min_norm, row_norms
 
 KINDS = ["easy", "hard", "low rank", "twins", "opposites", "nearly twins", "zero sum", "fading"]
 
@@ -82,10 +82,11 @@ def test_masks_solve_few_tasks_or_say_that_they_do_not(kind: str, count: int) ->
         gradients = rows(kind, count, seed)
         matrix, pull = problem(gradients @ gradients.T)
         for some in (pull, pull.mean(0, keepdim=True)):
-            x = by_masks(matrix, some)
-            if x is None:
+            found = by_masks(matrix.numpy(), some.numpy())
+            if found is None:
                 assert kind not in ("easy", "hard")
                 continue
+            x = torch.from_numpy(found)
             slack = some + x @ matrix
             most = torch.maximum(some.abs().amax(1), x.amax(1))[:, None]
             assert (x >= 0).all()
@@ -93,16 +94,38 @@ def test_masks_solve_few_tasks_or_say_that_they_do_not(kind: str, count: int) ->
             assert ((x * slack).abs() <= 1e-11 * most**2).all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_few_tasks_have_the_solutions_of_many(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for count in (3, 8, 16):
+        gradients = rows(kind, count, seed=count)
+        gramian = gradients @ gradients.T
+        targets = torch.eye(count, dtype=torch.float64)
+        few = [shortest_of_few(gramian.numpy()), in_cone_of_few(gramian.numpy(), targets.numpy())]
+        if kind in ("easy", "hard"):
+            assert few[0] is not None
+            assert few[1] is not None
+        with monkeypatch.context() as patch:
+            for module in (solvers, pivoting):
+                patch.setattr(module, "FEW", 0)
+            many = [min_norm(gramian), in_dual_cone(gramian, targets)]
+        for one, other in zip(few, many, strict=True):
+            if one is not None:
+                update = torch.from_numpy(one) @ gradients
+                size = (gradients.norm(dim=1).max()).item()
+                torch.testing.assert_close(update, other @ gradients, rtol=0.0, atol=1e-7 * size)
+
+
 def test_what_masks_leave_is_pivoted() -> None:
     singular = torch.ones(3, 3).double()
     pull = -torch.ones(1, 3).double()
-    assert by_masks(singular, pull) is None
+    assert by_masks(singular.numpy(), pull.numpy()) is None
     found = complementary(singular, pull)
     torch.testing.assert_close(found @ singular, -pull, rtol=1e-9, atol=0.0)
     gradients = rows("hard", 12, seed=0)
-    assert by_masks(*problem(gradients @ gradients.T), limit=1) is None
+    matrix, some = problem(gradients @ gradients.T)
+    assert by_masks(matrix.numpy(), some.numpy(), limit=1) is None
     undefined = torch.full((3, 3), torch.nan).double()
-    assert by_masks(undefined, pull) is None
+    assert by_masks(undefined.numpy(), pull.numpy()) is None
 
 
 @pytest.mark.parametrize("count", [10, 40, 100])

@@ -1,25 +1,27 @@
-"""Linear complementarity problems of few tasks, all at once.
+"""Problems of few tasks: complementarity, the shortest combination, the cone without conflict.
 
 A active tasks, K problems. Of matrices this small a solver's time is that of its calls, each of
 which finds the processor's caches full of the model's. So there are few of them, and NumPy's,
-which take less than torch's: each problem's free set is cut out by a mask, and no index.
+which take less than torch's: each problem's free set is cut out by a mask, and no index. Every
+answer is checked, and where there is none the solvers for any number of tasks have their turn.
 """
 
-import numpy as np
-import torch
-from torch import Tensor
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 FEW = 16  # Up to so many tasks, whole masked matrices are solved quicker than their pieces.
 
 
-def by_masks(matrix: Tensor, pull: Tensor, limit: int = 12) -> Tensor | None:
-    """For each row q `[K, A]` of `pull`: x >= 0 with `s = q + M x >= 0` and `x . s = 0`.
+def by_masks(m: Array, q: Array, limit: int = 12) -> Array | None:
+    """For each row of q `[K, A]`: x >= 0 with `s = q + M x >= 0` and `x . s = 0`.
 
     Each exchange moves all entries of x or s that are negative to the other side. None unless
     `limit` exchanges end where every x passes a check against the matrix: there are cases in which
     they go in circles, or pieces of the matrix are singular.
     """
-    m, q = matrix.numpy(), pull.numpy()
     eye = np.eye(len(m))
     most = np.maximum(np.abs(q).max(1, keepdims=True), 1e-300)
     free = q < -1e-12 * most
@@ -34,6 +36,59 @@ def by_masks(matrix: Tensor, pull: Tensor, limit: int = 12) -> Tensor | None:
         wrong = np.where(free, x, s) < least
         if not wrong.any():
             solved = (np.abs(s) <= -least) | ~free
-            return torch.from_numpy(np.maximum(x, 0.0)) if solved.all() else None
+            return np.maximum(x, 0.0) if solved.all() else None
         free ^= wrong
     return None
+
+
+def shortest_of_few(gramian: Array) -> Array | None:
+    """The min-norm weights `[A]` of rows none of which is zero, as `solvers.min_norm` has them."""
+    known = _cosines(gramian)
+    if known is None:
+        return None
+    matrix, norms = known
+    price = norms.min() / norms
+    found = by_masks(matrix, -price[None])
+    if found is None:
+        return None
+    y = found[0] / (price @ found[0])
+    product = matrix @ y
+    value = y @ product
+    if not (
+        (product - value * price >= -1e-10 * value * price).all() and value > 1e-9 * y.sum() ** 2
+    ):
+        return None
+    shares: Array = y * price
+    weights: Array = shares / shares.sum()
+    return weights
+
+
+def in_cone_of_few(gramian: Array, targets: Array) -> Array | None:
+    """The same as `solvers.in_dual_cone`, where no row is zero."""
+    known = _cosines(gramian)
+    if known is None:
+        return None
+    matrix, norms = known
+    matrix.flat[:: len(matrix) + 1] += 1e-13
+    low = targets * norms
+    found = by_masks(matrix, low @ matrix)
+    if found is None:
+        return None
+    result: Array = (low + found) / norms
+    return result
+
+
+def _cosines(gramian: Array) -> tuple[Array, Array] | None:
+    """The Gramian of rows of norm 1, and the norms; None if a row is zero or it is indefinite."""
+    squares = gramian.diagonal()
+    if not squares.min() > 0:
+        return None
+    norms = np.sqrt(squares)
+    matrix = gramian / norms / norms[:, None]
+    matrix.flat[:: len(matrix) + 1] = 1.0 + 1e-12
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return None
+    matrix.flat[:: len(matrix) + 1] = 1.0
+    return matrix, norms

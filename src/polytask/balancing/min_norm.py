@@ -16,9 +16,10 @@ Normalizer = Literal["none", "l2", "loss", "loss+"]
 
 def mgda_weights(gramian: Tensor, losses: Tensor, normalizer: Normalizer) -> Tensor:
     """Min-norm weights `[A]` of the gradients, each first divided by its normalizer."""
+    if normalizer == "none":
+        return min_norm(gramian)
     norms = gramian.diagonal().clamp_min(0).sqrt()
     size = {
-        "none": torch.ones_like(norms),
         "l2": norms,
         "loss": losses.abs(),
         "loss+": losses.abs() * norms,

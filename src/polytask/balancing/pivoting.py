@@ -29,8 +29,8 @@ def complementary(matrix: Tensor, pull: Tensor, limit: int = 1000, steps: int = 
     Raises:
         SolverError: If there is none, or pivoting does not end.
     """
-    if len(matrix) <= FEW and (few := by_masks(matrix, pull)) is not None:
-        return few
+    if len(matrix) <= FEW and (few := by_masks(matrix.numpy(), pull.numpy())) is not None:
+        return torch.from_numpy(few)
     if len(pull) == 1:
         return _nudged(matrix, limit, lambda m, most: single(m, pull[0], most)[None])
     if len(matrix) <= FEW:

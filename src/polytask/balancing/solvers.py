@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.base import SolverError
-from polytask.balancing.few import FEW, by_masks
+from polytask.balancing.few import FEW, in_cone_of_few, shortest_of_few
 from polytask.balancing.pivoting import complementary, of_length, single
 
 Derivatives = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -49,6 +49,8 @@ def min_norm(gramian: Tensor) -> Tensor:
     """
     if len(gramian) == 2:
         return gramian.new_tensor(_shortest_of_two(gramian.tolist()))
+    if 2 < len(gramian) <= FEW and (few := shortest_of_few(gramian.numpy())) is not None:
+        return torch.from_numpy(few)
     norms = row_norms(gramian)
     if bool((norms == 0).any()):
         zero = (norms == 0).to(gramian)
@@ -82,9 +84,8 @@ def _pivoted(matrix: Tensor, price: Tensor) -> Tensor | None:
 
     A few exchanges find it, unless it is zero or nearly (then the minimum is unbounded): None.
     """
-    few = by_masks(matrix, -price[None]) if len(price) <= FEW else None
     try:
-        y = single(matrix, -price, limit=30) if few is None else few[0]
+        y = single(matrix, -price, limit=30)
     except SolverError:
         return None
     total = price @ y
@@ -277,6 +278,10 @@ def in_dual_cone(gramian: Tensor, targets: Tensor) -> Tensor:
         two = [_in_cone_of_two(plain, target) for target in targets.tolist()]
         if None not in two:
             return gramian.new_tensor(two)
+    elif len(gramian) <= FEW:
+        few = in_cone_of_few(gramian.numpy(), targets.numpy())
+        if few is not None:
+            return torch.from_numpy(few)
     norms = row_norms(gramian)
     matrix = cosines(gramian, norms)
     matrix.diagonal().add_(1e-13)
