@@ -58,7 +58,9 @@ class Lines(Source):
 
     def load(self) -> Table:
         """Reads all lines; blank ones are no rows."""
-        key = ["lines", str(self.label), self.separator, str(self.label_alone), *self.levels]
+        # Runs keep this key: what a later version can do besides is in it only where it is used.
+        alone = [str(True)] if self.label_alone else []
+        key = ["lines", str(self.label), self.separator, *alone, *self.levels]
         return sentences_table(self.path, self._read, key)
 
     def _read(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
