@@ -1,5 +1,7 @@
 """Every balancer by the name that a configuration uses."""
 
+from typing import TYPE_CHECKING, Any, cast
+
 from polytask.balancing.alignment import IMTL, IMTLG, AlignedMTL, ConFIG
 from polytask.balancing.bargaining import FairGrad, NashMTL
 from polytask.balancing.base import Balancer
@@ -32,53 +34,61 @@ from polytask.balancing.uncertainty import (
 )
 from polytask.types import Catalogue
 
-BALANCERS: dict[str, type[Balancer]] = Catalogue(
-    "balancer",
-    {
-        "equal": EqualWeighting,
-        "constant": ConstantWeights,
-        "uw": UncertaintyWeighting,
-        "dwa": DynamicWeightAverage,
-        "rlw": RandomWeights,
-        "gls": GeometricMean,
-        "si": ScaleInvariant,
-        "uw-so": SoftUncertaintyWeighting,
-        "imtl-l": ImpartialLosses,
-        "famo": FAMO,
-        "stch": SmoothTchebycheff,
-        "tchebycheff": Tchebycheff,
-        "cosmos": COSMOS,
-        "pbi": BoundaryIntersection,
-        "dtp": DynamicTaskPriority,
-        "auto-lambda": AutoLambda,
-        "mgda": MGDA,
-        "pcgrad": PCGrad,
-        "gradvac": GradVac,
-        "cagrad": CAGrad,
-        "edm": EDM,
-        "imtl-g": IMTLG,
-        "imtl": IMTL,
-        "nash-mtl": NashMTL,
-        "fairgrad": FairGrad,
-        "aligned-mtl": AlignedMTL,
-        "upgrad": UPGrad,
-        "dualproj": DualProj,
-        "config": ConFIG,
-        "gradnorm": GradNorm,
-        "metabalance": MetaBalance,
-        "online-mgda": OnlineMGDA,
-        "online-cagrad": OnlineCAGrad,
-        "online-dualproj": OnlineDualProj,
-        "online-upgrad": OnlineUPGrad,
-        "modo": MoDo,
-        "sdmgrad": SDMGrad,
-        "krum": Krum,
-        "cr-mogm": SmoothedWeights,
-        "graddrop": GradDrop,
-        "trimmed-mean": TrimmedMean,
-        "db-mtl": DBMTL,
-        "m-config": MomentumConFIG,
-        "moco": MoCo,
-        "excessmtl": ExcessMTL,
-    },
+if TYPE_CHECKING:
+
+    class NamedBalancer(Balancer):
+        """What type checkers take a balancer of the table for: its name decides its keywords."""
+
+        def __init__(self, num_tasks: int, **settings: Any) -> None: ...
+
+
+_KINDS: dict[str, type[Balancer]] = {
+    "equal": EqualWeighting,
+    "constant": ConstantWeights,
+    "uw": UncertaintyWeighting,
+    "dwa": DynamicWeightAverage,
+    "rlw": RandomWeights,
+    "gls": GeometricMean,
+    "si": ScaleInvariant,
+    "uw-so": SoftUncertaintyWeighting,
+    "imtl-l": ImpartialLosses,
+    "famo": FAMO,
+    "stch": SmoothTchebycheff,
+    "tchebycheff": Tchebycheff,
+    "cosmos": COSMOS,
+    "pbi": BoundaryIntersection,
+    "dtp": DynamicTaskPriority,
+    "auto-lambda": AutoLambda,
+    "mgda": MGDA,
+    "pcgrad": PCGrad,
+    "gradvac": GradVac,
+    "cagrad": CAGrad,
+    "edm": EDM,
+    "imtl-g": IMTLG,
+    "imtl": IMTL,
+    "nash-mtl": NashMTL,
+    "fairgrad": FairGrad,
+    "aligned-mtl": AlignedMTL,
+    "upgrad": UPGrad,
+    "dualproj": DualProj,
+    "config": ConFIG,
+    "gradnorm": GradNorm,
+    "metabalance": MetaBalance,
+    "online-mgda": OnlineMGDA,
+    "online-cagrad": OnlineCAGrad,
+    "online-dualproj": OnlineDualProj,
+    "online-upgrad": OnlineUPGrad,
+    "modo": MoDo,
+    "sdmgrad": SDMGrad,
+    "krum": Krum,
+    "cr-mogm": SmoothedWeights,
+    "graddrop": GradDrop,
+    "trimmed-mean": TrimmedMean,
+    "db-mtl": DBMTL,
+    "m-config": MomentumConFIG,
+    "moco": MoCo,
+    "excessmtl": ExcessMTL,
+}
+BALANCERS: "dict[str, type[NamedBalancer]]" = Catalogue(
+    "balancer", cast("dict[str, type[NamedBalancer]]", _KINDS)
 )

@@ -48,7 +48,7 @@ class SmoothedWeights(GramianBalancer):
         fitting = sorted(
             name
             for name, cls in BALANCERS.items()
-            if issubclass(cls, GramianBalancer) and cls is not SmoothedWeights
+            if issubclass(cls, GramianBalancer) and not issubclass(cls, SmoothedWeights)
         )
         if inner not in fitting:
             raise ValueError(f"`inner` should be one of {fitting}. Found {inner!r}.")
