@@ -1,5 +1,7 @@
 """Configurations made from another."""
 
+from pathlib import Path
+
 import pytest
 
 from polytask.config.variants import varied, with_seed, with_tasks
@@ -49,6 +51,21 @@ def test_what_is_said_of_absent_parts_goes_with_them(load: Load) -> None:
     assert raw["training"]["monitor"] == "mean" and raw["training"]["freeze"] == []
     assert raw["training"]["unfreeze"] == {"heads.color": 1, "trunk": 1}
     assert with_tasks(load(TWO_SOURCES), ["color", "shape"]) == load(TWO_SOURCES)
+
+
+def test_a_task_alone_does_not_read_the_labels_of_the_others(load: Load, tmp_path: Path) -> None:
+    lines = [f"{k},{k % 7},{k % 2},{k % 3},{k % 5}" for k in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,y,a,b,note", *lines]))
+    text = f"""\
+sources: {{t: {{kind: table, path: {tmp_path / "t.csv"}}}}}
+inputs: {{row: {{kind: table, columns: ["*"], without: {{t: [note]}}}}}}
+tasks: {{a: {{kind: binary, target: a}}, b: {{kind: regression, target: b}}}}
+"""
+    for tasks in (["a", "b"], ["a"], ["b"]):
+        config = with_tasks(load(text), tasks)
+        assert prepare_data(config, None).inputs["row"].columns == {"t": ["x", "y"]}, tasks
+    again = with_tasks(with_tasks(load(text), ["a"]), ["a"]).resolved()
+    assert again["inputs"]["row"]["without"] == {"t": ["note", "b"]}
 
 
 def test_a_metric_of_all_tasks_is_monitored_by_those_that_have_it(load: Load) -> None:

@@ -55,6 +55,9 @@ def with_tasks(config: Config, names: Sequence[str]) -> Config:
     inputs = {name: raw["inputs"][name] for name in {t["input"]: 0 for t in tasks.values()}}
     for given in inputs.values():
         given["columns"] = {s: c for s, c in given["columns"].items() if s in sources}
+    for name, task in raw["tasks"].items():
+        if name not in tasks and task["input"] in inputs:
+            _keep_from(inputs[task["input"]], task["target"])
     raw |= {"tasks": tasks, "inputs": inputs}
     bases = {raw["sources"][name].get("source") for name in sources}
     kept = sources | bases
@@ -82,6 +85,19 @@ def with_tasks(config: Config, names: Sequence[str]) -> Config:
     training["freeze"] = [part for part in training["freeze"] if stays(part)]
     training["unfreeze"] = {p: n for p, n in training["unfreeze"].items() if stays(p)}
     return validated(Document(f"'{config.name}' with {', '.join(tasks)} only", raw), Path())
+
+
+def _keep_from(given: dict[str, Any], target: Mapping[str, Any]) -> None:
+    """Let the `*` of a table input go on leaving out what a task that is gone predicted from it.
+
+    Else a task alone would be told the others' labels, and columns would differ between runs.
+    """
+    for source, columns in target.items():
+        if any("*" in c for c in given["columns"].get(source, ()) if given["kind"] == "table"):
+            named = columns if isinstance(columns, list) else [columns]
+            without = given["without"] or {}
+            others = [c for c in named if c not in without.get(source, ())]
+            given["without"] = {**without, source: [*without.get(source, ()), *others]}
 
 
 def _measures(task: Task, metric: str) -> bool:

@@ -30,6 +30,7 @@ class TableInput(Input):
         columns: Per source, the columns. With several sources the same number of columns each, in
             matching order. A `*` stands for any text: `[fp.*]`, but for no column that a task of
             this input predicts, and none that names a row's part or group.
+        without: Per source, further columns that a `*` does not stand for.
         categories: Columns that are categories though they hold numbers, such as codes.
         dates: Columns that are dates: their year, and sine and cosine of month, weekday, day of
             the year and, if they tell one, hour. In `5/3/2020` the month is first unless another
@@ -52,6 +53,7 @@ class TableInput(Input):
         self,
         *,
         columns: dict[str, list[str]],
+        without: dict[str, list[str]] | None = None,
         categories: list[str] | None = None,
         dates: list[str] | None = None,
         texts: list[str] | None = None,
@@ -72,7 +74,7 @@ class TableInput(Input):
                 raise ConfigError(f"`columns` names column '{twice}' of {source} twice.")
         if text_width < 1:
             raise ConfigError(f"`text_width` should be at least 1. Found {text_width}.")
-        self.columns = columns
+        self.columns, self.without = columns, dict(without or {})
         self.said = {
             "category": list(categories or []),
             "date": list(dates or []),
@@ -111,7 +113,8 @@ class TableInput(Input):
             DataError: If it stands for nothing.
         """
         found: dict[str, None] = {}
-        names = [name for name in table.columns if name not in without]
+        gone = {*without, *self.without.get(table.name, ())}
+        names = [name for name in table.columns if name not in gone]
         for pattern in self.columns[table.name]:
             some = [c for c in names if fnmatchcase(c, pattern)] if "*" in pattern else []
             if "*" in pattern and not some:
