@@ -7,7 +7,7 @@ import pytest
 from polytask.config import Config, load_config
 from polytask.config.variants import varied
 from polytask.errors import ConfigError
-from polytask.study.folder import measured
+from polytask.study.measuring import measured
 from polytask.study.plan import Allowance, Plan
 
 SECTION = """\

@@ -6,9 +6,8 @@ choice.json    what was chosen on validation rows, written before the test part 
 """
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,21 +16,16 @@ from typing import Any
 import numpy as np
 
 import polytask
-from polytask.config.build import read_sources
 from polytask.config.document import Document
 from polytask.config.load import validated
 from polytask.config.schema import Compare, Config
-from polytask.config.variants import with_tasks
-from polytask.data.dataset import Prepared
 from polytask.errors import RunError
 from polytask.evaluation.ranking import mean_gain
 from polytask.run import Run, written
+from polytask.study.measuring import measured
 from polytask.study.plan import FIXED, Allowance, Candidate, Plan
-from polytask.study.runs import DEATHS, Outcome, outcome_of
-from polytask.study.timing import step_seconds
+from polytask.study.runs import Outcome, outcome_of
 from polytask.training.checkpoint import write_whole
-from polytask.training.history import compared_by
-from polytask.workflow import make_stream, prepare_data
 
 RECORD = "study.json"
 CHOICE = "choice.json"
@@ -327,64 +321,6 @@ def _known_choice(path: Path) -> dict[str, Any]:
 def fresh_folder(config: Config) -> Path:
     """Where a study goes that was given no folder."""
     return Path("studies") / f"{config.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-
-
-def measured(config: Config, workers: int) -> dict[str, Any]:
-    """What has to be known before a plan can be made.
-
-    What a step and an epoch are in the training of all tasks decides how much models of fewer
-    tasks get; a few steps of each candidate say how long it will take.
-    """
-    threads = config.training.model_dump()["threads"]
-    if threads == "auto":  # the same for all, since their costs are compared
-        threads = max(1, (os.cpu_count() or 1) // max(1, workers))
-    draft = Plan(config, {}, {}, threads)
-    base = draft.config
-    everything = prepare_data(base, None)
-    stream = make_stream(base, everything, 0, 1)
-    epochs = int(config.training.model_dump()["epochs"])
-    steps = epochs * stream.steps_per_epoch
-    prepared: dict[tuple[str, ...], Prepared] = {tuple(config.tasks): everything}
-    allowances = {}
-    for tasks in [*draft.sets, *((task,) for task in config.tasks)]:
-        sources = read_sources(with_tasks(base, tasks))
-        share = sum(stream.per_step(source, steps) for source in sources)
-        size = config.batches.size if draft.compare.budget == "steps" else max(1, round(share))
-        allowances[tasks] = Allowance(size, stream.steps_per_epoch * size)
-    plan = Plan(config, allowances, {}, threads)
-    seconds: dict[str, float] = {}
-    paces: dict[str, float] = {}
-    for candidate in [*plan.alone(), *plan.shared()]:
-        own = plan.job(candidate, config.seed).config
-        if candidate.tasks not in prepared:
-            prepared[candidate.tasks] = prepare_data(own, None)
-        paces[candidate.name] = pace(own, prepared[candidate.tasks], paces.values())
-        seconds[candidate.name] = paces[candidate.name] * steps
-    changed: dict[str, int] = {}
-    if plan.compare.budget == "time":
-        reference = paces[plan.shared()[0].name]
-        changed = {n: max(1, round(epochs * reference / pace)) for n, pace in paces.items()}
-        seconds = {n: paces[n] * changed[n] * stream.steps_per_epoch for n in paces}
-    monitor = str(config.training.model_dump()["monitor"])
-    compared = {task.name: compared_by(monitor, task) for task in everything.tasks}
-    return {
-        "allowances": [{"tasks": list(t), **asdict(a)} for t, a in allowances.items()],
-        "epochs": changed,
-        "threads": threads,
-        "seconds": seconds,
-        "scores": {name: metric for name, (metric, _) in compared.items()},
-        "higher_is_better": {name: higher for name, (_, higher) in compared.items()},
-        "data": everything.summary(),
-        "epoch": stream.describe_epoch(),
-    }
-
-
-def pace(config: Config, prepared: Prepared, others: Iterable[float]) -> float:
-    """Seconds of a step; where it fails, the longest so far: its training will say why."""
-    try:
-        return step_seconds(config, prepared)
-    except DEATHS:
-        return max(others, default=1.0)
 
 
 def _fixed(candidate: Candidate) -> bool:
