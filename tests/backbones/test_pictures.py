@@ -16,6 +16,7 @@ from polytask.training.freezing import Freezing
 from polytask.training.optim import SGD
 from polytask.types import Features
 from polytask.workflow import evaluate_run
+from tests.backbones.saving import saved
 from tests.report.conftest import made
 
 transformers = pytest.importorskip("transformers")
@@ -43,19 +44,15 @@ MADE = {
 BEFORE = {"vit": 1, "deit": 2, "dinov2": 1, "classifier": 1}
 
 
-def saved(kind: str, folder: Path) -> Any:
+def stored(kind: str, folder: Path) -> Any:
     torch.manual_seed(0)
-    model = MADE[kind]().eval()
-    with torch.no_grad():  # fresh biases are zero, and would hide one that is left out
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    model.save_pretrained(folder)
+    model = saved(MADE[kind](), folder)
     return getattr(model, "vit", model)
 
 
 @pytest.mark.parametrize("kind", MADE)
 def test_stages_give_what_the_network_gives(kind: str, tmp_path: Path) -> None:
-    model = saved(kind, tmp_path)
+    model = stored(kind, tmp_path)
     backbone = PretrainedPictures(3, path=tmp_path)
     assert backbone.training and all(stage.training for stage in backbone.stages)
     pictures = torch.randn(2, 3, 16, 16)
@@ -77,7 +74,7 @@ def test_stages_give_what_the_network_gives(kind: str, tmp_path: Path) -> None:
 def test_other_sizes_and_channels_are_taken_and_every_parameter_learns(
     kind: str, tmp_path: Path
 ) -> None:
-    saved(kind, tmp_path)
+    stored(kind, tmp_path)
     backbone = PretrainedPictures(1, path=tmp_path)
     given = backbone(Features(torch.randn(2, 1, 32, 32))).values
     assert given.ndim == 4 and given.shape[:2] == (2, backbone.out_features)
@@ -88,7 +85,7 @@ def test_other_sizes_and_channels_are_taken_and_every_parameter_learns(
 
 
 def test_a_network_can_be_shared_adapted_and_unfrozen_stage_by_stage(tmp_path: Path) -> None:
-    saved("vit", tmp_path)
+    stored("vit", tmp_path)
 
     def make() -> PretrainedPictures:
         return PretrainedPictures(3, path=tmp_path)
@@ -119,13 +116,13 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         PretrainedPictures(3)
     with pytest.raises(ConfigError, match=r"config\.json and safetensors"):
         PretrainedPictures(3, path=tmp_path)
-    saved("vit", tmp_path / "vit")
+    stored("vit", tmp_path / "vit")
     backbone = PretrainedPictures(3, path=tmp_path / "vit")
     with pytest.raises(ConfigError, match=r"square pictures\. Found pictures of 16x32"):
         backbone(Features(torch.randn(1, 3, 16, 32)))
     with pytest.raises(ConfigError, match="reads maps"):
         backbone(Features(torch.randn(1, 3)))
-    saved("resnet", tmp_path / "resnet")
+    stored("resnet", tmp_path / "resnet")
     with pytest.raises(ConfigError, match="no class token"):
         PretrainedPictures(3, path=tmp_path / "resnet", tokens="class")
     text = transformers.BertConfig(
@@ -200,7 +197,7 @@ def test_weights_of_timm_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_learns_over_the_last_stages_of_a_pretrained_network(tmp_path: Path) -> None:
-    saved("vit", tmp_path / "vit")
+    stored("vit", tmp_path / "vit")
     backbone = f"trunk.backbone={{kind: pretrained-pictures, path: {tmp_path / 'vit'}}}"
     unfreeze = "{trunk.backbone: 9, trunk.backbone.stages.2: 0, trunk.backbone.stages.3: 0}"
     settings = ["sources.shapes.count=60", "optimizer.layer_decay=0.5", "training.epochs=1"]

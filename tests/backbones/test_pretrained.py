@@ -13,6 +13,7 @@ from polytask.config.catalogue import BODIES
 from polytask.errors import ConfigError, MissingDependency
 from polytask.training.freezing import Freezing
 from polytask.types import Features
+from tests.backbones.saving import saved
 
 transformers = pytest.importorskip("transformers")
 SMALL: dict[str, Any] = {
@@ -41,19 +42,14 @@ MADE = {
 MASK = torch.arange(5) < torch.tensor([[5], [2]])
 
 
-def saved(kind: str, folder: Path) -> Any:
+def stored(kind: str, folder: Path) -> Any:
     torch.manual_seed(0)
-    model = MADE[kind]().eval()
-    with torch.no_grad():  # fresh biases are zero, and would hide one that is left out
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    model.save_pretrained(folder)
-    return model
+    return saved(MADE[kind](), folder)
 
 
 @pytest.mark.parametrize("kind", MADE)
 def test_stages_give_what_the_network_gives(kind: str, tmp_path: Path) -> None:
-    model = saved(kind, tmp_path)
+    model = stored(kind, tmp_path)
     backbone = PretrainedBackbone(8, path=tmp_path).eval()
     assert len(backbone.stages) == 3 and backbone.widths == (8, 8, 8)
     values = torch.randn(2, 5, 8).masked_fill(~MASK.unsqueeze(2), 0.0)
@@ -78,7 +74,7 @@ def test_stages_give_what_the_network_gives(kind: str, tmp_path: Path) -> None:
 
 
 def test_another_width_is_projected_and_every_parameter_learns(tmp_path: Path) -> None:
-    saved("bert", tmp_path)
+    stored("bert", tmp_path)
     backbone = PretrainedBackbone(3, path=tmp_path)
     mask = torch.tensor([[True, True], [False, False]])
     out = backbone(Features(torch.randn(2, 2, 3), mask)).values
@@ -89,7 +85,7 @@ def test_another_width_is_projected_and_every_parameter_learns(tmp_path: Path) -
 
 
 def test_a_frozen_part_is_as_in_evaluation(tmp_path: Path) -> None:
-    saved("bert", tmp_path)
+    stored("bert", tmp_path)
     backbone = PretrainedBackbone(3, path=tmp_path)
     Freezing(backbone, ("stages.1", "stages.2")).apply(0)
     learns = {name.split(".")[1] for name, p in backbone.named_parameters() if p.requires_grad}
@@ -99,7 +95,7 @@ def test_a_frozen_part_is_as_in_evaluation(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"config\.json and safetensors"):
         PretrainedBackbone(8, path=tmp_path)
-    saved("bert", tmp_path)
+    stored("bert", tmp_path)
     backbone = PretrainedBackbone(8, path=tmp_path)
     with pytest.raises(ConfigError, match=r"knows 12 places\. Found a sequence of 13"):
         backbone(Features(torch.randn(1, 13, 8)))

@@ -1,13 +1,10 @@
 """Two processes make, over every topology, the step that one process makes on the joined batch."""
 
-import os
-import socket
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
-import torch.multiprocessing as mp
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -20,6 +17,7 @@ from polytask.training.optim import SGD
 from polytask.training.step import train_step
 from polytask.types import Batch, Features
 from tests.networks import TASKS, WIDTHS, batch, parameters
+from tests.processes import in_two_processes, launched
 from tests.training.loops import fabric
 
 # What is about a batch as a whole, each process does for its own part of it: normalisation over the
@@ -106,28 +104,13 @@ def trained(runner: Fabric, kind: str, batches: Sequence[Batch]) -> dict[str, Te
 
 
 def one_of_two(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "GROUP_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_RUN_ID": "test",
-    }
-    runner = Fabric(accelerator="cpu", devices=2, strategy="ddp")
-    runner.launch()
+    runner = launched(rank, port)
     mine = [step[rank] for step in parts()]
     torch.save({kind: trained(runner, kind, mine) for kind in TRUNKS}, f"{folder}/{rank}.pt")
 
 
 def test_two_processes_are_one_on_the_joined_batch_over_every_topology(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(one_of_two, args=(port, str(tmp_path)), nprocs=2)
+    in_two_processes(one_of_two, str(tmp_path))
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for kind in TRUNKS:
         expected = trained(fabric(), kind, [joined(step) for step in parts()])

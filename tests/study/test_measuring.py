@@ -10,6 +10,7 @@ from polytask.config.variants import with_tasks
 from polytask.study import measuring
 from polytask.study.measuring import measured, part_of
 from polytask.workflow import make_stream, prepare_data
+from tests.study.test_plan import TWO_SOURCES
 
 TABLE = """\
 sources: {t: {kind: table, path: t.csv, split: {validation: 0.2}}}
@@ -21,16 +22,6 @@ tasks:
 batches: {size: 8}
 training: {epochs: 1, threads: 1, precision: fp32}
 compare: {seeds: [0], trials: 1}
-"""
-PICTURES = """\
-sources:
-  one: {kind: shapes, count: 40, size: 16, split: {validation: 0.2}}
-  two: {kind: shapes, count: 40, size: 16, seed: 1, split: {validation: 0.2}}
-inputs:
-  picture: {kind: image, columns: {one: image, two: image}, size: 16, pool: mean}
-tasks:
-  color: {kind: multiclass, input: picture, target: one.color}
-  shape: {kind: multiclass, input: picture, target: two.shape}
 """
 
 
@@ -60,7 +51,7 @@ def test_a_part_of_the_data_is_what_preparing_it_gives(tasks: list[str], tmp_pat
 def test_inputs_that_would_learn_something_else_are_prepared_anew(tmp_path: Path) -> None:
     chosen = load_config(table(tmp_path, "{select: {kind: univariate, keep: 1}}"))
     assert part_of(prepare_data(chosen, None), with_tasks(chosen, ["a"])) is None
-    (tmp_path / "p.yaml").write_text(PICTURES)
+    (tmp_path / "p.yaml").write_text(TWO_SOURCES.replace("BUDGET", "steps"))
     pictures = load_config(tmp_path / "p.yaml")
     assert part_of(prepare_data(pictures, None), with_tasks(pictures, ["color"])) is None
 

@@ -3,14 +3,11 @@
 import copy
 import os
 import signal
-import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -24,6 +21,7 @@ from polytask.sharing import HardSharing, MakeBackbone, Trunk
 from polytask.training.checkpoint import load_state
 from polytask.types import ByName, Features
 from tests.networks import TASKS, WIDTHS, batch, network, parameters
+from tests.processes import in_two_processes, launched
 from tests.training.loops import Watcher, fabric, trainer
 from tests.training.test_step import halves, joined, same, step
 
@@ -155,19 +153,7 @@ def interrupt() -> None:
 
 
 def one_of_two(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "GROUP_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_RUN_ID": "test",
-    }
-    runner = Fabric(accelerator="cpu", devices=2, strategy="ddp")
-    runner.launch()
+    runner = launched(rank, port)
     model = pulled()
     record = step(runner, model, halves("")[rank])
     torch.save((parameters(model), record.penalty), f"{folder}/{rank}.pt")
@@ -175,10 +161,7 @@ def one_of_two(rank: int, port: int, folder: str) -> None:
 
 def test_two_processes_average_it(tmp_path: Path) -> None:
     """Halves of equal size have the joined batch's mean activity as the mean of theirs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(one_of_two, args=(port, str(tmp_path)), nprocs=2)
+    in_two_processes(one_of_two, str(tmp_path))
     parts, whole = halves(""), pulled()
     record = step(fabric(), whole, joined(parts))
     for rank in range(2):

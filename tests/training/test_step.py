@@ -1,12 +1,10 @@
 """One training step against a hand-written one."""
 
 import copy
-import socket
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -19,6 +17,7 @@ from polytask.training.optim import SGD
 from polytask.training.step import StepRecord, train_step
 from polytask.types import Batch, Features
 from tests.networks import TASKS, batch, network, parameters
+from tests.processes import in_two_processes, launched
 from tests.training.loops import fabric
 
 
@@ -168,21 +167,7 @@ def joined(parts: list[Batch]) -> Batch:
 
 
 def one_of_two(rank: int, port: int, folder: str, kind: str) -> None:
-    import os
-
-    torch.set_num_threads(1)
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "GROUP_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_RUN_ID": "test",
-    }
-    runner = Fabric(accelerator="cpu", devices=2, strategy="ddp")
-    runner.launch()
+    runner = launched(rank, port)
     model = network()
     balancer = EqualWeighting(len(TASKS)) if kind != "pcgrad" else PCGrad(len(TASKS))
     record = step(runner, model, halves(kind)[rank], balancer=balancer, taught=kind == "taught")
@@ -191,10 +176,7 @@ def one_of_two(rank: int, port: int, folder: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["equal", "pcgrad", "taught"])
 def test_two_processes_are_one_on_the_joined_batch(kind: str, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(one_of_two, args=(port, str(tmp_path), kind), nprocs=2)
+    in_two_processes(one_of_two, str(tmp_path), kind)
     model = network()
     balancer = EqualWeighting(len(TASKS)) if kind != "pcgrad" else PCGrad(len(TASKS))
     record = step(fabric(), model, joined(halves(kind)), balancer=balancer, taught=kind == "taught")
