@@ -50,7 +50,7 @@ def test_files_by_part_are_a_split(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("x O\ny\n", r"a.txt line 2 should have 2 columns \(words, tag\). Found 1: y"),
-        ("x O\n\ny S-NP\n", "sentence of line 3: marks of spans should be O, B-KIND or I-KIND"),
+        ("x O\n\ny X-NP\n", "sentence of line 3: marks of spans should be O, B-KIND or I-KIND"),
         ("\n", "has no sentences"),
     ],
 )
@@ -65,6 +65,31 @@ def test_iob1_becomes_iob2_and_iob2_stays() -> None:
     first = ["I-A", "I-A", "B-A", "O", "I-B", "I-A", "I-A"]
     second = ["B-A", "I-A", "B-A", "O", "B-B", "B-A", "I-A"]
     assert iob2(first) == second == iob2(second)
+
+
+def test_marks_of_ends_and_of_single_words_become_iob2() -> None:
+    second = ["B-A", "I-A", "I-A", "O", "B-B", "B-A", "I-A", "B-A"]
+    assert iob2(["B-A", "I-A", "E-A", "O", "S-B", "B-A", "E-A", "S-A"]) == second  # IOBES
+    assert iob2(["B-A", "I-A", "L-A", "O", "U-B", "B-A", "L-A", "U-A"]) == second  # BILOU
+    assert iob2(["B-A", "M-A", "E-A", "O", "S-B", "B-A", "E-A", "S-A"]) == second  # BMES
+    assert iob2(["E-A", "I-A"]) == ["B-A", "B-A"]  # what is over does not go on
+
+
+def test_another_file_is_read_so_where_it_is_written_so(tmp_path: Path) -> None:
+    source = Columns(path=tmp_path / "a.txt", columns=["words", "tag", "span"], spans=["span"])
+    known = {"tag": {"D", "N"}, "span": {"O", "B-NP", "I-NP"}}
+    texts = {
+        "labelled": ("the D I-NP\ncat N I-NP\n", ["words", "tag", "span"]),
+        "alone": ("the\ncat\n\nit\n", ["words"]),
+        "poem": ("the cat sat\nthe dog ran\n", None),  # as many words in a line as columns
+        "texts": ("the cat sat\n\nthe dog ran\n", None),
+        "names": ("cat\ndog\n", None),  # a text on each line, of one word
+        "ragged": ("the D O\ncat N\n", None),
+    }
+    for name, (text, columns) in texts.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+        found = source.another(tmp_path / f"{name}.txt", known)
+        assert (found and list(found.load().columns)) == columns, name
 
 
 def test_treebanks_without_contained_and_unsaid_words(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def init(
     data: Annotated[
         Path,
         typer.Argument(
-            help="A table or a folder with its files, a treebank (.conllu), or a folder of "
-            "pictures or sounds."
+            help="A table or a folder with its files, a treebank (.conllu), files with a word and "
+            "its labels on each line (CoNLL), or a folder of pictures or sounds."
         ),
     ],
     targets: Annotated[
@@ -48,8 +48,8 @@ def init(
     columns: Annotated[
         str,
         typer.Option(
-            help="The names of all columns, where the first line of a table is a row; or of the "
-            "parts of files' names, where these say labels. _ leaves a part out."
+            help="The names of all columns, where the first line of a table is a row, or each line "
+            "is a word; or of the parts of files' names, where these say labels. _ leaves one out."
         ),
     ] = "",
     output: Annotated[Path | None, typer.Option(help="The YAML file to write.")] = None,
@@ -60,14 +60,18 @@ def init(
         from polytask.run import written
         from polytask.survey.drafting import draft
         from polytask.survey.treebanks import draft_treebank, treebank_files
+        from polytask.survey.word_columns import draft_words, word_files
 
         file = output or Path(f"{data.name.split('.')[0]}.yaml")
         if file.exists():
             raise ConfigError(f"'{file}' is there already. Name another file with --output.")
         wanted, names = _names(targets), _names(columns)
         treebank = treebank_files(data, names)
+        words = {} if treebank else word_files(data)
         if treebank:
             text = draft_treebank(treebank, wanted, file.parent)
+        elif words:
+            text = draft_words(words, wanted, names, file.parent)
         else:
             text = draft(data, wanted, file, names)
         with written(file, "Name another file with --output."):
@@ -85,7 +89,10 @@ def _names(text: str) -> list[str]:
 def profile(
     data: Annotated[
         Path,
-        typer.Argument(help="A YAML file, a table or a folder with its files, a treebank."),
+        typer.Argument(
+            help="A YAML file, a table or a folder with its files, a treebank, files with a word "
+            "on each line (CoNLL)."
+        ),
     ],
     columns: Annotated[
         str,

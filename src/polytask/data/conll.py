@@ -5,10 +5,11 @@ A row is a sentence; a cell is a tuple of words or labels, None where a word has
 
 import gzip
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from polytask.data.delimited import is_utf8
 from polytask.data.disguises import not_text, require_encoding, require_file
 from polytask.data.places import PathOrParts, by_part, content_key, file_key
 from polytask.data.sources import Source, Table
@@ -17,6 +18,9 @@ from polytask.errors import ConfigError, DataError, nearest, require
 Cell = tuple[str | None, ...]
 # A sentence: the line that it begins on (from 1), and its cells by column.
 Sentence = tuple[int, dict[str, Cell]]
+
+# Marks of words of spans: those with which one begins, goes on, and is over.
+_BEGINS, _GOES_ON, _ENDS = ("B", "S", "U"), ("I", "M", "E", "L"), ("E", "L", "S", "U")
 
 
 class Columns(Source):
@@ -30,7 +34,7 @@ class Columns(Source):
             `split: {fixed: true}` then keeps apart; also `.gz`, and in a zip as `a.zip/b.txt`.
         columns: A name for every column, in order, one of them `words`; `_` leaves a column out.
         separator: What stands between columns; white space if None.
-        spans: Columns whose labels mark spans (IOB1 or IOB2); IOB1 becomes IOB2.
+        spans: Columns whose labels mark spans (IOB1, IOB2, IOBES or BILOU), which become IOB2.
         comments: What lines of comments begin with; None if there are none.
         missing: A label that says that there is none.
         encoding: How letters are stored, such as latin-1.
@@ -64,6 +68,43 @@ class Columns(Source):
     def load(self) -> Table:
         """Reads all sentences."""
         return sentences_table(self.path, self._read, [*map(str, self.columns), *self.spans])
+
+    def another(self, path: Path, known: Mapping[str, Collection[str]]) -> "Columns | None":
+        """Another file of words in lines, read as these are; None if it does not seem to be one.
+
+        It has the same columns, with labels that are known mostly, or it has words alone. Words
+        alone stand in lines of their own, with a blank line between sentences.
+
+        Args:
+            path: The file.
+            known: Labels by column.
+        """
+        encoding = "utf-8" if is_utf8(path) else self.encoding
+        try:
+            found = [lines for _, lines in blocks(path, self.comments, encoding)]
+        except DataError:
+            return None
+        records = [text.split(self.separator) for lines in found for _, text in lines]
+        if len(records) <= len(found):  # a line for each sentence, not for each word
+            return None
+        alone = all(len(record) == 1 for record in records)
+        same = Columns(
+            path=path,
+            columns=["words"] if alone else self.columns,
+            separator=self.separator,
+            spans=[] if alone else self.spans,
+            comments=self.comments,
+            missing=self.missing,
+            encoding=encoding,
+        )
+        if alone:
+            return same if len(found) > 1 else None
+        try:
+            frame = same.load().frame
+        except DataError:
+            return None
+        right = [c in labels for n, labels in known.items() for cell in frame[n] for c in cell if c]
+        return same if 2 * sum(right) >= len(right) else None
 
     def _read(self, path: Path) -> Iterator[Sentence]:
         for first, lines in blocks(path, self.comments, self.encoding):
@@ -230,21 +271,25 @@ def blocks(
 def iob2(tags: Sequence[str], where: str = "") -> list[str]:
     """Tags of spans with a `B-` at the beginning of each (Tjong Kim Sang and Veenstra 1999).
 
-    IOB1 begins a span with `I-` unless it follows one of the same kind. IOB2 stays as it is.
+    IOB1 begins a span with `I-` unless it follows one of the same kind. IOBES and BILOU mark ends
+    (`E-`, `L-`) and spans of one word (`S-`, `U-`) as well, BMES words between (`M-`). IOB2 stays
+    as it is.
 
     Raises:
-        DataError: If a tag is neither O nor a B- or I- with a kind.
+        DataError: If a tag is neither O nor a mark with a kind.
     """
     found: list[str] = []
     before = "O"
     for tag in tags:
         mark, _, kind = tag.partition("-")
-        if tag != "O" and (mark not in ("B", "I") or not kind):
+        if tag != "O" and (mark not in (*_GOES_ON, *_BEGINS) or not kind):
             raise DataError(
-                f"{where}: marks of spans should be O, B-KIND or I-KIND. Found '{tag}'."
+                f"{where}: marks of spans should be O, B-KIND or I-KIND (or S-, E-, U-, L- or "
+                f"M-KIND). Found '{tag}'."
             )
-        continues = mark == "I" and before != "O" and before.partition("-")[2] == kind
-        found.append(tag if tag == "O" or continues else f"B-{kind}")
+        earlier, _, same = before.partition("-")
+        continues = mark in _GOES_ON and same == kind and earlier not in _ENDS
+        found.append(tag if tag == "O" else f"I-{kind}" if continues else f"B-{kind}")
         before = tag
     return found
 

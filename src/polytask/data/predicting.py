@@ -3,7 +3,7 @@
 Letters: B rows of a batch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polytask.data.conll import UniversalDependencies
+from polytask.data.conll import Columns, UniversalDependencies
 from polytask.data.files import Files, list_media, nothing_readable
 from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput
 from polytask.data.matching import TEXT, matched, read_columns
 from polytask.data.sentences import Lines
-from polytask.data.sources import Table
+from polytask.data.sources import Source, Table
 from polytask.data.stores import PictureStore, SoundStore, Store, pack_waves
 from polytask.data.tables import TableFile, known_format
 from polytask.data.tabular import TableInput
@@ -184,18 +184,22 @@ def read_unlabelled(
     input: str | None = None,
     on_bad: Literal["error", "skip"] = "error",
     like: TableFile | None = None,
+    words: Columns | None = None,
+    known: Mapping[str, Collection[str]] | None = None,
     called: Mapping[str, str] | None = None,
 ) -> Unlabelled:
     """Opens what is to be predicted.
 
     Args:
         path: A picture, a sound, a folder of them, a table with the columns of training (text also
-            under `text`), a .txt with a text on each line, or a treebank (.conllu), of which the
-            words are read.
+            under `text`), a .txt with a text on each line, a treebank (.conllu) or a file with
+            words in lines as in training, of which the words are read.
         inputs: The fitted inputs of a run.
         input: The only input to feed, where several could read the same files.
         on_bad: Whether what cannot be decoded is an error or is left out and listed.
         like: The table of training: another is read as it was.
+        words: The file of words in lines of training: another is read as it was.
+        known: Labels of words by column, which tell such a file from other text.
         called: What columns of training are called in a table, where it is something else.
 
     Raises:
@@ -207,15 +211,23 @@ def read_unlabelled(
         if input not in inputs:
             raise ConfigError(f"There is no input '{input}'. {nearest(input, inputs)}")
         inputs = {input: inputs[input]}
-    known = known_format(path) is not None if like is None else like.alike(path)
-    if path.is_file() and known:
+    texts = {name: some for name, some in inputs.items() if isinstance(some, TextInput)}
+    if words is not None and texts and path.is_file():
+        words = words.another(path, known or {})
+        if words is not None:
+            return Unlabelled([_read_texts(words, "words", texts)], on_bad=on_bad)
+    tabular = known_format(path) is not None if like is None else like.alike(path)
+    if path.is_file() and tabular:
         return Unlabelled([_read_table(path, inputs, like, called or {})], on_bad=on_bad)
     if called:
         raise ConfigError(f"--column goes with a table, and {path} is none.")
-    texts = {name: some for name, some in inputs.items() if isinstance(some, TextInput)}
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
     if texts and path.is_file() and ending in (".txt", ".conllu"):
-        return Unlabelled([_read_texts(path, texts, treebank=ending == ".conllu")], on_bad=on_bad)
+        if ending == ".conllu":
+            reading = _read_texts(UniversalDependencies(path=path), "words", texts)
+        else:
+            reading = _read_texts(Lines(path=path), TEXT, texts)
+        return Unlabelled([reading], on_bad=on_bad)
     readings = []
     found = list_media(path)
     for kind, column in (("image", "image"), ("sound", "audio")):
@@ -239,16 +251,13 @@ def read_unlabelled(
     raise DataError(nothing_readable(path))
 
 
-def _read_texts(path: Path, readers: Mapping[str, Input], *, treebank: bool) -> _Reading:
+def _read_texts(source: Source, column: str, readers: Mapping[str, Input]) -> _Reading:
     if len(readers) > 1:
         raise ConfigError(
             f"Inputs {', '.join(readers)} all read text: say which `input` is meant, or write a "
             "table with a column for each."
         )
-    if treebank:
-        sentences = UniversalDependencies(path=path).load()
-        return _Reading(sentences, readers, dict.fromkeys(readers, "words"))
-    return _Reading(Lines(path=path).load(), readers, dict.fromkeys(readers, TEXT))
+    return _Reading(source.load(), readers, dict.fromkeys(readers, column))
 
 
 def _read_table(

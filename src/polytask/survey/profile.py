@@ -22,27 +22,32 @@ from polytask.errors import DataError
 from polytask.survey.guesses import Column, guess_column
 from polytask.survey.table_files import read_table, table_files
 from polytask.survey.treebanks import profile_treebank, treebank_files
+from polytask.survey.word_columns import profile_words, word_files
 
 Facts = dict[str, Any]
 _SHOWN = 20
 
 
 def profile_data(path: Path, names: Sequence[str] | None = None) -> Facts:
-    """A table or treebank of which nothing is known: its columns, blanks, outliers, repeated rows.
+    """Data of which nothing is known: its columns, blanks, outliers, repeated rows.
 
     Where cells are encoded pictures or sounds, rows are not compared.
 
     Args:
-        path: The table or treebank, or a folder of one.
-        names: The names of all columns, where the first line of a table is a row.
+        path: A table, a treebank or a file with words in lines, or a folder of one.
+        names: The names of all columns, where the first line of a table is a row, or each line is
+            a word.
 
     Raises:
-        DataError: If it cannot be read, or there is neither.
+        DataError: If it cannot be read, or there is none.
     """
     treebank = treebank_files(path, names)
-    files = {} if treebank else table_files(path, targets=["*"], names=names)
     if treebank:
         return profile_treebank(path, treebank)
+    words = word_files(path)
+    if words:
+        return profile_words(path, words, names or ())
+    files = table_files(path, targets=["*"], names=names)
     if not files:
         raise DataError(
             f"{path} has no table and no treebank. Name one, or the configuration that `polytask "

@@ -45,7 +45,7 @@ def table_files(
             return []
         files = _tables_in(data)
     elif _SHARD.search(data.name) and data.is_file():
-        files = [f for f in sorted(data.parent.iterdir()) if _is_table(f) and _SHARD.search(f.name)]
+        files = [f for f in sorted(data.parent.iterdir()) if is_table(f) and _SHARD.search(f.name)]
         files = [f for f in files if _key(f) == _key(data)]
     else:
         return data
@@ -69,7 +69,7 @@ def not_taken(data: Path, files: PathOrParts) -> list[Path]:
 
 
 def _tables_in(folder: Path) -> list[Path]:
-    return [f for f in sorted(folder.rglob("*")) if f.is_file() and _is_table(f)]
+    return [f for f in sorted(folder.rglob("*")) if f.is_file() and is_table(f)]
 
 
 def _by_part(files: Sequence[Path], names: Sequence[str] | None) -> PathOrParts:
@@ -111,7 +111,8 @@ def _key(file: Path) -> str:
     return "".join("*" if part_named(p) else p for p in pieces)
 
 
-def _is_table(file: Path) -> bool:
+def is_table(file: Path) -> bool:
+    """Whether a file is a table by its name."""
     return known_format(file) is not None and not file.name.startswith(".")
 
 
@@ -136,7 +137,7 @@ def read_table(
     reading = [f"    columns: [{', '.join(map(quoted, names))}]"] if names else []
     if known_format(paths[0]) is None:
         reading.append(f"    format: {kind}  # the name of the file does not say it")
-    encoding = next((e for e in map(_other_encoding, paths) if e is not None), None)
+    encoding = next((e for e in map(other_encoding, paths) if e is not None), None)
     if encoding is not None:
         reading.append(f"    encoding: {encoding}  # it is no utf-8: are its letters right?")
 
@@ -182,7 +183,7 @@ def _unnamed_format(path: Path) -> Format:
         DataError: If it seems to be no table.
     """
     if path.suffix.lower() in _UNNAMED and path.is_file():
-        encoding = _other_encoding(path) or "utf-8"
+        encoding = other_encoding(path) or "utf-8"
         if len(column_names(path, "csv", layout=Layout("csv", encoding=encoding))) > 1:
             return "csv"
     return format_of(path)
@@ -197,10 +198,13 @@ def _quotes_may_be_letters(path: Path, kind: Format, columns: Sequence[str] | No
         return False
 
 
-def _other_encoding(path: Path) -> str | None:
+def other_encoding(path: Path) -> str | None:
     """How letters are stored in a table of text that is no UTF-8; None if it is, or nothing fits.
 
     Excel writes UTF-16 with a mark at its beginning, and else what Windows calls 1252.
+
+    Args:
+        path: The file.
     """
     if known_format(path) == "parquet" or not path.is_file() or is_utf8(path):
         return None

@@ -13,18 +13,22 @@ from torch import nn
 from polytask.config.build import build_model, build_settings, build_sources
 from polytask.data.dataset import Policy, Prepared
 from polytask.data.files import save_pictures, save_sounds
+from polytask.data.inputs import Input
+from polytask.data.labels import columns_of
 from polytask.data.stream import evaluation_batches
 from polytask.errors import RunError
 from polytask.evaluation import evaluate
 from polytask.model import MultiTaskModel
 from polytask.run import Run, restored, written
-from polytask.tasks import Task
+from polytask.tasks import Tagging, Task
 from polytask.training.devices import kept_precision, make_fabric
 from polytask.types import Scores
 from polytask.workflow.opening import Part, reopen_data
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+    from polytask.data.predicting import Unlabelled
 
 # Rows per evaluation batch, and where a task is about every pixel.
 EVALUATION_BATCH = 512
@@ -143,7 +147,8 @@ def predict_run(
 
     Args:
         run: The run.
-        path: A picture, a sound, a folder of them, a table, or a .txt with a text on each line.
+        path: A picture, a sound, a folder of them, a table, a .txt with a text on each line, or a
+            file with words in lines as in training.
         on_bad: Whether what cannot be decoded is an error, or is left out with a warning; None as
             in training.
         pictures: The folder for predictions that are pictures, made if need be; None leaves them
@@ -158,17 +163,11 @@ def predict_run(
     Raises:
         DataError: If the input cannot be read.
     """
-    from polytask.data.predicting import read_unlabelled
-    from polytask.data.tables import TableFile
-
     model, inputs, tasks = best_model(run)
     fabric = fabric_as_in_training(run)
     network = fabric.setup_module(model)
     network.eval()
-    tables = [s for s in build_sources(run.config).values() if isinstance(s, TableFile)]
-    like = tables[0] if len(tables) == 1 else None
-    policy = on_bad or run.config.on_bad
-    found = read_unlabelled(path, inputs, on_bad=policy, like=like, called=called)
+    found = _opened(run, path, inputs, tasks, on_bad, called)
     for batch in found.batches(evaluation_batch(tasks)):
         batch = batch.to(fabric.device)
         here = [task for task in tasks if task.input in batch.inputs]
@@ -191,3 +190,36 @@ def predict_run(
         yield from lines.values()
     for where, reason in found.skipped:
         warnings.warn(f"left out {where}: {reason}", stacklevel=2)
+
+
+def _opened(
+    run: Run,
+    path: Path,
+    inputs: Mapping[str, Input],
+    tasks: Sequence[Task],
+    on_bad: Policy | None,
+    called: Mapping[str, str] | None,
+) -> "Unlabelled":
+    """What is to be predicted, read as the run's own sources are."""
+    from polytask.data.conll import Columns
+    from polytask.data.predicting import read_unlabelled
+    from polytask.data.tables import TableFile
+
+    sources = build_sources(run.config)
+    tables = [s for s in sources.values() if isinstance(s, TableFile)]
+    words = [(name, s) for name, s in sources.items() if isinstance(s, Columns)]
+    home, alike = words[0] if len(words) == 1 else ("", None)
+    known = {
+        columns_of(task, home)[0]: set(task.classes)
+        for task in tasks
+        if isinstance(task, Tagging) and home in task.target
+    }
+    return read_unlabelled(
+        path,
+        inputs,
+        on_bad=on_bad or run.config.on_bad,
+        like=tables[0] if len(tables) == 1 else None,
+        words=alike,
+        known=known,
+        called=called,
+    )
