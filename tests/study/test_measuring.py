@@ -51,6 +51,10 @@ def test_a_part_of_the_data_is_what_preparing_it_gives(tasks: list[str], tmp_pat
 def test_inputs_that_would_learn_something_else_are_prepared_anew(tmp_path: Path) -> None:
     chosen = load_config(table(tmp_path, "{select: {kind: univariate, keep: 1}}"))
     assert part_of(prepare_data(chosen, None), with_tasks(chosen, ["a"])) is None
+    drops = load_config(table(tmp_path, "{missing: {kind: drop}}"))
+    with (tmp_path / "t.csv").open("a") as file:
+        file.write("\n60,,1,2,u" * 20)
+    assert part_of(prepare_data(drops, None), with_tasks(drops, ["a"])) is None
     (tmp_path / "p.yaml").write_text(TWO_SOURCES.replace("BUDGET", "steps"))
     pictures = load_config(tmp_path / "p.yaml")
     assert part_of(prepare_data(pictures, None), with_tasks(pictures, ["color"])) is None

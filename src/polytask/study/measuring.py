@@ -1,9 +1,9 @@
 """What is measured before a comparison begins: what tasks get, and how long trainings take."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from polytask.config.build import read_sources
 from polytask.config.schema import Config
@@ -15,6 +15,8 @@ from polytask.study.runs import DEATHS
 from polytask.study.timing import step_seconds
 from polytask.training.history import compared_by
 from polytask.workflow import make_stream, prepare_data
+
+Value = TypeVar("Value")
 
 
 def measured(config: Config, workers: int) -> dict[str, Any]:
@@ -84,9 +86,12 @@ def part_of(whole: Prepared, config: Config) -> Prepared | None:
 
     Returns:
         None where it would not be what the configuration by itself gives: an input learns from
-        sources that are gone, or chooses entries by the labels of all tasks.
+        sources that are gone, or chooses entries by the labels of all tasks; or rows are left out,
+        perhaps for the sake of something that is gone.
     """
     sources = read_sources(config)
+    if any(whole.datasets[name].skipped or whole.datasets[name].dropped for name in sources):
+        return None
     inputs = {name: whole.inputs[name] for name in config.inputs}
     for some in inputs.values():
         clean = some.clean if isinstance(some, TableInput) else None
@@ -94,19 +99,25 @@ def part_of(whole: Prepared, config: Config) -> Prepared | None:
         if chosen or not set(some.columns) <= set(sources):
             return None
 
-    of_tasks = dict.fromkeys(("targets", "present", "reads", "maps", "blanks"), config.tasks)
-    stays = {**of_tasks, "stores": inputs}
-
     def kept(dataset: Dataset) -> Dataset:
-        found = {
-            field: {k: v for k, v in getattr(dataset, field).items() if k in names}
-            for field, names in stays.items()
-        }
-        return replace(dataset, **found)
+        return replace(
+            dataset,
+            stores=some_of(dataset.stores, inputs),
+            maps=some_of(dataset.maps, config.tasks),
+            targets=some_of(dataset.targets, config.tasks),
+            present=some_of(dataset.present, config.tasks),
+            reads=some_of(dataset.reads, config.tasks),
+            blanks=some_of(dataset.blanks, config.tasks),
+        )
 
     return Prepared(
-        {name: kept(whole.datasets[name]) for name in sources},
-        {part: {s: r for s, r in by.items() if s in sources} for part, by in whole.parts.items()},
+        {name: kept(dataset) for name, dataset in some_of(whole.datasets, sources).items()},
+        {part: some_of(rows, sources) for part, rows in whole.parts.items()},
         tuple(task for task in whole.tasks if task.name in config.tasks),
         inputs,
     )
+
+
+def some_of(found: Mapping[str, Value], names: Iterable[str]) -> dict[str, Value]:
+    """What a mapping has of some names."""
+    return {name: found[name] for name in names if name in found}
