@@ -12,9 +12,9 @@ from polytask.config import load_config
 from polytask.errors import DataError
 from polytask.survey.drafting import draft
 from polytask.survey.persons import guess_group
-from polytask.survey.profile import profile_data
+from polytask.survey.profile import profile_data, profile_prepared
 from polytask.survey.samples import rounded_up
-from polytask.survey.showing import verdict
+from polytask.survey.showing import tables, verdict
 from polytask.workflow import Silent, prepare_data
 from tests.data.conftest import own_cache, png, riff, wave
 
@@ -93,6 +93,26 @@ def test_a_table_of_excel_is_read_as_it_is_written(tmp_path: Path) -> None:
     wide = "\ufeff" + "\r\n".join(rows)
     (tmp_path / "w.csv").write_bytes(wide.encode("utf-16-le"))
     assert "encoding: utf-16" in draft(tmp_path / "w.csv", ["Preis"], tmp_path / "x.yaml")
+
+
+def test_dates_of_which_nothing_says_the_order_are_told(tmp_path: Path) -> None:
+    rows = [f"{1 + k % 12}/{1 + k % 7}/2020,{k * 1.5}" for k in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["day out,pay", *rows]))
+    text = draft(tmp_path / "t.csv", ["pay"], tmp_path / "x.yaml")
+    said = "dates of column day out such as 8/1/2020 are read with the month first"
+    assert f"    # {said}" in text and "date_order: {day out: day-first}" in text
+    facts = profile_data(tmp_path / "t.csv")
+    assert [said in doubt for doubt in facts["doubts"]] == [True]
+    assert any(
+        said in row[0] for head, t in tables(facts) if head == "To look at" for row in t.rows
+    )
+    (tmp_path / "x.yaml").write_text(text)
+    told = profile_prepared(prepare_data(load_config(tmp_path / "x.yaml"), None))
+    assert [head for head, _ in tables(told)][-1] == "To look at"
+    certain = text.replace("dates: [", 'date_order: {"day out": day-first}\n    dates: [')
+    (tmp_path / "x.yaml").write_text(certain)
+    summary = prepare_data(load_config(tmp_path / "x.yaml"), None).summary()
+    assert not any("dates of column" in line for line in summary["doubts"])
 
 
 def test_lists_of_two_numbers_are_no_fractions(tmp_path: Path) -> None:

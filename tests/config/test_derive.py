@@ -192,9 +192,9 @@ def test_every_class_of_the_catalogue_is_made_with_its_defaults(tag: str, tmp_pa
         from tests.backbones import test_pictures, test_pretrained
 
         if kind == "pretrained":
-            test_pretrained.saved("bert", tmp_path)
+            test_pretrained.stored("bert", tmp_path)
         else:
-            test_pictures.saved("vit", tmp_path)
+            test_pictures.stored("vit", tmp_path)
         given |= {"path": tmp_path}
     if tag.startswith("kind=task."):
         given |= {"input": "i", "target": {"s": "c"}}

@@ -19,6 +19,7 @@ from sklearn.preprocessing import RobustScaler, StandardScaler, quantile_transfo
 
 from polytask.config import load_config
 from polytask.data.dataset import Prepared
+from polytask.data.dates import DateOrder
 from polytask.data.preparing import prepare
 from polytask.data.splits import Split
 from polytask.data.table_cleaning import (
@@ -391,13 +392,15 @@ def test_dates_and_texts_that_are_none_name_their_row(tmp_path: Path) -> None:
         )
 
 
-def dated(days: list[str], folder: Path) -> Callable[[], dict[str, np.ndarray]]:
+def dated(
+    days: list[str], folder: Path, order: dict[str, DateOrder] | None = None
+) -> Callable[[], dict[str, np.ndarray]]:
     """What a column of 24 training days and 6 held-out ones becomes."""
     table = frame(30)
     table["day"] = days
     table["part"] = ["train"] * 24 + ["val"] * 3 + ["test"] * 3
     table.to_csv(folder / "t.csv", index=False)
-    facts = TableInput(columns={"t": ["day"]}, dates=["day"])
+    facts = TableInput(columns={"t": ["day"]}, dates=["day"], date_order=order)
 
     def made() -> dict[str, np.ndarray]:
         source = {"t": TableFile(path=folder / "t.csv")}
@@ -426,11 +429,73 @@ def test_all_dates_of_a_column_have_the_day_in_one_place(
     assert named["day, cosine of month"][:2] == pytest.approx(np.cos(angle), abs=1e-6)
 
 
+@pytest.mark.parametrize(("order", "month"), [("day-first", 3), ("month-first", 5)])
+def test_the_order_of_dates_can_be_said(order: DateOrder, month: int, tmp_path: Path) -> None:
+    for days in (["05/03/2020", "06/03/2020"], ["05.03.2020", "06.03.2020"]):
+        named = dated(days * 15, tmp_path, {"day": order})()
+        assert named["day, sine of month"][0] == pytest.approx(
+            np.sin(2 * np.pi * (month - 1) / 12), abs=1e-6
+        )
+    wrong = "05/19/2020" if order == "day-first" else "19/05/2020"
+    with pytest.raises(DataError, match=rf"row 3: .*the {order[:-6]} first, .*by `date_order`"):
+        dated(["05/03/2020", wrong] * 15, tmp_path, {"day": order})()
+    with pytest.raises(ConfigError, match=r"`date_order` is about columns that `dates` names"):
+        TableInput(columns={"t": ["day"]}, date_order={"day": order})
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        (["05/03/2020", "06/03/2020"], "such as 05/03/2020 are read with the month first"),
+        (["04/04/2020", "6/3/20"], "such as 6/3/20 are read with the month first"),
+        (["05.03.2020", "06.03.2020"], "such as 05.03.2020 are read with the day first"),
+        (["05/03/2020", "19/03/2020"], ""),
+        (["05/03/2020", "03/19/2020"], ""),
+        (["04/04/2020", "05/05/2020"], ""),  # the same either way
+        (["2020-03-05", "2020-03-06"], ""),
+    ],
+)
+def test_dates_that_nothing_decides_are_told(days: list[str], said: str, tmp_path: Path) -> None:
+    table = frame(30)
+    table["day"], table["part"] = days * 15, ["train"] * 20 + ["val"] * 5 + ["test"] * 5
+    table.to_csv(tmp_path / "t.csv", index=False)
+    for order in (None, {"day": "month-first"}):
+        if order and "19/03/2020" in days:
+            continue
+        facts = TableInput(columns={"t": ["day"]}, dates=["day"], date_order=order)  # type: ignore[arg-type]
+        source = {"t": TableFile(path=tmp_path / "t.csv")}
+        doubts = prepare(source, {"x": facts}, TASKS, splits=Split(column="part")).summary()
+        told = [line for line in doubts["doubts"] if "dates of column" in line]
+        assert len(told) == (said != "" and order is None)
+        assert not told or (said in told[0] and "date_order: {day: " in told[0])
+
+
+def test_a_run_keeps_the_order_of_its_dates(tmp_path: Path) -> None:
+    table = frame(60)
+    table["day"] = [f"{1 + k % 12:02d}/03/2020" for k in range(60)]
+    table["note"] = "all is well today"
+    table.to_csv(tmp_path / "t.csv", index=False)
+    config = """\
+sources: {t: {kind: table, path: t.csv}}
+inputs: {x: {kind: table, columns: [a, day], dates: [day], date_order: {day: day-first}}}
+tasks: {cost: {kind: regression, target: cost}}
+training: {epochs: 1, threads: 1}
+"""
+    (tmp_path / "c.yaml").write_text(config)
+    assert train(load_config(tmp_path / "c.yaml"), tmp_path / "runs", Silent(), [])
+    run = Run.newest(tmp_path / "runs")
+    assert len(list(predict_run(run, tmp_path / "t.csv"))) == 60
+    table["day"] = [f"03/{13 + k % 12}/2020" for k in range(60)]
+    table.to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(DataError, match="the day first"):
+        list(predict_run(run, tmp_path / "new.csv"))
+
+
 def test_dates_in_two_orders_are_refused(tmp_path: Path) -> None:
     days = ["19/07/2020", "05/03/2020"] * 15
     with pytest.raises(DataError, match=r"row 2: '19/07/2020'.*month first .*row 6: '07/19/2020'"):
         dated([*days[:4], "07/19/2020", *days[5:]], tmp_path)()
-    with pytest.raises(DataError, match=r"row 31: .*the day first in training rows.*'07/19/2020'"):
+    with pytest.raises(DataError, match=r"row 31: .*the day first, in training rows.*'07/19/2020'"):
         dated([*days[:29], "07/19/2020"], tmp_path)()
 
 

@@ -153,9 +153,9 @@ def test_filters_see_neighbours_and_need_a_sequence() -> None:
 
 
 def test_a_pretrained_networks_words_and_layers_are_that_network(tmp_path: Path) -> None:
-    from tests.backbones.test_pretrained import saved  # skips without transformers
+    from tests.backbones.test_pretrained import stored  # skips without transformers
 
-    model = saved("bert", tmp_path)
+    model = stored("bert", tmp_path)
     made = StackedEncoder(
         PretrainedWords(11, False, path=tmp_path), PretrainedBackbone(8, path=tmp_path)
     ).eval()

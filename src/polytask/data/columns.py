@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.data.dates import as_dates, day_first
+from polytask.data.dates import DateOrder, as_dates, day_first, undecided
 from polytask.data.sources import Table
 from polytask.errors import DataError, require
 from polytask.tasks.labels import label_text
@@ -60,14 +60,16 @@ def fit_category(name: str, cells: NDArray[Any], *, least: int, most: int) -> Fa
     return {"kind": "category", "name": name, "values": values}
 
 
-def fit_date(name: str, cells: NDArray[Any], places: Places) -> Facts:
-    """Mean and standard deviation of the date in years, which rounds it goes through, and whether
-    the day is written before the month."""
+def fit_date(
+    name: str, cells: NDArray[Any], places: Places, order: DateOrder | None = None
+) -> Facts:
+    """Mean and standard deviation of the date in years, which rounds it goes through, whether the
+    day is written before the month, and a date that does not tell, if none does."""
 
     def describe(row: int) -> str:
         return places[row][0].describe(places[row][1])
 
-    first = day_first(name, cells, describe)
+    first = day_first(name, cells, describe) if order is None else order == "day-first"
     dates = as_dates(name, cells, describe, day_first=first)
     known = dates[~np.isnat(dates)]
     years = _years(known)
@@ -81,6 +83,7 @@ def fit_date(name: str, cells: NDArray[Any], places: Places) -> Facts:
         "std": std if std > 1e-12 else 1.0,
         "rounds": rounds,
         "day_first": first,
+        "undecided": undecided(cells.tolist()) if order is None else None,
     }
 
 

@@ -4,8 +4,8 @@ Letters: N rows.
 """
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from polytask.errors import DataError, require
 # Two numbers of which either may be the month, and a year.
 _EITHER = re.compile(r"^\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")
 _MONTHS = 12
+
+DateOrder = Literal["day-first", "month-first"]
 
 
 def day_first(name: str, cells: NDArray[Any], describe: Callable[[int], str]) -> bool:
@@ -45,6 +47,42 @@ def day_first(name: str, cells: NDArray[Any], describe: Callable[[int], str]) ->
             f"month first ({describe(other)}: {month!r}). Write all in one way, such as 2024-05-31."
         )
     return bool(days) or (dots and not months)
+
+
+def undecided(cells: Iterable[Any]) -> str | None:
+    """The first date of a column that has another meaning in the other order, as `5/3/2024` has.
+
+    None where there is none, or where a number above 12 says which of the two is the day.
+
+    Args:
+        cells: The column's cells, None where blank.
+    """
+    first: str | None = None
+    for cell in cells:
+        match = _EITHER.match(cell) if isinstance(cell, str) else None
+        if match is None:
+            continue
+        if max(int(match[1]), int(match[3])) > _MONTHS:
+            return None
+        if first is None and int(match[1]) != int(match[3]):
+            first = str(cell).strip()
+    return first
+
+
+def told_order(name: str, date: str, *, day_first: bool) -> str:
+    """How a column is read in which nothing says what is the day, and how to say it.
+
+    Args:
+        name: The column.
+        date: One of its dates, as `undecided` gives it.
+        day_first: Whether it is read with the day before the month.
+    """
+    ours, other = ("day", "month") if day_first else ("month", "day")
+    return (
+        f"dates of column {name} such as {date} are read with the {ours} first, for none has a "
+        f"number above 12, which would tell. If the {other} is first: date_order: "
+        f"{{{name}: {other}-first}}"
+    )
 
 
 def as_dates(
@@ -90,6 +128,6 @@ def _require_order(
         if match is not None and int(match[3 if day_first else 1]) > _MONTHS:
             order = "day" if day_first else "month"
             raise DataError(
-                f"{describe(row)}: column '{name}' has the {order} first in training rows. Found "
-                f"{cell!r}. Write all dates in one way, such as 2024-05-31."
+                f"{describe(row)}: column '{name}' has the {order} first, in training rows or by "
+                f"`date_order`. Found {cell!r}. Write all dates in one way, such as 2024-05-31."
             )

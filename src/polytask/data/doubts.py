@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from polytask.data.dates import told_order
 from polytask.data.disguises import listed
 from polytask.data.media import FileMedia
 from polytask.data.stores import VectorStore, as_rows
@@ -36,7 +37,7 @@ def doubts(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]]) -> lis
     ]
     for name, some in prepared.inputs.items():
         if isinstance(some, TableInput):
-            found += _constant_entries(name, some, prepared)
+            found += [*_constant_entries(name, some, prepared), *_orders_of_dates(name, some)]
     return found
 
 
@@ -146,3 +147,11 @@ def _constant_entries(name: str, some: TableInput, prepared: "Prepared") -> Iter
             f"{name}: {len(same):,} of {some.width:,} entries never change in training rows: "
             f"{listed(same)}"
         )
+
+
+def _orders_of_dates(name: str, some: TableInput) -> Iterator[str]:
+    """Columns of dates in which nothing says which number is the day."""
+    for facts in some.state["columns"]:
+        date = facts.get("undecided")
+        if date is not None:
+            yield f"{name}: {told_order(facts['name'], date, day_first=facts['day_first'])}"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.data import columns as kinds
+from polytask.data.dates import DateOrder
 from polytask.data.inputs import Input
 from polytask.data.sources import Table
 from polytask.data.stores import Rows, Store, VectorStore
@@ -35,6 +36,7 @@ class TableInput(Input):
         dates: Columns that are dates: their year, and sine and cosine of month, weekday, day of
             the year and, if they tell one, hour. In `5/3/2020` the month is first unless another
             training row of the column has a number above 12 there; in `5.3.2020` the day is.
+        date_order: `day-first` or `month-first` by column, where no number says which it is.
         texts: Columns that are texts: their words as numbers.
         text: How texts become numbers: `hashing` of words into entries, or `tf-idf` of the most
             frequent words of training rows.
@@ -56,6 +58,7 @@ class TableInput(Input):
         without: dict[str, list[str]] | None = None,
         categories: list[str] | None = None,
         dates: list[str] | None = None,
+        date_order: dict[str, DateOrder] | None = None,
         texts: list[str] | None = None,
         text: kinds.TextEncoding = "hashing",
         text_width: int = 64,
@@ -80,6 +83,7 @@ class TableInput(Input):
             "date": list(dates or []),
             "text": list(texts or []),
         }
+        self.date_order = dict(date_order or {})
         self._require_known()
         self.text: kinds.TextEncoding = text
         self.text_width = text_width
@@ -101,6 +105,11 @@ class TableInput(Input):
                 )
             if listed.count(name) > 1:
                 raise ConfigError(f"Column '{name}' should be of one kind. It is listed twice.")
+        for name in self.date_order:
+            if name not in self.said["date"]:
+                raise ConfigError(
+                    f"`date_order` is about columns that `dates` names. Found '{name}'."
+                )
 
     def find_columns(self, table: Table, without: Collection[str] = ()) -> None:
         """Write out what a `*` stands for in a source.
@@ -216,7 +225,7 @@ class TableInput(Input):
         kinds.require_plain(name, cells, lambda k: places[k][0].describe(places[k][1]))
         said = next((kind for kind, names in self.said.items() if name in names), None)
         if said == "date":
-            return kinds.fit_date(name, cells, places)
+            return kinds.fit_date(name, cells, places, self.date_order.get(name))
         if said == "text":
             return kinds.fit_text(name, cells, encoding=self.text, width=self.text_width)
         if said is None:

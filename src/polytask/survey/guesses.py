@@ -6,12 +6,13 @@ Letters: N rows.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from polytask.data.dates import day_first, told_order, undecided
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
 from polytask.data.splits import part_named
 from polytask.data.words import is_list
@@ -42,12 +43,14 @@ class Column:
         kind: What it probably is.
         why: The reason.
         missing: How many cells are blank.
+        doubt: What a person should look at; empty if nothing.
     """
 
     name: str
     kind: Kind
     why: str
     missing: int = 0
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
     if number is not None:
         return is_("left out", f"to read numbers such as {number}, remove marks between thousands")
     if _dates(known):
-        return is_("date", f"dates, such as {known[0]}")
+        return replace(is_("date", f"dates, such as {known[0]}"), doubt=_order_doubt(name, known))
     words = float(np.mean([len(str(c).split()) for c in known]))
     if words >= 3 and len(different) > 0.2 * len(known):
         return is_("text", f"{words:.0f} words a cell, {len(different)} different texts")
@@ -277,6 +280,15 @@ def _dates(known: Sequence[Any]) -> bool:
     pandas = require("pandas", "train")
     read = pandas.to_datetime(pandas.Series(known, dtype=object), errors="coerce", format="mixed")
     return bool(read.notna().all())
+
+
+def _order_doubt(name: str, known: Sequence[Any]) -> str:
+    """That nothing says which number of dates is the day; empty where something does."""
+    date = undecided(known)
+    if date is None:
+        return ""
+    first = day_first(name, np.array(known, dtype=object), str)
+    return told_order(name, date, day_first=first)
 
 
 def _separator(texts: Sequence[str]) -> str | None:

@@ -52,6 +52,7 @@ def cleaning(plain: Sequence[Column]) -> list[str]:
     for key, kind in (("dates", "date"), ("texts", "text")):
         names = [quoted(c.name) for c in plain if c.kind == kind]
         lines += [f"    {key}: [{', '.join(names)}]"] if names else []
+    lines += [f"    # {' '.join(c.doubt.split())}" for c in plain if c.doubt]
     blanks = [c for c in plain if c.kind == "number" and c.missing]
     if any(c.kind == "number" for c in plain):
         some = "1 column" if len(blanks) == 1 else f"{len(blanks)} columns"

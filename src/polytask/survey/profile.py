@@ -69,6 +69,7 @@ def profile_data(path: Path, names: Sequence[str] | None = None) -> Facts:
         if guess.kind == "number":
             columns[guess.name]["outliers"] = outliers(table, guess.name)
     facts = {"data": str(path), "rows": len(table), "columns": columns, "doubt": table.doubt()}
+    facts["doubts"] = [g.doubt for g in guesses if g.doubt]
     if not table.media:
         facts["repeated_rows"] = int(table.frame.astype(str).duplicated().sum())
     return facts

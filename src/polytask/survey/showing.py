@@ -51,6 +51,9 @@ def tables(facts: Facts) -> list[tuple[str, Table]]:
         heads = ["source", "input", "part", "rows", "share", "the first"]
         heading = "Held-out rows that are exactly like a training row"
         found.append((heading, Table(columns=heads, rows=leaks)))
+    doubts = [*summary.get("doubts", ()), *facts.get("doubts", ())]
+    if doubts:
+        found.append(("To look at", Table(columns=["what"], rows=[[said] for said in doubts])))
     return found
 
 
