@@ -4,7 +4,7 @@ Shapes: C outputs of a head.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 from polytask.errors import DataError, RunError
 from polytask.model import MultiTaskModel
 from polytask.tasks.base import Task
+from polytask.tasks.labels import composed
+from polytask.tasks.texts import TextTask
 
 _SHOWN = 8
 
@@ -154,6 +156,11 @@ def continued(declared: Task, fitted: Task, earlier: Task) -> Task:
             f"from, in their order: {', '.join(before)}. Found {', '.join(listed)}. Leave the list "
             f"out, or let the task begin anew with --fresh heads.{declared.name}."
         )
+    if before and not isinstance(fitted, TextTask):
+        # Labels of a run from before may be in Unicode's longer form.
+        names = {composed(name): name for name in before} | {name: name for name in before}
+        ours = tuple(names.get(name, name) for name in getattr(fitted, "classes", ()))
+        fitted = replace(fitted, classes=ours)  # type: ignore[call-arg]
     return fitted.continuing(earlier)
 
 

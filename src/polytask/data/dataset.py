@@ -48,6 +48,7 @@ class Dataset:
         skipped: Rows that are in no part, and why.
         unknown: Per task, the labels that count as absent because training never saw them, and how
             often each is there.
+        composed: Per task, how many labels were read in Unicode's shorter form.
         cleaned: Per table input what its cleaning did, by part.
         dropped: Per table input, how many training rows its cleaning left out.
     """
@@ -63,6 +64,7 @@ class Dataset:
     blanks: dict[str, tuple[float, bool]] = field(default_factory=dict)
     skipped: list[tuple[int, str]] = field(default_factory=list)
     unknown: dict[str, dict[str, int]] = field(default_factory=dict)
+    composed: dict[str, int] = field(default_factory=dict)
     cleaned: dict[str, dict[str, Any]] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
 

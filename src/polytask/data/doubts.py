@@ -32,6 +32,7 @@ def doubts(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]]) -> lis
         *_shared_files(prepared),
         *_without_labels(prepared, labels),
         *_near_labels(prepared),
+        *_composed_labels(prepared),
         *_lacking(prepared),
         *_constant_targets(prepared),
     ]
@@ -100,6 +101,17 @@ def _near_labels(prepared: "Prepared") -> Iterator[str]:
         if near:
             pairs = [" and ".join(map(repr, names)) for names in near]
             yield f"{task.name}: labels that are nearly the same are different: {listed(pairs)}"
+
+
+def _composed_labels(prepared: "Prepared") -> Iterator[str]:
+    """Labels whose letters Unicode can write in two ways, and which were in the longer one."""
+    for task in prepared.tasks:
+        count = sum(d.composed.get(task.name, 0) for d in prepared.datasets.values())
+        if count:
+            yield (
+                f"{task.name}: labels with a letter and its sign apart (Unicode's NFD), read as "
+                f"those that have them in one (NFC): {count:,}"
+            )
 
 
 def _lacking(prepared: "Prepared") -> Iterator[str]:

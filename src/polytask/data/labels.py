@@ -4,7 +4,7 @@ Letters: N rows, K target columns.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from polytask.data.words import is_list
 from polytask.errors import DataError, require
 from polytask.tasks.base import Task
-from polytask.tasks.labels import LabelError, label_text
+from polytask.tasks.labels import LabelError, composed, label_text
 from polytask.tasks.sequences import PADDING
+from polytask.tasks.texts import TextTask
 
 
 def columns_of(task: Task, source: str | None = None) -> list[str]:
@@ -34,6 +36,41 @@ def fit_task(task: Task, cells: NDArray[Any], describe: Callable[[int], str]) ->
         return task.fit(cells)
     except LabelError as error:
         raise DataError(f"{describe(error.row)}, {_columns(task)}: {error}") from error
+
+
+def composed_cells(task: Task, cells: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Cells of class labels with letters as words have them (NFC), and how many were others.
+
+    So one label is one class, whatever program saved it. Names that a task has already stay what
+    they are, those of a run from before among them.
+    """
+    if not hasattr(task, "classes") or task.media is not None or isinstance(task, TextTask):
+        return cells, 0
+    classes: Sequence[str] = task.classes
+    names = {composed(name): name for name in classes}
+    plain = all(name == key for key, name in names.items())
+    known = set(classes)
+    found, changed = cells.copy(), 0
+    for column, some in enumerate(cells.T.tolist()):
+        # Most cells are plain: numbers, blanks, ASCII.
+        odd = [r for r, c in enumerate(some) if _odd(c) or is_list(c)]
+        for row in odd:
+            several = is_list(some[row])
+            parts = list(some[row]) if several else [some[row]]
+            strange = [k for k, part in enumerate(parts) if _odd(part) and part not in known]
+            for k in strange:
+                key = composed(parts[k])
+                changed += key != parts[k]
+                # A text of several names is none of those that a task has in another form.
+                parts[k] = names.get(key, key if plain else parts[k])
+            if strange:
+                found[row, column] = parts if several else parts[0]
+    return found, changed
+
+
+def _odd(part: object) -> bool:
+    """Whether a label has letters that Unicode may write in two ways."""
+    return isinstance(part, str) and not part.isascii()
 
 
 def encode_cells(

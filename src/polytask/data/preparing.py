@@ -18,6 +18,7 @@ from polytask.data.dataset import SHOWN, Dataset, Parts, Policy, Prepared
 from polytask.data.inputs import Input, MediaInput
 from polytask.data.labels import (
     columns_of,
+    composed_cells,
     cut_token_labels,
     encode_cells,
     fit_task,
@@ -294,7 +295,8 @@ def _fit(task: Task, datasets: Mapping[str, Dataset], parts: Parts) -> Task:
             cells.append(datasets[source].maps[task.name].cells(rows))
             continue
         cells.append(datasets[source].table.cells(columns_of(task, source), rows))
-    return fit_task(task, np.concatenate(cells), _describer(task, datasets, parts))
+    labels, _ = composed_cells(task, np.concatenate(cells))
+    return fit_task(task, labels, _describer(task, datasets, parts))
 
 
 def _describer(task: Task, datasets: Mapping[str, Dataset], parts: Parts) -> Callable[[int], str]:
@@ -336,6 +338,9 @@ def _encode(
         for per_source in parts.values():
             used[as_rows(per_source.get(source, ()))] = True
         cells[~used] = None
+        cells, changed = composed_cells(task, cells)
+        if changed:
+            dataset.composed[task.name] = changed
         target, present, missed = encode_cells(
             task, cells, unknown=unknown, describe=dataset.table.describe
         )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from polytask.errors import DataError
+from polytask.tasks.labels import composed
 
 Splitting = Literal["words", "spaces"]
 
@@ -90,9 +91,5 @@ def words_of(cell: Any, splitting: Splitting) -> list[str]:
     if cell is None:
         return []
     if is_list(cell):
-        return ["" if word is None else _composed(str(word)) for word in cell]
-    return SPLITTERS[splitting](_composed(str(cell)))
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
+        return ["" if word is None else composed(str(word)) for word in cell]
+    return SPLITTERS[splitting](composed(str(cell)))

@@ -20,7 +20,7 @@ from polytask.errors import DataError, require
 from polytask.survey.notations import with_thousands
 from polytask.survey.orders import ranges_in_order, says_amount, says_grade
 from polytask.survey.scales import words_in_order
-from polytask.tasks.labels import label_text, truth_names
+from polytask.tasks.labels import composed, label_text, truth_names
 
 Kind = Literal[
     "number", "category", "date", "text", "characters", "image", "sound", "split", "left out"
@@ -137,7 +137,7 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
     missing = len(cells) - len(known)
     if any(is_list(c) for c in known):
         return _of_lists(name, known, missing)
-    counts = Counter(label_text(c) for c in known)
+    counts = Counter(composed(label_text(c)) for c in known)
     if len(counts) < 2:
         raise DataError(
             f"Column '{name}' can be no target: "
@@ -184,7 +184,10 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
     separator = _separator([str(c) for c in known])
     if separator is not None:
         labels = Counter(
-            part for c in known for part in {p.strip() for p in str(c).split(separator)} if part
+            part
+            for c in known
+            for part in {p.strip() for p in composed(str(c)).split(separator)}
+            if part
         )
         why = f"cells list {len(labels)} labels"
         settings = {"separator": separator, "threshold": "tuned"}
@@ -230,7 +233,9 @@ def _rare(counts: Mapping[str, int]) -> dict[str, int]:
 def _of_lists(name: str, known: Sequence[Any], missing: int) -> Target:
     """What a column of lists of labels is."""
     labels = Counter(
-        label for cell in known for label in set(map(label_text, cell if is_list(cell) else [cell]))
+        composed(label)
+        for cell in known
+        for label in set(map(label_text, cell if is_list(cell) else [cell]))
     )
     if len(labels) < 2:
         raise DataError(

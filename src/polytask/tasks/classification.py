@@ -26,6 +26,7 @@ from polytask.tasks.imbalance import (
 from polytask.tasks.labels import (
     Cells,
     Unknown,
+    composed,
     encode_classes,
     label_names,
     require_classes,
@@ -126,13 +127,15 @@ class Multiclass(PooledTask):
         if isinstance(self.class_weights, str):
             factors = frequency_factors(counts, self.class_weights, self.effective_beta)
         else:
+            given = {composed(name): factor for name, factor in self.class_weights.items()}
+            classes = [composed(name) for name in self.classes]
             for name in self.class_weights:
-                if name not in self.classes:
+                if composed(name) not in classes:
                     raise DataError(
                         f"tasks.{self.name}.class_weights names '{name}', which is no class. "
                         + nearest(name, self.classes)
                     )
-            factors = torch.tensor([self.class_weights.get(name, 1.0) for name in self.classes])
+            factors = torch.tensor([given.get(name, 1.0) for name in classes])
         total = float((factors * counts).sum())
         if not math.isfinite(total) or total <= 0 or bool((factors < 0).any()):
             raise DataError(

@@ -4,6 +4,7 @@ Shapes: N rows, K columns of a target.
 """
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -67,6 +68,11 @@ def label_text(cell: object) -> str:
     if isinstance(cell, (float, np.floating)) and float(cell).is_integer():
         return str(int(cell))
     return str(cell).strip()
+
+
+def composed(text: str) -> str:
+    """A text with each letter and its sign as one where Unicode has them so (NFC)."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def label_name(task: "Task", cell: object, row: int) -> str:
