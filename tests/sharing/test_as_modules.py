@@ -2,6 +2,7 @@
 
 import copy
 import io
+import warnings
 from typing import Any
 
 import pytest
@@ -112,3 +113,59 @@ def test_a_task_that_comes_later_has_a_name_like_the_others() -> None:
     with pytest.raises(ValueError, match="no dot"):
         trunk.add_task("c.d")
     assert trunk.tasks == ("a", "b")
+
+
+def moved(kind: str, **settings: float) -> Trunk:
+    """A topology whose columns are no longer what they began as, after a training pass."""
+    torch.manual_seed(0)
+    trunk = TRUNKS[kind](column, TASKS, **settings)
+    for parameter in trunk.parameters():
+        parameter.data.add_(torch.randn_like(parameter))
+    trunk(Features(torch.randn(5, 3)), TASKS)
+    return trunk
+
+
+def passes(trunk: Trunk, count: int = 120) -> list[str]:
+    """What a loop is told in so many training passes, in which nobody asks for the penalty."""
+    features = Features(torch.randn(5, 3))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(count):
+            trunk(features, TASKS)
+    return [str(w.message) for w in told if "penalty" in str(w.message)]
+
+
+PENALIZED = {"soft": "weight", "shared-private": "orthogonal", "sluice": "orthogonal"}
+
+
+@pytest.mark.filterwarnings("ignore:All tasks read one input")
+@every_trunk
+def test_a_penalty_that_nobody_asks_for_is_told_once(kind: str) -> None:
+    trunk = moved(kind)
+    asked = copy.deepcopy(trunk)
+    told = passes(trunk)
+    has_one = kind in PENALIZED
+    assert len(told) == has_one and all("`trunk.penalty()`" in line for line in told)
+    assert passes(trunk) == []
+    asked.penalty()
+    assert passes(asked) == []
+
+
+@pytest.mark.filterwarnings("ignore:All tasks read one input")
+@pytest.mark.parametrize("kind", PENALIZED)
+def test_passes_that_train_nothing_do_not_count(kind: str) -> None:
+    trunk = moved(kind)
+    with torch.no_grad():
+        assert passes(trunk) == []
+    assert passes(trunk.eval()) == []
+    assert len(passes(trunk.train(), 99)) == 1  # with the pass of `trained`
+    without = moved(kind, **{PENALIZED[kind]: 0.0})
+    assert passes(without) == []
+
+
+def test_a_topology_of_ones_own_may_have_its_penalty_as_it_likes() -> None:
+    class Own(HardSharing):
+        def penalty(self) -> torch.Tensor | None:
+            return torch.ones(())
+
+    assert passes(Own(column, TASKS)) == []

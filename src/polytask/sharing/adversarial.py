@@ -82,7 +82,7 @@ class SharedPrivate(Trunk):
         """The shared backbone, if there is more than one task."""
         return self.common.parameters() if len(self.tasks) > 1 else iter(())
 
-    def penalty(self) -> Tensor | None:
+    def _penalty(self) -> Tensor | None:
         """The discriminator's loss, its gradient reversed, and the orthogonality penalty."""
         seen, self._seen = self._seen, {}
         if not seen:

@@ -1,15 +1,19 @@
 """What a sharing topology is."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
 from polytask.backbones.base import Backbone
 from polytask.errors import nearest
 from polytask.types import Features
+
+PATIENCE = 100
 
 
 class Trunk(nn.Module, ABC):
@@ -28,6 +32,7 @@ class Trunk(nn.Module, ABC):
     out_features: dict[str, int]
     draft_weight: float = 0.0
     by_order: ClassVar[tuple[str, ...]] = ()
+    _unasked: int = 0  # training passes without a call of `penalty`; negative once there was one
 
     def __call__(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
         """Features for some of the tasks from one input's features.
@@ -49,6 +54,8 @@ class Trunk(nn.Module, ABC):
                 f"{type(self).__name__} does not know the task '{unknown[0]}'. "
                 f"{nearest(str(unknown[0]), self.tasks)}"
             )
+        if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            self._count()
         given: dict[str, Features] = super().__call__(features, tasks)
         return given
 
@@ -76,10 +83,35 @@ class Trunk(nn.Module, ABC):
         about the parameters, or about the training passes since the last call (of each group of
         tasks the latest), and then it hangs on their graph. Call it with autocast off.
 
+        A loop that never calls it is told so after a hundred training passes.
+
         Returns:
             The penalty with its weight; None for a topology that has none.
         """
+        self._unasked = -1
+        return self._penalty()
+
+    def _penalty(self) -> Tensor | None:
+        """The penalty of a topology that has one."""
         return None
+
+    def _count(self) -> None:
+        """Note a training pass, and warn once where so many went by without the penalty."""
+        if self._unasked < 0 or type(self)._penalty is Trunk._penalty:
+            return
+        self._unasked += 1
+        if self._unasked < PATIENCE:
+            return
+        self._unasked = -1
+        with torch.no_grad():
+            penalty = self._penalty()
+        if penalty is not None and bool(penalty != 0):  # its weight may be 0
+            warnings.warn(
+                f"{type(self).__name__} has gone through {PATIENCE} training passes and nobody has "
+                "asked for its penalty, which is a part of it. Add `trunk.penalty()` to what is "
+                "differentiated in each step, or give it no weight.",
+                stacklevel=3,
+            )
 
     def shares(self) -> dict[str, Tensor]:
         """What is shared with whom, for people to look at: small tables by name.

@@ -156,7 +156,7 @@ class DSelectK(Mixture):
 
         super().__init__(make, tasks, experts, gate)
 
-    def penalty(self) -> Tensor | None:
+    def _penalty(self) -> Tensor | None:
         """The selectors' entropy with its weight, and what keeps them on numbers of experts."""
         found = [g.penalty() for g in self.mixers.modules() if isinstance(g, SelectorGate)]
         terms = [term for term in found if term is not None]

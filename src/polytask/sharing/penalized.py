@@ -69,7 +69,7 @@ class SoftSharing(Trunk):
         """None: a task's loss moves its own column alone."""
         return iter(())
 
-    def penalty(self) -> Tensor | None:
+    def _penalty(self) -> Tensor | None:
         """What draws the columns together; None for a single task."""
         if len(self.tasks) == 1:
             return None

@@ -123,7 +123,7 @@ class Sluice(Trunk):
             yield from self.columns.parameters()
             yield from self.alphas.parameters()
 
-    def penalty(self) -> Tensor | None:
+    def _penalty(self) -> Tensor | None:
         """How much subspaces of one column overlap, summed over columns, stages and pairs."""
         seen, self._seen = self._seen, {}
         if not seen:
