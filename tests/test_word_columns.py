@@ -90,7 +90,7 @@ def test_columns_are_called_by_what_they_hold(tmp_path: Path) -> None:
     assert "columns: [words, pos, chunks, entities]" in text
     assert "spans: [chunks, entities]" in text and "drawn at random" in text
     assert "# column 2: labels that recur; 6 labels; the rarest is DT 12.50%\n  pos:" in text
-    assert "# column 3: marks of spans of 2 kinds; 4 labels" in text
+    assert "# column 3: marks of 2 kinds of spans; 4 labels" in text
     assert "pos: {kind: tagging, target: {data: pos}, dropout: 0.3}" in text
     assert "chunks: {kind: tagging, target: {data: chunks}, decoder: crf, dropout: 0.5}" in text
 
@@ -180,10 +180,11 @@ def test_a_profile_counts_words_and_labels(tmp_path: Path) -> None:
 
 def test_the_draft_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus(tmp_path / "corpus", "train.txt", "test.txt")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path / "corpus")
     run = CliRunner()
-    made = run.invoke(app, ["init", "corpus", "--targets", "pos,chunk,_"])
+    made = run.invoke(app, ["init", ".", "--targets", "pos,chunk,_"])
     assert made.exit_code == 0, made.output
+    assert "corpus.yaml is written" in made.output
     assert list(load_config(Path("corpus.yaml")).tasks) == ["pos", "chunk"]
     checked = run.invoke(app, ["check", "corpus.yaml"])
     assert checked.exit_code == 0 and "labels of chunk" in checked.output, checked.output

@@ -1,6 +1,7 @@
 """Commands that look at data and configuration, before anything is trained."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +63,7 @@ def init(
         from polytask.survey.treebanks import draft_treebank, treebank_files
         from polytask.survey.word_columns import draft_words, word_files
 
-        file = output or Path(f"{data.name.split('.')[0]}.yaml")
+        file = output or Path(f"{_stem(data)}.yaml")
         if file.exists():
             raise ConfigError(f"'{file}' is there already. Name another file with --output.")
         wanted, names = _names(targets), _names(columns)
@@ -80,6 +81,11 @@ def init(
         load_config(file)
     typer.echo(f"{file} is written; the reasons are in its comments. Look at it, then:")
     typer.echo(f"  polytask check {file}\n  polytask train {file}")
+
+
+def _stem(data: Path) -> str:
+    """What data is called, without endings; `.` by the folder's own name."""
+    return Path(os.path.abspath(data)).name.split(".")[0] or "data"
 
 
 def _names(text: str) -> list[str]:
@@ -119,7 +125,7 @@ def profile(
                 facts = profile_prepared(prepare_data(loaded, terminal.on_decoding))
         else:
             facts = profile_data(data, _names(columns))
-        folder = output or Path(f"{data.name.split('.')[0]}-profile")
+        folder = output or Path(f"{_stem(data)}-profile")
         page = write(facts, folder, f"Profile of {data.name}")
         for heading, table in tables(facts):
             print_table(heading, table.columns, [[table.shown(c) for c in r] for r in table.rows])

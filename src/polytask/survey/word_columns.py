@@ -1,5 +1,6 @@
 """A configuration and a profile of files with a word and its labels on each line (CoNLL)."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -100,8 +101,8 @@ def draft_words(
             if c.kind == "left out" and columns[c.number - 1].name == "_"
         ),
         *([f"    spans: [{', '.join(map(quoted, spans))}]  # they become IOB2"] if spans else []),
-        *(['    separator: "\\t"'] if found.separator else []),
-        *([f'    comments: "{found.comments}"'] if found.comments else []),
+        *([f"    separator: {json.dumps(found.separator)}"] if found.separator else []),
+        *([f"    comments: {json.dumps(found.comments)}"] if found.comments else []),
     ]
     if found.encoding is not None:
         settings.append(f"    encoding: {found.encoding}  # it is no utf-8: are its letters right?")

@@ -192,7 +192,7 @@ def _guess(cells: Sequence[Sequence[str]], have_words: bool) -> tuple[Kind, str,
         return "left out", "_", "it has no words, and stands before them"
     if all(_MARK.fullmatch(cell) for cell in counts):
         kinds = {cell.partition("-")[2].lower() for cell in counts if cell != "O"}
-        return "spans", _named(kinds, _SPANS, "spans"), f"marks of spans of {len(kinds)} kinds"
+        return "spans", _named(kinds, _SPANS, "spans"), f"marks of {_kinds(len(kinds))} of spans"
     if len(counts) > _CODES and all(cell.isdigit() for cell in counts):
         return "left out", "_", "it has numbers"
     if len(counts) > MANY or 2 * len(counts) > words:
@@ -203,3 +203,7 @@ def _guess(cells: Sequence[Sequence[str]], have_words: bool) -> tuple[Kind, str,
 def _named(found: set[str], known: dict[str, tuple[set[str], int]], other: str) -> str:
     """What labels are called of which some are known."""
     return next((n for n, (some, enough) in known.items() if len(found & some) >= enough), other)
+
+
+def _kinds(count: int) -> str:
+    return "1 kind" if count == 1 else f"{count} kinds"
