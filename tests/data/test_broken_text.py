@@ -93,7 +93,7 @@ FILES: dict[str, Case] = {
         "words, pos, ner", "Found 2: cat NN"),
     "a column too many": columns(sentences("cat NN B-LOC", "cat NN B-LOC x"), "line 13", "Found 4"),
     "no kind of span": columns(sentences("B-LOC", "LOC"), "sentence of line 12", "Found 'LOC'"),
-    "marks of another kind": columns(sentences("B-LOC", "S-LOC"), "line 12", "O, B-KIND or I-KIND"),
+    "marks of another kind": columns(sentences("B-LOC", "X-LOC"), "line 12", "O, B-KIND or I-KIND"),
     "no blank lines": columns(sentences().replace("\n\n", "\n"), "own is empty: it has 1 rows"),
     "latin-1": columns(sentences("cat", "cät").encode("latin-1"), "t.txt line 13", "0xe4",
         "Set `encoding`"),
