@@ -23,13 +23,18 @@ def write_table(lines: list[dict[str, Any]], output: Path | None) -> None:
         full = [{column: line.get(column) for column in columns} for line in lines]
         pq.write_table(pa.Table.from_pylist(full), output)
     else:
-        with output.open("w", newline="") if output else _standard_output() as file:
+        with _opened(output) if output else _standard_output() as file:
             if kind == ".jsonl":
-                file.writelines(json.dumps(line) + "\n" for line in lines)
+                file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
             else:
                 writer = csv.DictWriter(file, columns)
                 writer.writeheader()
                 writer.writerows(lines)
+
+
+def _opened(output: Path) -> Any:
+    """A file for text in UTF-8, whatever the machine's habit; halves of letters are written out."""
+    return output.open("w", newline="", encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager

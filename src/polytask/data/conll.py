@@ -5,11 +5,11 @@ A row is a sentence; a cell is a tuple of words or labels, None where a word has
 
 import gzip
 import zipfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from polytask.data.delimited import is_utf8
+from polytask.data.delimited import BROKEN
 from polytask.data.disguises import not_text, require_encoding, require_file
 from polytask.data.places import PathOrParts, by_part, content_key, file_key
 from polytask.data.sources import Source, Table
@@ -68,43 +68,6 @@ class Columns(Source):
     def load(self) -> Table:
         """Reads all sentences."""
         return sentences_table(self.path, self._read, [*map(str, self.columns), *self.spans])
-
-    def another(self, path: Path, known: Mapping[str, Collection[str]]) -> "Columns | None":
-        """Another file of words in lines, read as these are; None if it does not seem to be one.
-
-        It has the same columns, with labels that are known mostly, or it has words alone. Words
-        alone stand in lines of their own, with a blank line between sentences.
-
-        Args:
-            path: The file.
-            known: Labels by column.
-        """
-        encoding = "utf-8" if is_utf8(path) else self.encoding
-        try:
-            found = [lines for _, lines in blocks(path, self.comments, encoding)]
-        except DataError:
-            return None
-        records = [text.split(self.separator) for lines in found for _, text in lines]
-        if len(records) <= len(found):  # a line for each sentence, not for each word
-            return None
-        alone = all(len(record) == 1 for record in records)
-        same = Columns(
-            path=path,
-            columns=["words"] if alone else self.columns,
-            separator=self.separator,
-            spans=[] if alone else self.spans,
-            comments=self.comments,
-            missing=self.missing,
-            encoding=encoding,
-        )
-        if alone:
-            return same if len(found) > 1 else None
-        try:
-            frame = same.load().frame
-        except DataError:
-            return None
-        right = [c in labels for n, labels in known.items() for cell in frame[n] for c in cell if c]
-        return same if 2 * sum(right) >= len(right) else None
 
     def _read(self, path: Path) -> Iterator[Sentence]:
         for first, lines in blocks(path, self.comments, self.encoding):
@@ -315,7 +278,7 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     except KeyError:
         inside = path.relative_to(archive or path)
         raise DataError(f"{archive} holds no {inside}.") from None
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
+    except (*BROKEN, zipfile.BadZipFile) as error:
         raise DataError(f"{path.absolute()} cannot be read: {error}") from error
     try:
         return raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)

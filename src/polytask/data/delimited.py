@@ -6,6 +6,7 @@ A row's line, from 1, is that of an editor.
 import csv
 import gzip
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +19,9 @@ from polytask.errors import DataError, require
 
 Kind = Literal["csv", "tsv"]
 Decimal = Literal[".", ","]
+
+# What a file raises that cannot be opened, read to its end, or unpacked.
+BROKEN = (OSError, EOFError, zlib.error)
 
 _LOOKED = 50  # rows that tell what divides cells, where no header does
 _SEPARATORS: dict[Kind, tuple[str, ...]] = {"csv": (",", ";", "\t", "|"), "tsv": ("\t",)}
@@ -83,7 +87,7 @@ def is_utf8(path: Path) -> bool:
     try:
         with open_bytes(path) as file:
             file.read().decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError):
+    except (*BROKEN, UnicodeDecodeError):
         return False
     return True
 
@@ -91,11 +95,15 @@ def is_utf8(path: Path) -> bool:
 def unreadable(path: Path, kind: str, error: Exception, encoding: str = "utf-8") -> DataError:
     """The error for a table that could not be read, with the line where that is known."""
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        raw = (
+            gzip.decompress(path.read_bytes())
+            if path.suffix.lower() == ".gz"
+            else path.read_bytes()
+        )
         raw.decode(encoding)
     except UnicodeDecodeError as wrong:
         return not_text(path.name, raw, wrong, encoding)
-    except (OSError, EOFError) as wrong:
+    except BROKEN as wrong:
         return DataError(f"{path} cannot be read as {kind.upper()}: {wrong}.")
     if not raw.strip():
         return DataError(f"{path} cannot be read as {kind.upper()}: it is empty.")
@@ -123,7 +131,7 @@ def header(path: Path, layout: Layout) -> tuple[list[str], str]:
                 names: list[str] = next((r for r in layout.records(file, separator) if r), [])
                 if len(names) > len(best[0]):
                     best = ([name.strip() for name in names], separator)
-    except (OSError, EOFError, ValueError, csv.Error) as error:
+    except (*BROKEN, ValueError, csv.Error) as error:
         raise unreadable(path, kind, error, encoding) from error
     names = best[0]
     said = disguise(names[0].encode()) if names else None
@@ -192,7 +200,7 @@ def read_delimited(path: Path, layout: Layout) -> Any:
                 skipinitialspace=True,
                 low_memory=False,
             )
-    except (pandas.errors.ParserWarning, ValueError, OSError, EOFError) as error:
+    except (pandas.errors.ParserWarning, ValueError, *BROKEN) as error:
         _require_even(path, names, separator, layout)
         _require_quotes(path, separator, layout)
         raise unreadable(path, layout.kind, error, layout.encoding) from error
@@ -248,7 +256,7 @@ def _require_even(path: Path, names: list[str], separator: str, layout: Layout) 
                         f"({len(names)}: {', '.join(names)[:80]}). Name every column in the first "
                         f"line, or put quotes around cells that hold a {mark}."
                     )
-    except (OSError, EOFError, UnicodeError, csv.Error):
+    except (*BROKEN, UnicodeError, csv.Error):
         return  # who called has an error that says what is wrong
 
 
@@ -268,7 +276,7 @@ def _require_quotes(path: Path, separator: str, layout: Layout) -> None:
             f"{path.name}: after row {line} a quote is not closed, or stands inside of a cell "
             f"({error}). Close it, or double it inside of a quoted cell."
         ) from error
-    except (OSError, EOFError, UnicodeError):
+    except (*BROKEN, UnicodeError):
         return  # who called has an error that says what is wrong
 
 

@@ -89,17 +89,19 @@ def _without_labels(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]
 
 
 def _near_labels(prepared: "Prepared") -> Iterator[str]:
-    """Labels that differ in capitals, blanks or Unicode's way of writing a letter only."""
+    """Labels that differ in capitals, blanks, marks that nobody sees or Unicode's way of writing a
+    letter only."""
     for task in prepared.tasks:
         groups: dict[str, list[str]] = {}
         for name in map(str, getattr(task, "classes", ())):
-            plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+            seen = "".join(c for c in name if unicodedata.category(c) != "Cf")  # such as U+200B
+            plain = " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
             groups.setdefault(plain, []).append(name)
         near = [names for names in groups.values() if len(names) > 1]
         # Where single letters are recognised, capitals are classes of their own.
         near = [names for names in near if max(map(len, names)) > 1]
         if near:
-            pairs = [" and ".join(map(repr, names)) for names in near]
+            pairs = [" and ".join(map(_unlike, names)) for names in near]
             yield f"{task.name}: labels that are nearly the same are different: {listed(pairs)}"
 
 
@@ -112,6 +114,11 @@ def _composed_labels(prepared: "Prepared") -> Iterator[str]:
                 f"{task.name}: labels with a letter and its sign apart (Unicode's NFD), read as "
                 f"those that have them in one (NFC): {count:,}"
             )
+
+
+def _unlike(name: str) -> str:
+    """A label in quotes, its letters spelled out where two marks look like one letter."""
+    return repr(name) if name == unicodedata.normalize("NFC", name) else ascii(name)
 
 
 def _lacking(prepared: "Prepared") -> Iterator[str]:

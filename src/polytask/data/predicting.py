@@ -3,7 +3,7 @@
 Letters: B rows of a batch.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polytask.data.conll import Columns, UniversalDependencies
 from polytask.data.files import Files, list_media, nothing_readable
 from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput
+from polytask.data.likewise import Written, ending_of, read_texts
 from polytask.data.matching import TEXT, matched, read_columns
-from polytask.data.sentences import Lines
-from polytask.data.sources import Source, Table
+from polytask.data.sources import Table
 from polytask.data.stores import PictureStore, SoundStore, Store, pack_waves
 from polytask.data.tables import TableFile, known_format
 from polytask.data.tabular import TableInput
@@ -25,6 +24,8 @@ from polytask.data.text import TextInput
 from polytask.data.words import words_of
 from polytask.errors import ConfigError, DataError, nearest
 from polytask.types import Batch, Features
+
+_TEXTS = (".txt", ".conllu")
 
 
 @dataclass(frozen=True)
@@ -184,22 +185,20 @@ def read_unlabelled(
     input: str | None = None,
     on_bad: Literal["error", "skip"] = "error",
     like: TableFile | None = None,
-    words: Columns | None = None,
-    known: Mapping[str, Collection[str]] | None = None,
+    written: Written | None = None,
     called: Mapping[str, str] | None = None,
 ) -> Unlabelled:
     """Opens what is to be predicted.
 
     Args:
         path: A picture, a sound, a folder of them, a table with the columns of training (text also
-            under `text`), a .txt with a text on each line, a treebank (.conllu) or a file with
-            words in lines as in training, of which the words are read.
+            under `text`), a .txt with a text on each line, a treebank (.conllu), of which the
+            words are read, or a file of text that is written as that of training was.
         inputs: The fitted inputs of a run.
         input: The only input to feed, where several could read the same files.
         on_bad: Whether what cannot be decoded is an error or is left out and listed.
         like: The table of training: another is read as it was.
-        words: The file of words in lines of training: another is read as it was.
-        known: Labels of words by column, which tell such a file from other text.
+        written: The text of training, in the same way.
         called: What columns of training are called in a table, where it is something else.
 
     Raises:
@@ -211,23 +210,15 @@ def read_unlabelled(
         if input not in inputs:
             raise ConfigError(f"There is no input '{input}'. {nearest(input, inputs)}")
         inputs = {input: inputs[input]}
-    texts = {name: some for name, some in inputs.items() if isinstance(some, TextInput)}
-    if words is not None and texts and path.is_file():
-        words = words.another(path, known or {})
-        if words is not None:
-            return Unlabelled([_read_texts(words, "words", texts)], on_bad=on_bad)
-    tabular = known_format(path) is not None if like is None else like.alike(path)
-    if path.is_file() and tabular:
+    known = known_format(path) is not None if like is None else like.alike(path)
+    if path.is_file() and known:
         return Unlabelled([_read_table(path, inputs, like, called or {})], on_bad=on_bad)
     if called:
         raise ConfigError(f"--column goes with a table, and {path} is none.")
-    ending = Path(path.name.lower().removesuffix(".gz")).suffix
-    if texts and path.is_file() and ending in (".txt", ".conllu"):
-        if ending == ".conllu":
-            reading = _read_texts(UniversalDependencies(path=path), "words", texts)
-        else:
-            reading = _read_texts(Lines(path=path), TEXT, texts)
-        return Unlabelled([reading], on_bad=on_bad)
+    texts = {name: some for name, some in inputs.items() if isinstance(some, TextInput)}
+    written = written or Written()
+    if texts and path.is_file() and (ending_of(path) in _TEXTS or written.by(path)):
+        return Unlabelled([_read_texts(path, texts, written)], on_bad=on_bad)
     readings = []
     found = list_media(path)
     for kind, column in (("image", "image"), ("sound", "audio")):
@@ -251,13 +242,14 @@ def read_unlabelled(
     raise DataError(nothing_readable(path))
 
 
-def _read_texts(source: Source, column: str, readers: Mapping[str, Input]) -> _Reading:
+def _read_texts(path: Path, readers: Mapping[str, Input], written: Written) -> _Reading:
     if len(readers) > 1:
         raise ConfigError(
             f"Inputs {', '.join(readers)} all read text: say which `input` is meant, or write a "
             "table with a column for each."
         )
-    return _Reading(source.load(), readers, dict.fromkeys(readers, column))
+    table, column = read_texts(path, written)
+    return _Reading(table, readers, dict.fromkeys(readers, column))
 
 
 def _read_table(

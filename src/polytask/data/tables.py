@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polytask.data import delimited
-from polytask.data.delimited import Decimal, Layout, open_text, require_distinct, unreadable
+from polytask.data.delimited import BROKEN, Decimal, Layout, open_text, require_distinct, unreadable
 from polytask.data.disguises import require_encoding, require_file
 from polytask.data.media import FileMedia, ParquetMedia
 from polytask.data.parquet import nested, read_parquet
@@ -271,7 +271,7 @@ def column_names(
             return [str(name) for name in schema.names]
         with open_text(path, layout.encoding) as file:
             return list(json.loads(next((x for x in file if x.strip()), "{}")))
-    except (OSError, ValueError, EOFError) as error:
+    except (*BROKEN, ValueError) as error:
         raise unreadable(path, kind, error) from error
 
 
@@ -309,7 +309,7 @@ def _read_json_lines(path: Path, encoding: str) -> Any:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     records.append(_record(line, f"{path.name} line {number}"))
-    except (OSError, UnicodeError, EOFError) as error:
+    except (*BROKEN, UnicodeError) as error:
         raise unreadable(path, "JSON lines", error, encoding) from error
     return pandas.DataFrame(records)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polytask.data.arff import ArffFile
-from polytask.data.delimited import Layout, header, is_utf8, open_bytes
+from polytask.data.delimited import BROKEN, Layout, header, is_utf8, open_bytes
 from polytask.data.files import list_media
 from polytask.data.media import ParquetMedia
 from polytask.data.parquet import nested
@@ -211,7 +211,7 @@ def other_encoding(path: Path) -> str | None:
     try:
         with open_bytes(path) as file:
             raw = file.read()
-    except (OSError, EOFError):
+    except BROKEN:
         return None  # reading it says why
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"

@@ -1,5 +1,6 @@
 """Scores and predictions of a run's best weights."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,11 +17,11 @@ from polytask.data.files import save_pictures, save_sounds
 from polytask.data.inputs import Input
 from polytask.data.labels import columns_of
 from polytask.data.stream import evaluation_batches
-from polytask.errors import RunError
+from polytask.errors import DataError, RunError
 from polytask.evaluation import evaluate
 from polytask.model import MultiTaskModel
 from polytask.run import Run, restored, written
-from polytask.tasks import Tagging, Task
+from polytask.tasks import Task
 from polytask.training.devices import kept_precision, make_fabric
 from polytask.types import Scores
 from polytask.workflow.opening import Part, reopen_data
@@ -112,7 +113,11 @@ def for_judging(
     model, _, _ = best_model(run)
     prepared = reopen_data(run, progress)
     if not prepared.parts.get(part):
-        raise RunError(f"The run '{run.path}' has no rows in the part '{part}'.")
+        there = [name for name, rows in prepared.parts.items() if rows]
+        raise RunError(
+            f"The run '{run.path}' has no rows in the part '{part}'. It has some in: "
+            f"{', '.join(there)} (--part)."
+        )
     network, device = as_in_training(run, model)
     return network, prepared, device
 
@@ -148,7 +153,7 @@ def predict_run(
     Args:
         run: The run.
         path: A picture, a sound, a folder of them, a table, a .txt with a text on each line, or a
-            file with words in lines as in training.
+            file of text that is written as that of training was.
         on_bad: Whether what cannot be decoded is an error, or is left out with a warning; None as
             in training.
         pictures: The folder for predictions that are pictures, made if need be; None leaves them
@@ -161,13 +166,15 @@ def predict_run(
         the path of a picture or sound.
 
     Raises:
-        DataError: If the input cannot be read.
+        DataError: If the input cannot be read, or a prediction is no finite number.
     """
     model, inputs, tasks = best_model(run)
     fabric = fabric_as_in_training(run)
     network = fabric.setup_module(model)
     network.eval()
-    found = _opened(run, path, inputs, tasks, on_bad, called)
+    policy = on_bad or run.config.on_bad
+    found = _opened(run, path, inputs, tasks, policy, called)
+    strange: dict[str, str] = {}
     for batch in found.batches(evaluation_batch(tasks)):
         batch = batch.to(fabric.device)
         here = [task for task in tasks if task.input in batch.inputs]
@@ -184,12 +191,25 @@ def predict_run(
                         saved = save(task, decoded, rows, folder)
                     described = [a | b for a, b in zip(saved, described, strict=True)]
             for row, columns in zip(rows, described, strict=True):
+                if _is_strange(columns):
+                    strange[found.describe(row)] = (
+                        f"task '{task.name}' gives no finite number, as for numbers far beyond "
+                        "those of training"
+                    )
                 if row not in lines:
                     lines[row] = {"input": found.describe(row), **found.texts(row)}
                 lines[row].update(columns)
-        yield from lines.values()
-    for where, reason in found.skipped:
+        if strange and policy == "error":
+            where, reason = next(iter(strange.items()))
+            raise DataError(f"{where}: {reason}. Correct it, or leave it out with --on-bad skip.")
+        yield from (line for line in lines.values() if line["input"] not in strange)
+    for where, reason in (*found.skipped, *strange.items()):
         warnings.warn(f"left out {where}: {reason}", stacklevel=2)
+
+
+def _is_strange(predicted: Mapping[str, Any]) -> bool:
+    """Whether a prediction has a number that is none."""
+    return any(isinstance(v, float) and not math.isfinite(v) for v in predicted.values())
 
 
 def _opened(
@@ -197,29 +217,27 @@ def _opened(
     path: Path,
     inputs: Mapping[str, Input],
     tasks: Sequence[Task],
-    on_bad: Policy | None,
+    on_bad: Policy,
     called: Mapping[str, str] | None,
 ) -> "Unlabelled":
     """What is to be predicted, read as the run's own sources are."""
-    from polytask.data.conll import Columns
+    from polytask.data.likewise import Texts, Written
     from polytask.data.predicting import read_unlabelled
     from polytask.data.tables import TableFile
 
     sources = build_sources(run.config)
     tables = [s for s in sources.values() if isinstance(s, TableFile)]
-    words = [(name, s) for name, s in sources.items() if isinstance(s, Columns)]
-    home, alike = words[0] if len(words) == 1 else ("", None)
-    known = {
-        columns_of(task, home)[0]: set(task.classes)
-        for task in tasks
-        if isinstance(task, Tagging) and home in task.target
-    }
+    texts = {name: s for name, s in sources.items() if isinstance(s, Texts)}
+    as_text = Written()
+    if len(texts) == 1:
+        ((name, source),) = texts.items()
+        labels = {c: getattr(task, "classes", ()) for task in tasks for c in columns_of(task, name)}
+        as_text = Written(source, labels)
     return read_unlabelled(
         path,
         inputs,
-        on_bad=on_bad or run.config.on_bad,
+        on_bad=on_bad,
         like=tables[0] if len(tables) == 1 else None,
-        words=alike,
-        known=known,
+        written=as_text,
         called=called,
     )

@@ -1,0 +1,134 @@
+"""Files of text to predict, read as those of training were where they are written so."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from polytask.data.conll import Columns, UniversalDependencies, blocks, read_text
+from polytask.data.delimited import is_utf8
+from polytask.data.matching import TEXT
+from polytask.data.places import by_part
+from polytask.data.sentences import Lines
+from polytask.data.sources import Table
+from polytask.errors import DataError
+
+Texts = Columns | Lines | UniversalDependencies
+
+
+@dataclass(frozen=True)
+class Written:
+    """How the text of training was written.
+
+    Attributes:
+        source: Its source; None where there were several, or none.
+        labels: The labels that tasks know, by column.
+    """
+
+    source: Texts | None = None
+    labels: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def by(self, path: Path) -> bool:
+        """Whether a file's name ends as those of training do."""
+        files = [] if self.source is None else by_part(self.source.path)
+        return ending_of(path) in {ending_of(file) for _, file in files} - {""}
+
+
+def ending_of(path: Path) -> str:
+    """How a file's name ends, but for `.gz`."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def read_texts(path: Path, written: Written) -> tuple[Table, str]:
+    """The sentences of a file without labels, and the column that their words are in.
+
+    A file that is written as that of training was, with words in columns or a label before each
+    text, is read so; its labels are not looked at. Any other has a text on each line.
+
+    Args:
+        path: A `.conllu`, or a file of text.
+        written: How the text of training was.
+
+    Raises:
+        DataError: If it cannot be read, or words seem to be in other columns than in training.
+    """
+    source = written.source
+    encoding = "utf-8" if source is None or is_utf8(path) else source.encoding
+    treebank = isinstance(source, UniversalDependencies) and written.by(path)
+    if treebank or ending_of(path) == ".conllu":
+        return UniversalDependencies(path=path, encoding=encoding).load(), "words"
+    if isinstance(source, Columns):
+        found = _columns(path, source, written.labels, encoding)
+        if found is not None:
+            return found.load(), "words"
+    if isinstance(source, Lines) and source.label:
+        label = _labelled(path, source, written.labels, encoding)
+        how = {"label": label, "separator": source.separator}
+        return Lines(path=path, encoding=encoding, **how).load(), TEXT
+    return Lines(path=path, encoding=encoding).load(), TEXT
+
+
+def _columns(
+    path: Path, like: Columns, labels: Mapping[str, Collection[str]], encoding: str
+) -> Columns | None:
+    """A source of words in columns as in training, or of words alone in lines; None for neither.
+
+    Raises:
+        DataError: If words seem to be in columns, but not in those of training.
+    """
+    sentences = [
+        [line.split(like.separator) for _, line in lines]
+        for _, lines in blocks(path, like.comments, encoding)
+        if not lines[0][1].lstrip().startswith("-DOCSTART-")
+    ]
+    counts = {len(cells) for rows in sentences for cells in rows}
+    divided = len(sentences) > 1 and any(len(rows) > 1 for rows in sentences)
+    if len(counts) != 1:
+        return None
+    (count,) = counts
+    if count == len(like.columns) > 1:
+        known = any(
+            _known(name, [cells[k] for rows in sentences for cells in rows], labels)
+            for k, name in enumerate(like.columns)
+        )
+        if known or divided:
+            names = [name if name == "words" else "_" for name in like.columns]
+            return _alike(path, like, names, encoding)
+    elif divided and count == 1:
+        return _alike(path, like, ["words"], encoding)
+    elif divided:
+        raise DataError(
+            f"{path.name} seems to have words in {count} columns, where training had "
+            f"{len(like.columns)} ({', '.join(like.columns)}). Give it the same columns, whatever "
+            "those of labels hold, or words alone."
+        )
+    return None
+
+
+def _alike(path: Path, like: Columns, names: list[str], encoding: str) -> Columns:
+    how = {"separator": like.separator, "comments": like.comments}
+    return Columns(path=path, columns=names, encoding=encoding, **how)
+
+
+def _known(name: str, cells: list[str], labels: Mapping[str, Collection[str]]) -> bool:
+    """Whether cells of a column are labels that a task knows, or marks that stand for none."""
+    known = labels.get(name)
+    return known is not None and all(
+        cell in known or not any(map(str.isalnum, cell)) for cell in cells
+    )
+
+
+def _labelled(
+    path: Path, like: Lines, labels: Mapping[str, Collection[str]], encoding: str
+) -> bool:
+    """Whether every line begins with a label that a task knows."""
+    texts = [line.strip() for line in read_text(path, encoding).split("\n") if line.strip()]
+    parts = [text.partition(like.separator) for text in texts]
+    for level, name in enumerate(["label", *like.levels]):
+        known = labels.get(name)
+        if known is None:
+            continue
+        depth = level or None
+        found = [":".join(label.split(":")[:depth]) for label, _, _ in parts]
+        if found and all(label in known for label in found):
+            return True
+    return False
