@@ -1,6 +1,7 @@
 """Ways to break folders, pictures, sounds, maps and arrays."""
 
 import io
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from tests.data.broken import Breaks, cases, let_in, put, refused
@@ -118,6 +120,11 @@ FILES: dict[str, Case] = {
     "picture of 400 million pixels": picture(BOMB, PHOTO, "exceeds limit"),
     "picture that is a web page": picture(b"<html>404</html>", PHOTO, "a web page"),
     "picture that is a pointer": picture(b"version https://git-lfs.github.com", PHOTO, "lfs pull"),
+    "picture of a phone": picture(b"\0\0\0\x18ftypheic" + bytes(40), PHOTO, "HEIC: save it as PNG"),
+    "drawing": picture(b"<svg xmlns=''></svg>", PHOTO, "SVG"),
+    "sound of a phone": sound(b"\0\0\0\x20ftypM4A " + bytes(40), CLIP, "save it as WAV"),
+    "fractions on the scale of whole numbers": sound(riff(np.float32(WAVE), subtype="FLOAT"), CLIP,
+        r"in -1\.\.1\. Found 1\d{4}", "32768"),
     "sound that is text": sound(b"hello", CLIP, "not a readable sound"),
     "sound that is a picture": sound(png(), CLIP, "not a readable sound"),
     "sound of no bytes": sound(b"", CLIP, "the file is empty"),
@@ -170,6 +177,8 @@ FINE: dict[str, Case] = {
     "another rate": sound(riff(wave(0.1, 16000), 16000), "labels of kind"),
     "stereo": sound(riff(np.stack([WAVE, WAVE], 1)), "labels of kind"),
     "flac called wav": sound(riff(WAVE, kind="FLAC"), "labels of kind"),
+    "fractions a little beyond one": sound(riff(np.float32(WAVE / 8000), subtype="FLOAT"),
+        "labels of kind"),
     "24 bits": sound(riff(WAVE / 40000, subtype="PCM_24"), "labels of kind"),
     "one sample": sound(riff(WAVE[:1]), "labels of kind"),
     "silence": sound(riff(np.zeros(800, np.int16)), "labels of kind"),
@@ -245,6 +254,10 @@ CLASSES: dict[str, Case] = {
     "new class to test on": folders(lambda p: (parted(p, "train", "test", "val"),
         put(p, "test/emu/0.png", png())), "emu/0.png", "'emu', which no training row has",
         config=FOLDERS.replace(SPLIT, "split: {fixed: true}")),
+    "link to nothing": folders(lambda p: (p / "cat/a.png").symlink_to("none"), "cat/a.png: ",
+        "a link to none, which is not there"),
+    "name in another encoding": folders(lambda p: (p / "cat/0.png").rename(
+        os.fsdecode(os.fsencode(p) + b"/cat/\xe4.png")), r"xe4.png' is not in UTF-8. Rename"),
     "no folder": folders(moved, "There is no folder .*pics"),
     "file": folders(file_instead, "pics is a file, where a folder is expected"),
     "one class": folders(lambda p: moved(p / "dog") or (p / "others").rename(p.parent / "gone"),
@@ -255,6 +268,11 @@ CLASSES: dict[str, Case] = {
 CLASSES_FINE: dict[str, Case] = {
     "other files": folders(lambda p: (put(p, "cat/notes.txt", b"x"), put(p, ".DS_Store", b"x")),
         r"rows of own +│ +12"),
+    "links": folders(lambda p: ((p / "dog").rename(p.parent / "elsewhere"),
+        (p / "dog").symlink_to("../elsewhere"), (p / "cat/up").symlink_to("..")),
+        r"rows of own +│ +12"),
+    "copies of a notebook": folders(lambda p: put(p, "cat/.ipynb_checkpoints/0-checkpoint.png",
+        png(1)), r"rows of own +│ +12"),
     "capitals": folders(lambda p: [put(p, f"Cat/{k}.png", png(k, (5, 5))) for k in range(6)],
         "labels that are nearly the same are different: 'Cat' and 'cat'"),
     "parts that are not used": folders(lambda p: parted(p, "train", "test", "val"),
@@ -275,6 +293,16 @@ def test_folders_that_a_person_is_told_of(
     tmp_path: Path, breaks: Breaks, told: tuple[str, ...]
 ) -> None:
     let_in(tmp_path, breaks, told)
+
+
+def test_formats_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    from polytask.data.class_folders import ClassFolders
+
+    for k, name in enumerate(("cat/1.png", "dog/1.png", "dog/2.heic", "cat/b.MOV", "cat/a.heic")):
+        put(tmp_path, name, png(k))
+    said = r"left out 3 files of .* \(\.heic 2, \.mov 1\), such as a\.heic\. Save pictures as PNG"
+    with pytest.warns(UserWarning, match=said):
+        assert len(ClassFolders(path=tmp_path).load()) == 2
 
 
 def mask(content: bytes, *told: str) -> Case:
@@ -307,6 +335,9 @@ MASKS: dict[str, Case] = {
     "no such class": mask(encoded(Image.fromarray(np.full((8, 8), 9, np.uint8))),
         "class 9 has no name", "list it under 'ignore'"),
     "objects": mask(stored(np.array([{}], object)), "not a readable array"),
+    "no pixels": mask(stored(np.zeros((0, 8), np.uint8)), r"\[H, W\] was expected.*\(0, 8\)"),
+    "that of another picture": mask(encoded(Image.fromarray(np.zeros((6, 9), np.uint8))),
+        "the map has 9 x 6 pixels, and its picture 8 x 8", "turned"),
 }  # fmt: skip
 
 

@@ -100,6 +100,8 @@ def at(make: Callable[[Path], Any], *told: str) -> Case:
 
 
 ROW_6 = "t.csv row 6"
+DAMAGED = bytearray(gzip.compress(text().encode()))
+DAMAGED[100] ^= 255  # what follows refers to what is not there
 SHAPELESS: dict[str, Case] = {
     "empty file": csv("", "t.csv cannot be read as CSV: it is empty", "names the columns"),
     "blank lines": csv("\n\n  \n", "t.csv cannot be read as CSV: it is empty"),
@@ -125,6 +127,7 @@ SHAPELESS: dict[str, Case] = {
         "`encoding` is 'utf-99'. Did you mean 'utf-8'"),
     "packed": csv(gzip.compress(text().encode()), "packed with gzip: let its name end in .gz"),
     "cut off": csv(gzip.compress(text().encode())[:-20], "cannot be read", name="t.csv.gz"),
+    "damaged inside": csv(bytes(DAMAGED), "t.csv.gz cannot be read as CSV", name="t.csv.gz"),
     "not packed": csv(text(), "cannot be read", name="t.csv.gz"),
     "excel": csv(b"PK\x03\x04" + bytes(90), "zip archive, as Excel's sheets are", "save it as CSV"),
     "web page": csv("<!DOCTYPE html><html>404</html>", "a web page, as a download that failed"),
@@ -340,6 +343,8 @@ SAID: dict[str, Case] = {
         "'Cat' and 'cat'"),
     "letters in two ways": csv(each("kind", lambda k: ["\u00e9s", "e\u0301s", "cat"][k % 3]),
         r"kind: labels with a letter and its sign apart .*: 13"),
+    "letters that nobody sees": csv(each("kind", lambda k: ["cat", "cat\u200b"][k % 2]), "nearly",
+        r"'cat' and 'cat\\u200b'"),
     "constant label": csv(each("age", lambda k: "5"), "age: all 24 training labels are 5"),
     "constant input": csv(each("x", lambda k: "5"), "row: 1 of 4 entries never change .*: x"),
     "listed and not there": config("target: kind", "target: kind, classes: [cat, dog, cow, emu]",

@@ -61,6 +61,14 @@ def test_broken_columns_say_where(tmp_path: Path, text: str, told: str) -> None:
         source.load()
 
 
+def test_a_document_begins_with_or_without_a_blank_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("-DOCSTART- -X-\nthe DT\n\n-DOCSTART- -X-\n\na DT\n")
+    table = Columns(path=path, columns=["words", "pos"]).load()
+    assert table.cells(["words"])[:, 0].tolist() == [("the",), ("a",)]
+    assert [table.describe(row) for row in range(2)] == ["t.txt line 2", "t.txt line 6"]
+
+
 def test_iob1_becomes_iob2_and_iob2_stays() -> None:
     first = ["I-A", "I-A", "B-A", "O", "I-B", "I-A", "I-A"]
     second = ["B-A", "I-A", "B-A", "O", "B-B", "B-A", "I-A"]
@@ -73,23 +81,6 @@ def test_marks_of_ends_and_of_single_words_become_iob2() -> None:
     assert iob2(["B-A", "I-A", "L-A", "O", "U-B", "B-A", "L-A", "U-A"]) == second  # BILOU
     assert iob2(["B-A", "M-A", "E-A", "O", "S-B", "B-A", "E-A", "S-A"]) == second  # BMES
     assert iob2(["E-A", "I-A"]) == ["B-A", "B-A"]  # what is over does not go on
-
-
-def test_another_file_is_read_so_where_it_is_written_so(tmp_path: Path) -> None:
-    source = Columns(path=tmp_path / "a.txt", columns=["words", "tag", "span"], spans=["span"])
-    known = {"tag": {"D", "N"}, "span": {"O", "B-NP", "I-NP"}}
-    texts = {
-        "labelled": ("the D I-NP\ncat N I-NP\n", ["words", "tag", "span"]),
-        "alone": ("the\ncat\n\nit\n", ["words"]),
-        "poem": ("the cat sat\nthe dog ran\n", None),  # as many words in a line as columns
-        "texts": ("the cat sat\n\nthe dog ran\n", None),
-        "names": ("cat\ndog\n", None),  # a text on each line, of one word
-        "ragged": ("the D O\ncat N\n", None),
-    }
-    for name, (text, columns) in texts.items():
-        (tmp_path / f"{name}.txt").write_text(text)
-        found = source.another(tmp_path / f"{name}.txt", known)
-        assert (found and list(found.load().columns)) == columns, name
 
 
 def test_treebanks_without_contained_and_unsaid_words(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from polytask.data.disguises import require_folder
-from polytask.data.files import list_media
+from polytask.data.files import list_media, warn_of_unread
 from polytask.data.media import FileMedia
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import MediaKind, Source, Table
@@ -74,6 +74,7 @@ class ClassFolders(Source):
         key = content_key(["folders", shown, files_key(paths), *reading])
         split = pandas.Series(parts, dtype=object) if inside else None
         frame = pandas.DataFrame(columns)
+        warn_of_unread(self.path)
         return Table(self.path.name, frame, {_COLUMN[kinds[0]]: media}, key, media.where, split)
 
     def _columns(self, names: Sequence[Path], depth: int) -> dict[str, Sequence[str | None]]:

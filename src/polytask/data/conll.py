@@ -21,12 +21,13 @@ Sentence = tuple[int, dict[str, Cell]]
 
 # Marks of words of spans: those with which one begins, goes on, and is over.
 _BEGINS, _GOES_ON, _ENDS = ("B", "S", "U"), ("I", "M", "E", "L"), ("E", "L", "S", "U")
+_BLANKS = ". If words have blanks inside of them, say what divides columns under `separator`."
 
 
 class Columns(Source):
     """Words in lines, their labels in columns, a blank line after each sentence (CoNLL).
 
-    Lines that begin with `-DOCSTART-` begin documents and are no sentences. A row's place is the
+    Lines that begin with `-DOCSTART-` begin documents and are no words. A row's place is the
     line of its first word.
 
     Args:
@@ -71,9 +72,11 @@ class Columns(Source):
 
     def _read(self, path: Path) -> Iterator[Sentence]:
         for first, lines in blocks(path, self.comments, self.encoding):
-            if lines[0][1].lstrip().startswith("-DOCSTART-"):
+            lines = [(k, line) for k, line in lines if not line.lstrip().startswith("-DOCSTART-")]
+            if not lines:
                 continue
-            records = [self._record(path, first + k, line) for k, line in lines]
+            first += lines[0][0]
+            records = [self._record(path, first + k - lines[0][0], line) for k, line in lines]
             cells: dict[str, Cell] = {}
             for name, column in zip(self.columns, zip(*records, strict=True), strict=True):
                 if name == "_":
@@ -90,6 +93,7 @@ class Columns(Source):
             raise DataError(
                 f"{path.name} line {line} should have {len(self.columns)} columns "
                 f"({', '.join(self.columns)}). Found {len(found)}: {text[:80]}"
+                + ("" if self.separator or len(found) < len(self.columns) else _BLANKS)
             )
         return found
 
@@ -248,7 +252,8 @@ def iob2(tags: Sequence[str], where: str = "") -> list[str]:
         if tag != "O" and (mark not in (*_GOES_ON, *_BEGINS) or not kind):
             raise DataError(
                 f"{where}: marks of spans should be O, B-KIND or I-KIND (or S-, E-, U-, L- or "
-                f"M-KIND). Found '{tag}'."
+                f"M-KIND). Found '{tag}'. If they are of another kind, leave the column out of "
+                "`spans`: it then labels words."
             )
         earlier, _, same = before.partition("-")
         continues = mark in _GOES_ON and same == kind and earlier not in _ENDS

@@ -19,12 +19,24 @@ _SIGNS: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "it is a PDF"),
     (b"SQLite format 3", "it is a database of SQLite: save the table as CSV"),
     (b"\x93NUMPY", "it is an array of NumPy"),
+    (b"<svg", "it is a drawing of lines (SVG): save it as PNG"),
+)
+# What a container of MPEG holds, by the brand that stands at its eighth byte.
+_BRANDS: tuple[tuple[bytes, str], ...] = (
+    (b"avi", "it is AVIF: save it as PNG or JPEG"),
+    (b"M4A", "it is sound in an MPEG-4 file: save it as WAV or FLAC"),
+    (b"qt", "it is a film: save its pictures, or its sound"),
+    (b"mp4", "it is a film: save its pictures, or its sound"),
+    (b"iso", "it is a film: save its pictures, or its sound"),
+    (b"", "it is HEIC: save it as PNG or JPEG"),
 )
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 def disguise(head: bytes) -> str | None:
     """What the first bytes of a file say that it is, if it is neither text, picture nor sound."""
+    if head[4:8] == b"ftyp":
+        return next(said for brand, said in _BRANDS if head[8:].startswith(brand))
     return next((said for sign, said in _SIGNS if head.lstrip().startswith(sign)), None)
 
 

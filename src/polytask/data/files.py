@@ -1,7 +1,10 @@
 """Pictures and sounds without labels: one file, or a folder of them; and predictions that are
 such."""
 
-from collections.abc import Callable, Sequence
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -14,6 +17,11 @@ from polytask.errors import DataError, require
 from polytask.tasks.base import Picture, Sound, Task
 
 _COLUMN = {"image": "image", "sound": "audio"}
+# Pictures and sounds by their names, in formats that are not read.
+_UNREAD = (
+    *(".heic", ".heif", ".avif", ".jp2", ".jxl", ".tga", ".psd", ".svg", ".raw", ".dng", ".nef"),
+    *(".m4a", ".aac", ".wma", ".amr", ".mp4", ".mov", ".avi", ".webm", ".mkv"),
+)
 _Item = TypeVar("_Item")
 
 
@@ -42,6 +50,8 @@ class Files(Source):
                 if kinds
                 else nothing_readable(self.path)
             )
+        if self.path.is_dir():
+            warn_of_unread(self.path)
         paths = found[kinds[0]]
         names = [p.relative_to(self.path).as_posix() if p != self.path else p.name for p in paths]
         media = FileMedia(kinds[0], paths)
@@ -55,19 +65,76 @@ class Files(Source):
 
 
 def list_media(path: Path) -> dict[MediaKind, list[Path]]:
-    """The pictures and sounds of a file or folder, sorted; hidden files are left out.
+    """The pictures and sounds of a file or folder, sorted; what is hidden is left out.
+
+    Links are followed; one that leads nowhere is among them, so that it can be named.
 
     Raises:
-        DataError: If it does not exist.
+        DataError: If it does not exist, or a name is no text.
     """
     if not path.exists():
         raise DataError(f"There is no file or folder {path.absolute()}.")
-    paths = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    paths = [path] if path.is_file() else sorted(_files_in(path))
     shown = [p for p in paths if not p.name.startswith(".")]
+    for wrong in (p for p in shown if not is_text(p)):
+        raise DataError(
+            f"The name {os.fsencode(wrong)!r} is not in UTF-8. Rename it: labels may come from it, "
+            "and predictions are named by it."
+        )
     return {
         "image": [p for p in shown if p.suffix.lower() in PICTURE_SUFFIXES],
         "sound": [p for p in shown if p.suffix.lower() in SOUND_SUFFIXES],
     }
+
+
+def _files_in(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """The files of a folder and of the folders in it, those that links lead to included.
+
+    Folders that are hidden, as notebooks keep copies in, are left out.
+
+    Args:
+        folder: The folder.
+        above: The folders that it is in, into which no link is followed again.
+
+    Raises:
+        DataError: If a folder cannot be opened.
+    """
+    real = folder.resolve()
+    if real in above:
+        return
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be opened: {error.strerror}.") from error
+    for entry in entries:
+        if entry.is_dir():
+            if not entry.name.startswith((".", "__MACOSX")):
+                yield from _files_in(folder / entry.name, above | {real})
+        elif entry.is_file() or entry.is_symlink():
+            yield folder / entry.name
+
+
+def is_text(path: Path) -> bool:
+    """Whether a path's name can be written as UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def warn_of_unread(folder: Path) -> None:
+    """Says and counts which pictures and sounds of a folder are of formats that are not read."""
+    found = [p for p in _files_in(folder) if p.suffix.lower() in _UNREAD]
+    if found:
+        kinds = Counter(p.suffix.lower() for p in found)
+        some = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common())
+        warnings.warn(
+            f"left out {len(found):,} file{'s' if len(found) > 1 else ''} of {folder} in formats "
+            f"that are not read ({some}), such as {min(found).name}. Save pictures as PNG or JPEG, "
+            "sounds as WAV or FLAC.",
+            stacklevel=2,
+        )
 
 
 def save_pictures(

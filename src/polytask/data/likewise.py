@@ -75,11 +75,11 @@ def _columns(
     Raises:
         DataError: If words seem to be in columns, but not in those of training.
     """
-    sentences = [
-        [line.split(like.separator) for _, line in lines]
+    found = [
+        [line.split(like.separator) for _, line in lines if not line.startswith("-DOCSTART-")]
         for _, lines in blocks(path, like.comments, encoding)
-        if not lines[0][1].lstrip().startswith("-DOCSTART-")
     ]
+    sentences = [rows for rows in found if rows]
     counts = {len(cells) for rows in sentences for cells in rows}
     divided = len(sentences) > 1 and any(len(rows) > 1 for rows in sentences)
     if len(counts) != 1:

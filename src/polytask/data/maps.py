@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from polytask.data.inputs import Fit, ImageInput, Input, SoundInput
 from polytask.data.sources import BlankCell, Media
 from polytask.data.stores import Rows, Store
-from polytask.errors import ConfigError
+from polytask.errors import ConfigError, DataError
 from polytask.tasks.base import Task
 from polytask.tasks.dense import DenseTask, nearest_pixels
 from polytask.tasks.stored import StoredTask
@@ -77,12 +77,13 @@ class TargetMaps(TargetMedia):
     Args:
         task: The task.
         source_input: The pictures that it is about; targets get their size.
+        shown: The column of these pictures, where it is known.
 
     Raises:
         ConfigError: If the task's input has no pixels.
     """
 
-    def __init__(self, task: Task, source_input: Input) -> None:
+    def __init__(self, task: Task, source_input: Input, shown: Media | None = None) -> None:
         if not isinstance(task, DenseTask) or not isinstance(source_input, ImageInput):
             raise ConfigError(
                 f"Task '{task.name}' is about every pixel, and its input '{task.input}' has none: "
@@ -91,6 +92,7 @@ class TargetMaps(TargetMedia):
         self.task: DenseTask = task
         self.pictures = source_input
         self.size = source_input.size
+        self.shown = shown
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -113,10 +115,25 @@ class TargetMaps(TargetMedia):
         target = np.full(self.shape, self.task.blank, self.task.dtype)
         numbers = self.task.read(array)
         height, width = numbers.shape[-2:]
+        self._require_same_proportions(item, (height, width))
         kept, filled = placed((height, width), self.size, self.pictures.how)
         size = (filled[0].stop - filled[0].start, filled[1].stop - filled[1].start)
         target[(..., *filled)] = nearest_pixels(numbers[(..., *kept)], size)
         return self.task.finished(target).astype(self.task.dtype)
+
+    def _require_same_proportions(self, item: int, size: tuple[int, int]) -> None:
+        """Make sure that a map can lie on its picture: it may be smaller or larger, not cut.
+
+        Raises:
+            DataError: If it cannot.
+        """
+        shown = None if self.shown is None else self.shown.size(item)
+        if shown is not None and not proportional(size, shown):
+            raise DataError(
+                f"the map has {size[1]} x {size[0]} pixels, and its picture {shown[1]} x "
+                f"{shown[0]} (as a camera's note turns it): is it that of another picture, turned "
+                "or cut?"
+            )
 
 
 class TargetSounds(TargetMedia):
@@ -157,17 +174,26 @@ class TargetSounds(TargetMedia):
         return target
 
 
-def target_media(task: Task, source_input: Input, column: str) -> TargetMedia:
+def target_media(
+    task: Task, source_input: Input, column: str, shown: Media | None = None
+) -> TargetMedia:
     """How a task's column of media is decoded.
 
     Args:
         task: A task with such a column.
         source_input: The input that it reads.
         column: The column.
+        shown: What that input reads of the same rows.
     """
     if isinstance(task, Synthesis):
         return TargetSounds(task, column)
-    return TargetMaps(task, source_input)
+    return TargetMaps(task, source_input, shown)
+
+
+def proportional(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes are one another scaled, each side rounded up or down to whole pixels."""
+    low = max((a - 1) / b for a, b in zip(one, other, strict=True))
+    return low <= min((a + 1) / b for a, b in zip(one, other, strict=True))
 
 
 def placed(

@@ -28,6 +28,12 @@ _SIGNS = (
     (("JPEG", "MPO"), re.compile(rb"\xff\xd8\xff")),
 )
 
+# What Pillow raises for what it cannot read.
+_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error)
+_ORIENTATION = 0x0112  # the note of a camera that says how a picture is to be turned
+
+# Samples that are fractions: programs that mix and filter leave some beyond 1, which are clipped.
+_LOUDEST = 32.0
 _SLACK = 8  # bytes that headers may be wrong by: some recorders count their own length in
 
 
@@ -49,6 +55,13 @@ class EncodedMedia(Media):
         if self.kind != "sound":
             return super().wave(item)
         return decode_wave(self.content(item))
+
+    def size(self, item: int) -> tuple[int, int] | None:
+        """Height and width of a picture as it is shown; None if there is none to read."""
+        try:
+            return picture_size(self.content(item)) if self.kind == "image" else None
+        except (DataError, OSError):  # decoding it says what is wrong
+            return None
 
     def array(self, item: int) -> NDArray[Any]:
         """One map: the numbers of a PNG or of a NumPy file, as they are."""
@@ -243,16 +256,23 @@ def decode_picture(content: bytes) -> NDArray[np.uint8]:
                 ground = image.new("RGBA", upright.size, "white")
                 upright = image.alpha_composite(ground, upright.convert("RGBA"))
             return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        IndexError,
-        struct.error,
-        image.DecompressionBombError,
-    ) as error:
+    except (*_UNREADABLE, image.DecompressionBombError) as error:
         raise DataError(f"not a readable picture ({_found(content, error)})") from error
+
+
+def picture_size(content: bytes) -> tuple[int, int] | None:
+    """Height and width of an encoded picture, upright as `decode_picture` gives it.
+
+    Only its first bytes are read. None if it is none.
+    """
+    image = require("PIL.Image", "image")
+    try:
+        with image.open(io.BytesIO(content), formats=_formats(content)) as opened:
+            width, height = opened.size
+            turned = opened.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    except (*_UNREADABLE, image.DecompressionBombError):
+        return None
+    return (width, height) if turned else (height, width)
 
 
 def decode_map(content: bytes) -> NDArray[Any]:
@@ -281,7 +301,7 @@ def decode_map(content: bytes) -> NDArray[Any]:
             if opened.format == "JPEG":
                 raise DataError("JPEG changes the numbers of a map: save it as PNG")
             return np.array(opened)
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error) as error:
+    except _UNREADABLE as error:
         raise DataError(f"not a readable map ({_found(content, error)})") from error
 
 
@@ -313,6 +333,11 @@ def decode_wave(content: bytes) -> tuple[NDArray[Any], int]:
         raise DataError("the sound has no samples")
     if kind == "float32" and not np.isfinite(wave).all():
         raise DataError("the sound has samples that are not finite numbers")
+    if kind == "float32" and np.abs(wave).max() > _LOUDEST:
+        raise DataError(
+            f"its samples are fractions, which should be in -1..1. Found {np.abs(wave).max():g}: "
+            "divide them by what full scale is (32768 for 16 bits), or save them as whole numbers"
+        )
     if wave.shape[1] == 1:
         return wave[:, 0], rate
     return wave.mean(axis=1, dtype=np.float32).astype(wave.dtype), rate

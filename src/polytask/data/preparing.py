@@ -162,7 +162,11 @@ def _media_of(
     for task in tasks:
         if task.media is not None and dataset.name in task.target:
             (column,) = columns_of(task, dataset.name)
-            how = target_media(task, inputs[task.input], column)
+            read = inputs[task.input]
+            shown = None
+            if isinstance(read, MediaInput) and dataset.name in read.columns:
+                shown = dataset.table.media.get(read.column(dataset.name))
+            how = target_media(task, read, column, shown)
             yield how, column, partial(dataset.maps.__setitem__, task.name)
 
 

@@ -75,6 +75,10 @@ class Media(ABC):
         """
         raise DataError(f"This column holds {self.kind}s: it has no pictures.")
 
+    def size(self, item: int) -> tuple[int, int] | None:
+        """Height and width of one picture before it is scaled; None where that is not known."""
+        return None
+
     def wave(self, item: int) -> tuple[NDArray[Any], int]:
         """One mono wave, `[samples]` of int16 or of float32 in -1..1, and its sample rate.
 

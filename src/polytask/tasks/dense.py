@@ -136,7 +136,7 @@ def label_map(array: NDArray[Any], ignore: Sequence[int], blank: int) -> Stored:
     Raises:
         DataError: If it is no map of whole numbers that fit.
     """
-    if array.ndim != 2 or array.dtype.kind not in "bui":
+    if array.ndim != 2 or array.dtype.kind not in "bui" or not array.size:
         raise DataError(
             "a map of class numbers [H, W] was expected, such as a PNG of one channel. Found "
             f"{array.dtype} of shape {array.shape}"
@@ -160,12 +160,18 @@ def number_map(array: NDArray[Any], channels: int) -> Stored:
         array = array[None]
     elif array.ndim == 3 and array.shape[0] != channels and array.shape[2] == channels:
         array = array.transpose(2, 0, 1)
-    if array.ndim != 3 or array.shape[0] != channels or array.dtype.kind not in "buif":
+    if (
+        array.ndim != 3
+        or array.shape[0] != channels
+        or array.dtype.kind not in "buif"
+        or not array.size
+    ):
         raise DataError(
             f"a map of {channels} number{'s' if channels > 1 else ''} per pixel was expected. "
             f"Found {array.dtype} of shape {array.shape}"
         )
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinite: no label
+        return array.astype(np.float32)
 
 
 def mean_of_pixels(per_pixel: Tensor, known: Tensor) -> Tensor:
