@@ -10,14 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from polytask.data.columns import as_floats
 from polytask.data.dates import told_order
 from polytask.data.disguises import listed
 from polytask.data.media import FileMedia
+from polytask.data.stand_ins import (
+    marks_of_nothing,
+    stand_in,
+    with_another_separator,
+    zeros_apart,
+)
 from polytask.data.stores import VectorStore, as_rows
 from polytask.data.tabular import TableInput
+from polytask.tasks.surfaces import DenseRegression
 
 if TYPE_CHECKING:
     from polytask.data.dataset import Prepared
+
+_CELLS = 400_000  # of a table that are looked at
+_MAPS = 64
 
 
 def doubts(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -35,10 +46,13 @@ def doubts(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]]) -> lis
         *_composed_labels(prepared),
         *_lacking(prepared),
         *_constant_targets(prepared),
+        *_strange_labels(prepared),
+        *_unmeasured_pixels(prepared),
     ]
     for name, some in prepared.inputs.items():
         if isinstance(some, TableInput):
             found += [*_constant_entries(name, some, prepared), *_orders_of_dates(name, some)]
+            found += _strange_entries(name, some, prepared)
     return found
 
 
@@ -134,7 +148,7 @@ def _lacking(prepared: "Prepared") -> Iterator[str]:
 
 
 def _constant_targets(prepared: "Prepared") -> Iterator[str]:
-    """Numbers to predict that are all the same."""
+    """Numbers to predict that are all the same, or some of which seem to stand for none."""
     for task in prepared.tasks:
         known = []
         for source, rows in prepared.parts["train"].items():
@@ -149,6 +163,65 @@ def _constant_targets(prepared: "Prepared") -> Iterator[str]:
             there = column[~np.isnan(column)]
             if len(there) > 1 and there.min() == there.max():
                 yield f"{task.name}: all {len(there):,} training labels are {there[0]:g}"
+            elif (found := stand_in(there)) is not None:
+                yield f"{task.name}: of its training labels {found}. {_blank(found.value)}"
+
+
+def _blank(value: float) -> str:
+    return (
+        "If that means that it is not known, leave such cells blank (in text: list "
+        f"'{value:g}' under the source's `missing`)"
+    )
+
+
+def _strange_labels(prepared: "Prepared") -> Iterator[str]:
+    """Labels that seem to stand for none, or to be several in one."""
+    for task in prepared.tasks:
+        names = tuple(map(str, getattr(task, "classes", ())))
+        for mark in marks_of_nothing(names) if len(names) > 2 else ():
+            yield (
+                f"{task.name}: '{mark}' is a label like others. If it means that there is none, "
+                "leave it blank (in lists: null)"
+            )
+        listing = with_another_separator(names, getattr(task, "separator", "|"))
+        if listing is not None and hasattr(task, "separator"):
+            name, other = listing
+            yield f"{task.name}: '{name}' is one label. If it lists several: separator: '{other}'"
+
+
+def _unmeasured_pixels(prepared: "Prepared") -> Iterator[str]:
+    """Maps of numbers whose zeros are far from all others."""
+    for task in prepared.tasks:
+        if not isinstance(task, DenseRegression) or task.unknown is not None:
+            continue
+        for source, rows in prepared.parts["train"].items():
+            maps = prepared.datasets[source].maps.get(task.name)
+            if maps is None:
+                continue
+            some = as_rows(rows)
+            pixels = np.asarray(maps.maps[some[:: max(1, len(some) // _MAPS)]]).ravel()
+            found = zeros_apart(pixels[~np.isnan(pixels)])
+            if found is not None:
+                yield (
+                    f"{task.name}: of the pixels of {source} that were looked at {found}. If that "
+                    f"means that nothing was measured: tasks.{task.name}.unknown: 0"
+                )
+
+
+def _strange_entries(name: str, some: TableInput, prepared: "Prepared") -> Iterator[str]:
+    """Numbers of a table input that seem to stand for none, as the table has them."""
+    numbers = {facts["name"] for facts in some.state["columns"] if facts["kind"] == "number"}
+    for source, columns in some.columns.items():
+        table = prepared.datasets[source].table
+        rows = as_rows(prepared.parts["train"].get(source, ()))
+        rows = rows[:: max(1, len(rows) * len(columns) // _CELLS)]
+        for column in columns:
+            if column in numbers and len(rows):
+                cells = table.cells([column], rows)[:, 0]
+                values = as_floats(column, cells, table.describe)
+                found = stand_in(values[~np.isnan(values)])
+                if found is not None:
+                    yield f"{name}: of the training rows of {column} {found}. {_blank(found.value)}"
 
 
 def _constant_entries(name: str, some: TableInput, prepared: "Prepared") -> Iterator[str]:
