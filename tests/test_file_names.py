@@ -149,3 +149,66 @@ def test_the_mark_that_divides_most_is_taken() -> None:
     deep = [Path("x/y/1.a.wav"), Path("z/2.b.wav")]
     assert pattern_of(deep, ["n", "_"], None)[0] == r"(?:.*/)?(?P<n>[^./]+)\.[^./]+"
     assert pattern_of(deep, ["n", "_"], "who")[1] == ["who", "n"]
+
+
+EMOTIONS = [f"{who:02}{text}{mood}{take}" for who in range(9) for text in ("a01", "b02")
+            for mood in "WF" for take in "ab"]  # fmt: skip
+MOODS = [
+    f"{who}_{mood}{k:02}" for who in ("DC", "JE", "KL") for mood in ("a", "sa") for k in range(9)
+]
+
+
+def sounds(folder: Path, names: list[str]) -> Path:
+    for k, name in enumerate(names):
+        (folder / "wav").mkdir(parents=True, exist_ok=True)
+        (folder / "wav" / f"{name}.wav").write_bytes(riff(wave(0.05, pitch=200.0 + 9 * k)))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "columns", "first"),
+    [
+        (EMOTIONS, ["who:2", "text:3", "mood", "_"], ("00", "a01", "W")),
+        (MOODS, ["who", "mood", "_"], ("DC", "a")),
+    ],
+)
+def test_parts_without_a_mark_are_runs_or_so_many_letters(
+    tmp_path: Path, names: list[str], columns: list[str], first: tuple[str, ...]
+) -> None:
+    text = draft(sounds(tmp_path / "s", names), ["mood"], tmp_path / "c.yaml", columns)
+    (tmp_path / "c.yaml").write_text(text)
+    table = prepare_data(load_config(tmp_path / "c.yaml"), None).datasets["data"].table
+    named = [c.partition(":")[0] for c in columns if c != "_"]
+    assert tuple(table.cells(named)[0]) == first
+    assert len({tuple(row) for row in table.cells(["mood"])}) == 2
+
+
+def test_names_without_a_mark_are_pointed_at(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"one folder, 'wav'.*4 runs.*or how many letters.*a:2,b:3"):
+        draft(sounds(tmp_path / "s", EMOTIONS), [], tmp_path / "c.yaml")
+    with pytest.raises(DataError, match=r"2 parts, as DC_a00.*or each of the 3 runs"):
+        draft(sounds(tmp_path / "t", MOODS), [], tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (["who:2", "rest:9"], "00a01Wa.wav.* should have 11 letters.*who:2, rest:9"),
+        (["who:two", "rest:5"], "'who:two' should say how many letters"),
+        (["a", "b", "c", "d", "e"], "say how many letters each has"),
+    ],
+)
+def test_parts_that_do_not_fit_are_said(tmp_path: Path, columns: list[str], told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        pattern_of([Path(f"{name}.wav") for name in EMOTIONS], columns, None)
+
+
+def test_folders_of_masks_are_no_labels(tmp_path: Path) -> None:
+    for k in range(6):
+        for folder in ("images", "masks"):
+            (tmp_path / "d" / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "d" / folder / f"{k}.png").write_bytes(png(9 * k))
+    with pytest.raises(DataError, match=r"each of their pixels \(masks\), not labels.*media: {im"):
+        draft(tmp_path / "d", [], tmp_path / "c.yaml")
+    (tmp_path / "d/images").rename(tmp_path / "d/hats")  # masks may be worn as well
+    assert "kind: folders" in draft(tmp_path / "d", [], tmp_path / "c.yaml")

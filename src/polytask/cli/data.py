@@ -50,7 +50,9 @@ def init(
         str,
         typer.Option(
             help="The names of all columns, where the first line of a table is a row, or each line "
-            "is a word; or of the parts of files' names, where these say labels. _ leaves one out."
+            "is a word; or of the parts of files' names, where these say labels, which marks "
+            "divide, or runs of letters and digits, or so many letters each: speaker:2. _ leaves "
+            "one out."
         ),
     ] = "",
     output: Annotated[Path | None, typer.Option(help="The YAML file to write.")] = None,

@@ -1,5 +1,6 @@
 """What is known about a folder of pictures or sounds."""
 
+import re
 import shlex
 import textwrap
 from collections.abc import Sequence
@@ -12,13 +13,20 @@ from polytask.data.sources import Table
 from polytask.data.splits import part_named
 from polytask.errors import DataError
 from polytask.survey.drafted import Drafted
-from polytask.survey.file_names import parts_of, pattern_of, telling
+from polytask.survey.file_names import length_of, parts_of, pattern_of, runs_of, telling
 from polytask.survey.guesses import Column, guess_column, guess_target
 from polytask.survey.lines import quoted
 from polytask.survey.persons import folders_of_persons, guess_group
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.targets import chosen
 
+_ENOUGH = 20  # files, of which names that are all as long are codes
+
+# Words in names of folders that hold pictures, and maps of their pixels.
+_PICTURES = {"image", "images", "img", "imgs", "jpegimages", "rgb", "photos", "pictures", "input"}
+_MAPS = {"mask", "masks", "depth", "depths", "segmentation", "segmentations", "annotations"} | {
+    *("annot", "segmentationclass", "semantic", "groundtruth", "gt", "labels", "disparity")
+}
 _TABLE = "write a table with a line for each file: its path, and a column for each label"
 
 
@@ -41,6 +49,7 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
     if hint and any(len(file.parts) == 1 for file in files):
         raise DataError(f"{data} holds files in no folders that bear their labels' names. {hint}")
     table = ClassFolders(path=data).load()
+    _require_classes(data, table, hint)
     if list(targets) not in ([], ["label"]):
         raise DataError(
             f"{data} has no table, only {_things(table)} in folders, whose names are the 'label'. "
@@ -59,6 +68,30 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
         parts=_parts(table),
         notes=_comment(_persons(set(labels), hint)) + _comment(hint),
     )
+
+
+def _require_classes(data: Path, table: Table, hint: str) -> None:
+    """Make sure that folders can be labels: there are several, and not one of them holds masks.
+
+    Raises:
+        DataError: If they cannot.
+    """
+    labels = sorted(set(table.cells(["label"])[:, 0]))
+    if len(labels) == 1:
+        raise DataError(
+            f"{data} has its {_things(table)} in one folder, '{labels[0]}', which tells nothing. "
+            + (hint or f"If names of files say labels, or another file does, {_TABLE}.")
+        )
+    words = {label: set(re.split(r"[\W_\d]+", label.lower())) for label in labels}
+    maps = [label for label in labels if words[label] & _MAPS]
+    if maps and any(words[label] & _PICTURES for label in labels) and len(labels) < 6:
+        raise DataError(
+            f"The folders of {data} ({', '.join(labels)}) seem to be pictures and what is known of "
+            f"each of their pixels ({', '.join(maps)}), not labels. Write a table with a line for "
+            "each picture and columns of paths, such as image,mask; then declare them under the "
+            "source's `media: {image: image, mask: map}`, with a task of `kind: segmentation`, "
+            "`dense_regression`, `edges` or `normals`."
+        )
 
 
 def _by_names(
@@ -104,17 +137,30 @@ def _below_parts(data: Path) -> list[Path]:
 
 def _hint(data: Path, files: Sequence[Path]) -> str:
     """What to do with names of files that say something; empty if they do not."""
-    found = parts_of(files)
+    marked, runs, length = parts_of(files), runs_of(files), length_of(files)
     folders = [file.parts[0] if len(file.parts) > 1 else "" for file in files]
-    if found is None or found[1] > len(ascii_lowercase):
+    if marked is not None and marked[1] <= len(ascii_lowercase):
+        if not telling(files, marked[0], folders):
+            return ""
+        how, names = f"{marked[1]} parts", ",".join(ascii_lowercase[: marked[1]])
+    elif runs is not None and runs <= len(ascii_lowercase) and telling(files, None, folders):
+        how = f"{runs} runs of letters or digits"
+        names = ",".join(ascii_lowercase[:runs])
+    elif length is not None and len(files) >= _ENOUGH:
+        how, names = f"{length} letters", f"a:2,b:{length - 2}" if length > 2 else "a:1,b:1"
+    else:
         return ""
-    if not telling(files, found[0], folders):
-        return ""
-    letters = ascii_lowercase[: found[1]]
+    what = "say what each is"
+    if ":" in names:
+        what = "say how many letters each part has, and what it is"
+    elif runs is not None and names.count(",") + 1 != runs:
+        what += f", or each of the {runs} runs of letters and digits"
+    elif length is not None:
+        what += ", or how many letters each has, as a:2,b:3"
     return (
-        f"Names of files have {found[1]} parts, as {files[0].name} has. To make columns of them, "
-        "say what each is (_ for one to leave out), and which to predict: polytask init "
-        f"{shlex.quote(str(data))} --columns {','.join(letters)} --targets a"
+        f"Names of files have {how}, as {files[0].name} has. To make columns of them, {what} (_ "
+        "for one to leave out), and which to predict: polytask init "
+        f"{shlex.quote(str(data))} --columns {names} --targets a"
     )
 
 
