@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from polytask.config import load_config
+from polytask.config.build import build_sources
 from polytask.errors import DataError
 from polytask.survey.drafting import draft
 from polytask.survey.persons import guess_group
@@ -283,3 +284,28 @@ def test_sounds_are_read_at_the_rate_and_length_of_most(how: str, tmp_path: Path
 )
 def test_lengths_are_rounded_up_as_people_would(seconds: float, shown: float) -> None:
     assert rounded_up(seconds) == shown
+
+
+def test_marks_that_stand_for_blanks_are_seen(tmp_path: Path) -> None:
+    from polytask.survey.notations import marks_of_blanks
+
+    numbers: list[object] = ["1.5", "2", "-3e4", "7"]
+    assert marks_of_blanks([*numbers, "?", "Unknown", "#DIV/0!", None]) == [
+        "#DIV/0!",
+        "?",
+        "Unknown",
+    ]
+    assert marks_of_blanks([*numbers, "many"]) == [] == marks_of_blanks([1, 2.5, None])
+    assert marks_of_blanks(["?", "private", "state", "private"]) == ["?"]
+    assert marks_of_blanks(["?", "!", "yes", "no"]) == []  # a column of words
+    assert marks_of_blanks(["?", "yes", "?"]) == []  # it may be one of two answers
+
+    rows = [f"{'?' if k % 9 == 4 else k / 3:},{'?' if k % 7 == 3 else 'abc'[k % 3]},{k % 31}"
+            for k in range(120)]  # fmt: skip
+    (tmp_path / "t.csv").write_text("power,maker,age\n" + "\n".join(rows) + "\n")
+    text = draft(tmp_path / "t.csv", ["age"], tmp_path / "c.yaml")
+    (tmp_path / "c.yaml").write_text(text)
+    assert '"?"]  # as ? in power' in text and "power  # number" in text and "left out" not in text
+    source = build_sources(load_config(tmp_path / "c.yaml"))["data"].load()
+    blanks = {name: cells.isna().sum() for name, cells in source.frame.items()}
+    assert blanks == {"power": 13, "maker": 17, "age": 0}

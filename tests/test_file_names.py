@@ -168,7 +168,7 @@ def sounds(folder: Path, names: list[str]) -> Path:
 @pytest.mark.parametrize(
     ("names", "columns", "first"),
     [
-        (EMOTIONS, ["who:2", "text:3", "mood", "_"], ("00", "a01", "W")),
+        (EMOTIONS, ["who:2", "text:3", "mood", "_"], ("00", "a01", "F")),
         (MOODS, ["who", "mood", "_"], ("DC", "a")),
     ],
 )

@@ -33,7 +33,7 @@ SUFFIXES: dict[str, Format] = {
     ".ndjson": "jsonl",
 }
 _USUAL = ("utf-8", ".")
-_MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A")
+MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A")
 
 
 class TableFile(Source):
@@ -75,7 +75,7 @@ class TableFile(Source):
         self.parts = [part for part, _ in files] if isinstance(path, dict) else None
         self.format = format
         self.media = dict(media or {})
-        self.missing = list(_MISSING if missing is None else missing)
+        self.missing = list(MISSING if missing is None else missing)
         self.encoding, self.decimal = require_encoding(encoding), decimal
         self.columns, self.quotes = list(columns or ()), quotes
 

@@ -1,11 +1,14 @@
-"""Numbers as people write them: a comma before the fraction, or marks between thousands."""
+"""Numbers as people write them: a comma before the fraction, marks between thousands, and marks
+where there is none."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 _COMMA = r"[+-]?\d+(?:,\d+)?"
 _POINT = r"[+-]?\d+(?:\.\d+)?"
+_NOTHING = ("unknown", "missing", "na", "n.a.", "none", "nil", "unavailable", "not available", "nd")
 _GROUPED = (
     (r"[+-]?\d{1,3}(?:\.\d{3})+(?:,\d+)?", _COMMA),
     (r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?", _POINT),
@@ -42,3 +45,31 @@ def with_thousands(cells: Sequence[Any]) -> str | None:
         if found and all(re.fullmatch(f"{grouped}|{plain}", t) for t in texts):
             return found
     return None
+
+
+def marks_of_blanks(cells: Sequence[Any]) -> list[str]:
+    """Texts that seem to mean that a cell is blank: `?`, and what else stands among numbers.
+
+    That is a mark without letters and digits, a word for what is not known, or an error of Excel.
+
+    Args:
+        cells: The column's cells, None where blank.
+    """
+    texts = Counter(c for c in cells if isinstance(c, str) and not _number(c))
+    known = sum(c is not None for c in cells)
+    # Where other marks are values, as in columns of words or letters, so may this be.
+    named = sum(any(map(str.isalnum, text)) for text in texts)
+    found = ["?"] if "?" in texts and named > 1 and named == len(texts) - 1 else []
+    if known and texts.total() < 0.5 * known and all(map(_means_nothing, texts)):
+        found = list(texts)
+    return sorted(found)
+
+
+def _means_nothing(text: str) -> bool:
+    plain = text.strip().lower()
+    return plain in _NOTHING or text.startswith("#") or not any(map(str.isalnum, text))
+
+
+def _number(text: str) -> bool:
+    """Whether a text is a number in any notation."""
+    return re.fullmatch(rf"{_COMMA}|{_POINT}|{_POINT}[eE][+-]?\d+", text.strip()) is not None

@@ -1,6 +1,7 @@
 """Which files of a folder are one table, and how it is read."""
 
 import codecs
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,8 +18,9 @@ from polytask.data.splits import PARTS, part_named
 from polytask.data.tables import Format, TableFile, column_names, format_of, known_format
 from polytask.errors import DataError
 from polytask.survey.lines import one_line, quoted
-from polytask.survey.notations import decimal_commas
+from polytask.survey.notations import decimal_commas, marks_of_blanks
 
+_SHOWN = 3
 _UNNAMED = (".data", ".dat", ".txt")
 _SHARD = re.compile(r"[-_.]\d+[-_]of[-_]\d+(?=\.)", re.IGNORECASE)
 
@@ -122,7 +124,8 @@ def read_table(
     """A table, its source, and the settings of the source that say how it is read.
 
     Text that is no UTF-8 is taken for what Excel and others write. Where tabs or bars divide,
-    quotes are letters if the table cannot be read otherwise. Commas that begin fractions are seen.
+    quotes are letters if the table cannot be read otherwise. Commas that begin fractions are seen,
+    and marks such as `?` that stand for blanks.
 
     Args:
         files: What `table_files` found.
@@ -173,6 +176,16 @@ def read_table(
             reading.append(f'    decimal: ","  # as in {one_line(found)}')
             source.decimal = ","
             table = source.load()
+    marks: dict[str, str] = {}
+    for name in table.frame.columns:
+        for mark in marks_of_blanks(table.cells([name])[:, 0].tolist()):
+            marks.setdefault(mark, name)
+    if marks:
+        source.missing += marks
+        listed = ", ".join(json.dumps(m, ensure_ascii=False) for m in source.missing if m)
+        why = " and ".join(f"{mark} in {name}" for mark, name in list(marks.items())[:_SHOWN])
+        reading.append(f"    missing: [{listed}]  # as {one_line(why)}")
+        table = source.load()
     return source, table, reading
 
 
