@@ -197,3 +197,33 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_rows_below_a_very_long_cell_are_located(tmp_path: Path) -> None:
     table = TableFile(path=write(tmp_path, "t.csv", f"a,b\n{'x' * 200_000},1\ny,2\n")).load()
     assert table.describe(1) == "t.csv row 3"
+
+
+def test_blanks_divide_tables_of_numbers(tmp_path: Path) -> None:
+    """As auto-mpg of UCI: columns as wide as their cells, a tab before a name in quotes."""
+    rows = ['18.0   8  307.0   130.0\t"chevrolet malibu"', '  9.5   4  97.00      ?\t"vw 1131"  ']
+    (tmp_path / "t.data").write_text("\n".join(rows) + "\n\n")
+    named = TableFile(
+        path=tmp_path / "t.data",
+        format="csv",
+        columns=["mpg", "cylinders", "size", "power", "name"],
+        missing=["?"],
+    ).load()
+    assert named.cells(list(named.columns)).tolist() == [
+        [18.0, 8, 307.0, 130.0, "chevrolet malibu"],
+        [9.5, 4, 97.0, None, "vw 1131"],
+    ]
+    assert named.describe(1) == "t.data row 2"
+    (tmp_path / "u.csv").write_text("x  y\n1 2\n  3\t4\n")
+    headed = TableFile(path=tmp_path / "u.csv").load()
+    assert headed.cells(["x", "y"]).tolist() == [[1, 2], [3, 4]]
+    (tmp_path / "u.csv").write_text("x y\n1 2\n3 4 5\n6 7\n")
+    assert list(TableFile(path=tmp_path / "u.csv").load().columns) == ["x y"]
+    (tmp_path / "u.csv").write_text("full name\nAda Lovelace\nAlan Turing\n")
+    assert list(TableFile(path=tmp_path / "u.csv").load().columns) == ["full name"]
+
+
+def test_rows_with_one_cell_more_or_less_are_named_where_blanks_divide(tmp_path: Path) -> None:
+    (tmp_path / "t.data").write_text("1 2\n" * 60 + "1\n" + "1 2\n")
+    with pytest.raises(DataError, match=r"t\.data row 61 has 1 cells"):
+        TableFile(path=tmp_path / "t.data", format="csv", columns=["x", "y"]).load()

@@ -5,6 +5,7 @@ A row's line, from 1, is that of an editor.
 
 import csv
 import gzip
+import re
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -23,8 +24,10 @@ Decimal = Literal[".", ","]
 # What a file raises that cannot be opened, read to its end, or unpacked.
 BROKEN = (OSError, EOFError, zlib.error)
 
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _LOOKED = 50  # rows that tell what divides cells, where no header does
 _SEPARATORS: dict[Kind, tuple[str, ...]] = {"csv": (",", ";", "\t", "|"), "tsv": ("\t",)}
+_BLANKS = " "  # one or several of them, or of tabs
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class Layout:
         """A reader of all records, the header among them."""
         csv.field_size_limit(2**31 - 1)  # cells may hold whole texts
         return csv.reader(
-            file,
+            # Blanks and tabs in a row divide once, and none at the ends of a line does.
+            file if separator != _BLANKS else (f"{x.expandtabs(1).strip()}\n" for x in file),
             delimiter=separator,
             skipinitialspace=True,
             strict=strict,
@@ -123,7 +127,7 @@ def header(path: Path, layout: Layout) -> tuple[list[str], str]:
     try:
         with open_text(path, encoding) as file:
             if layout.columns:
-                marks = _fitting(file, layout, marks)
+                marks = _fitting(file, layout, [*marks, _BLANKS] if kind == "csv" else marks)
             for separator in marks:
                 if layout.columns and len(best[0]) == len(layout.columns):
                     break
@@ -131,10 +135,12 @@ def header(path: Path, layout: Layout) -> tuple[list[str], str]:
                 names: list[str] = next((r for r in layout.records(file, separator) if r), [])
                 if len(names) > len(best[0]):
                     best = ([name.strip() for name in names], separator)
+            if kind == "csv" and len(best[0]) == 1 and not layout.columns:
+                best = _divided_by_blanks(file, layout) or best
     except (*BROKEN, ValueError, csv.Error) as error:
         raise unreadable(path, kind, error, encoding) from error
     names = best[0]
-    said = disguise(names[0].encode()) if names else None
+    said = disguise(" ".join(names).encode()) if names else None
     if said is not None:
         raise DataError(f"{path} cannot be read as {kind.upper()}: {said}.")
     if not any(names):
@@ -152,6 +158,20 @@ def header(path: Path, layout: Layout) -> tuple[list[str], str]:
             f"the first line of {path.name} has {len(names)} cells."
         )
     return (list(layout.columns), best[1]) if layout.columns else best
+
+
+def _divided_by_blanks(file: IO[str], layout: Layout) -> tuple[list[str], str] | None:
+    """The header of a table that blanks divide; None for a single column of texts.
+
+    All of the first rows have as many cells as the header then, and most of these are numbers.
+    """
+    file.seek(0)
+    first, *rows = [r for r in islice(layout.records(file, _BLANKS), _LOOKED) if r] or [[]]
+    cells = [cell for row in rows for cell in row]
+    numbers = sum(map(_number, cells))
+    if len(first) < 2 or {len(row) for row in rows} != {len(first)} or 2 * numbers < len(cells):
+        return None
+    return first, _BLANKS
 
 
 def _fitting(file: IO[str], layout: Layout, marks: list[str]) -> list[str]:
@@ -188,7 +208,7 @@ def read_delimited(path: Path, layout: Layout) -> Any:
             warnings.simplefilter("error", pandas.errors.ParserWarning)  # more cells than names
             frame = pandas.read_csv(
                 file,
-                sep=separator,
+                sep=r"\s+" if separator == _BLANKS else separator,
                 index_col=False,  # else longer rows silently shift all columns
                 header=None if layout.columns else 0,
                 names=names if layout.columns else None,
@@ -281,7 +301,7 @@ def _require_quotes(path: Path, separator: str, layout: Layout) -> None:
 
 
 def _named(separator: str) -> str:
-    return {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}[separator]
+    return {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "mark"}[separator]
 
 
 def require_distinct(path: Path, names: list[str]) -> None:
@@ -292,4 +312,11 @@ def require_distinct(path: Path, names: list[str]) -> None:
     """
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:
-        raise DataError(f"{path.name} has two columns named '{twice}'. Rename or remove one.")
+        first = " If the first line is a row, name them under `columns`." if _number(twice) else ""
+        raise DataError(
+            f"{path.name} has two columns named '{twice}'. Rename or remove one.{first}"
+        )
+
+
+def _number(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None

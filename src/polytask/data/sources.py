@@ -168,9 +168,9 @@ class Table:
     def doubt(self) -> str:
         """What may be wrong with the names of the columns, as a sentence; empty if nothing."""
         names = self.columns
-        if any(name.replace(".", "", 1).isdigit() for name in names):
+        if any(name.replace(".", "", 1).isdigit() for text in names for name in text.split()):
             return (
-                " Some names are numbers: does the first line of the file name the columns? If it "
+                " Some names hold numbers: does the first line of the file name the columns? If it "
                 "is a row, name them under `columns` (`polytask init --columns a,b`)."
             )
         if len(names) == 1 and any(mark in names[0] for mark in ",;\t|"):

@@ -45,8 +45,8 @@ class TableFile(Source):
     Args:
         path: The file or files: `.csv`, `.tsv`, `.parquet`, `.jsonl` (all but Parquet also `.gz`).
             The cells of a CSV are divided by what divides its header: commas, else semicolons,
-            tabs or bars. Or files by part (`train`, `validation`, `test`), which the source's
-            split then takes with `fixed: true`.
+            tabs or bars; or blanks, if most cells are numbers. Or files by part (`train`,
+            `validation`, `test`), which the source's split then takes with `fixed: true`.
         format: What they are, if the name does not say it.
         media: Columns that hold pictures, sounds or maps (pictures of numbers, for tasks about
             pixels): paths (relative to the table's folder), or in Parquet the encoded bytes.
