@@ -309,3 +309,38 @@ def test_marks_that_stand_for_blanks_are_seen(tmp_path: Path) -> None:
     source = build_sources(load_config(tmp_path / "c.yaml"))["data"].load()
     blanks = {name: cells.isna().sum() for name, cells in source.frame.items()}
     assert blanks == {"power": 13, "maker": 17, "age": 0}
+
+
+@pytest.mark.parametrize("tags", [["O", "B-PER"], [0, 1]])
+def test_lists_of_words_and_of_labels_are_tagging(tmp_path: Path, tags: list[object]) -> None:
+    for part, count in (("train", 60), ("validation", 20), ("test", 20)):
+        rows = [
+            {
+                "id": str(k),  # each part is counted anew
+                "tokens": ["Anna", "runs", "home"][: 1 + k % 3],
+                "ner_tags": [tags[1], tags[0], tags[0]][: 1 + k % 3],
+                "mood": ["good", "bad", "so so"][k % 3],
+            }
+            for k in range(count)
+        ]
+        file = tmp_path / "d" / f"{part}.jsonl"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("\n".join(map(json.dumps, rows)))
+    text = draft(tmp_path / "d", ["ner_tags", "mood"], tmp_path / "c.yaml")
+    (tmp_path / "c.yaml").write_text(text)
+    written = yaml.safe_load(text)
+    assert {n: t["kind"] for n, t in written["tasks"].items()} == {
+        "ner_tags": "tagging",
+        "mood": "multiclass",
+    }
+    assert written["sources"]["data"]["split"] == {"fixed": True} and "several parts" not in text
+    prepared = prepare_data(load_config(tmp_path / "c.yaml"), None)
+    assert prepared.summary()["labels"]["ner_tags"] == {"train": 60, "validation": 20, "test": 20}
+
+
+def test_lists_of_other_lengths_are_several_labels(tmp_path: Path) -> None:
+    rows = [{"tokens": ["a", "b", "c"][: 1 + k % 3], "moods": ["x", "y"][: 1 + k % 2], "n": k / 3}
+            for k in range(60)]  # fmt: skip
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    text = draft(tmp_path / "t.jsonl", ["moods"], tmp_path / "c.yaml")
+    assert yaml.safe_load(text)["tasks"]["moods"]["kind"] == "multilabel"

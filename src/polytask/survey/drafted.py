@@ -15,6 +15,8 @@ from polytask.survey.lines import (
     network_lines,
     one_line,
     quoted,
+    sentence_input,
+    sentence_network,
     task_lines,
     text_input,
 )
@@ -35,6 +37,7 @@ class Drafted:
         columns: What the others are.
         source: The settings of the source, all but its split.
         media_input: The input that reads files, if any column has them.
+        words: The column of lists of words whose labels are predicted, if there is one.
         group: The column whose values should not be in two parts, if one is.
         parts: Parts that the files are divided into.
         notes: What else should be said.
@@ -47,6 +50,7 @@ class Drafted:
     columns: Sequence[Column]
     source: Sequence[str]
     media_input: Sequence[str] = ()
+    words: str | None = None
     group: str | None = None
     parts: Collection[str] = ()
     notes: list[str] = field(default_factory=list)
@@ -70,7 +74,7 @@ def written(found: Drafted) -> str:
         *_input_lines(found),
         "tasks:",
         *task_lines(found.goals),
-        *network_lines(len(found.table), found.goals),
+        *(sentence_network() if found.words else network_lines(len(found.table), found.goals)),
     ]
     return "\n".join(lines)
 
@@ -84,6 +88,11 @@ def _stratified(goals: Sequence[Target]) -> str:
 
 def _input_lines(found: Drafted) -> list[str]:
     """The input, with what is left out, for a task reads one."""
+    if found.words is not None:
+        rest = [c for c in found.columns if c.name != found.words]
+        lines = left_out([c for c in rest if c.kind != "left out"], "words")
+        lines += _without(rest)
+        return [*lines, *sentence_input(found.words)]
     media = [c for c in found.columns if c.kind in ("image", "sound")]
     plain = [c for c in found.columns if c.kind in _PLAIN and c.name != found.group]
     formula = next((c.name for c in plain if c.kind == "characters"), None)
@@ -93,11 +102,7 @@ def _input_lines(found: Drafted) -> list[str]:
         lines += [f"  # So is {one_line(c.name)}, another file." for c in media[1:]]
     elif formula is not None:
         lines += left_out([c for c in plain if c.name != formula], "formulas")
-    lines += [
-        f"  # {one_line(c.name)} is left out: {c.why}."
-        for c in found.columns
-        if c.kind == "left out"
-    ]
+    lines += _without(found.columns)
     if found.group:
         lines.append(f"  # {one_line(found.group)} is left out: it says whose row this is.")
     if media:
@@ -110,6 +115,13 @@ def _input_lines(found: Drafted) -> list[str]:
         return [*lines, f"  # {plain[0].why}", *text_input(plain[0].name)]
     row = ["  row:", "    kind: table", "    columns:", *map(column_line, plain)]
     return [*lines, *row, *cleaning(plain)]
+
+
+def _without(columns: Sequence[Column]) -> list[str]:
+    """A comment for each column that nothing can read."""
+    return [
+        f"  # {one_line(c.name)} is left out: {c.why}." for c in columns if c.kind == "left out"
+    ]
 
 
 def _split_lines(found: Drafted) -> list[str]:

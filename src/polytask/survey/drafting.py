@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from polytask.data.arff import ArffFile
 from polytask.data.places import PathOrParts, by_part
@@ -14,7 +15,7 @@ from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import guess_group
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import not_taken, read_table, table_files
-from polytask.survey.targets import chosen
+from polytask.survey.targets import chosen, words_of_labels
 
 
 def draft(
@@ -51,12 +52,19 @@ def _of_table(
     source, table, reading = read_table(files, names)
     cells = {name: table.cells([name])[:, 0].tolist() for name in table.frame.columns}
     goals, notes = chosen(targets, table, cells)
+    words, goals = words_of_labels(goals, cells)
     others = {n: c for n, c in cells.items() if n not in {*notes, *(g.name for g in goals)}}
     first = by_part(files)[0][1]
     columns = [
         Column(n, "sound" if m.kind == "sound" else "image", "its cells are encoded")
         for n, m in table.media.items()
     ]
+    group = guess_group(others)
+    if group is not None and _numbers_parts(table, others[group]):
+        why = "every row of a part has another one: it names the row"
+        columns.append(Column(group, "left out", why))
+        del others[group]
+        group = guess_group(others)
     columns += [guess_column(n, c, first.parent) for n, c in others.items()]
     media = {c.name: c.kind for c in columns if c.kind in ("image", "sound")}
     declared = "".join(f", {quoted(n)}: {k}" for n, k in media.items())[2:]
@@ -72,11 +80,18 @@ def _of_table(
             *reading,
             *([f"    media: {{{declared}}}"] if media else []),
         ],
-        media_input=_media_input(source, table, media),
-        group=guess_group(others),
+        media_input=_media_input(source, table, media) if words is None else (),
+        words=words,
+        group=group,
         parts=list(files) if isinstance(files, Mapping) else (),
         notes=[f"# {one_line(n)} is left out: {why}" for n, why in notes.items()],
     )
+
+
+def _numbers_parts(table: Table, cells: Sequence[Any]) -> bool:
+    """Whether all rows of each part have different cells, as where each part is counted anew."""
+    parts = table.fixed_split
+    return parts is not None and len(set(zip(parts, map(str, cells), strict=True))) == len(cells)
 
 
 def _media_input(source: TableFile | ArffFile, table: Table, media: Mapping[str, str]) -> list[str]:

@@ -24,6 +24,30 @@ def text_input(column: str) -> list[str]:
     return [f"  words: {{kind: text, column: {quoted(column)}, pool: mean, {body}}}"]
 
 
+def sentence_input(column: str) -> list[str]:
+    """An input that reads words of which each has labels, and how they are spelled."""
+    how = "lowercase: true, min_count: 2, characters: 20,"
+    return [
+        "  words:  # each by itself, and how it is spelled",
+        f"    {{kind: text, column: {quoted(column)}, {how}",
+        "     encoder: {width: 100, dropout: 0.3, word_dropout: 0.02}}",
+    ]
+
+
+def sentence_network() -> list[str]:
+    """Network and training for labels of words."""
+    return [
+        "trunk: {kind: hard, backbone: {kind: recurrent, cell: lstm, width: 128}}",
+        "# A label that training sentences lack cannot be told, and is left out.",
+        "unknown_labels: skip",
+        "batches: {size: 32}",
+        "optimizer: {kind: adamw, lr: 0.003, weight_decay: 0.01}",
+        "schedule: {kind: one_cycle}",
+        "training: {epochs: 8, clip: 5.0}",
+        "",
+    ]
+
+
 def formula_input(column: str) -> list[str]:
     """An input that reads letters, as formulas have them."""
     body = "body: {kind: recurrent, width: 64}"
@@ -128,4 +152,6 @@ def one_line(text: str) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"[{', '.join(map(quoted, value))}]" if isinstance(value, list) else quoted(str(value))
+    if isinstance(value, list):
+        return f"[{', '.join(map(quoted, value))}]"
+    return str(value) if isinstance(value, float) else quoted(str(value))

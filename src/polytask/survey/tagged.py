@@ -9,7 +9,7 @@ from typing import Any
 from polytask.data.sources import Table
 from polytask.data.splits import PARTS, part_named
 from polytask.errors import DataError
-from polytask.survey.lines import near, quoted
+from polytask.survey.lines import near, quoted, sentence_input, sentence_network
 
 MANY = 300  # different labels above which a column is no target
 # What CoNLL-2002 and 2003 call their parts, besides the usual names.
@@ -30,19 +30,10 @@ def written(what: str, source: Sequence[str], tasks: Sequence[str]) -> str:
             f"# Drafted from {what}. Look it over, then: polytask check",
             *source,
             "inputs:",
-            "  words:  # each by itself, and how it is spelled",
-            "    {kind: text, column: words, lowercase: true, min_count: 2, characters: 20,",
-            "     encoder: {width: 100, dropout: 0.3, word_dropout: 0.02}}",
+            *sentence_input("words"),
             "tasks:",
             *tasks,
-            "trunk: {kind: hard, backbone: {kind: recurrent, cell: lstm, width: 128}}",
-            "# A label that training sentences lack cannot be told, and is left out.",
-            "unknown_labels: skip",
-            "batches: {size: 32}",
-            "optimizer: {kind: adamw, lr: 0.003, weight_decay: 0.01}",
-            "schedule: {kind: one_cycle}",
-            "training: {epochs: 8, clip: 5.0}",
-            "",
+            *sentence_network(),
         ]
     )
 

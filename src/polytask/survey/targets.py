@@ -1,12 +1,15 @@
 """Which columns are to be predicted, as people write them."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polytask.data.sources import Table
+from polytask.data.words import is_list
 from polytask.errors import DataError, nearest
 from polytask.survey.guesses import Target, guess_target
+from polytask.tasks.labels import label_text
 
 ENOUGH = 20  # labels below which a column that only a pattern names is no target
 
@@ -86,3 +89,39 @@ def _matching(text: str, table: Table) -> list[str]:
             f"{table.doubt()}"
         )
     return found
+
+
+def words_of_labels(
+    goals: Sequence[Target], cells: Mapping[str, Sequence[Any]]
+) -> tuple[str | None, list[Target]]:
+    """The column whose words labels are of, and the targets, of which some are such labels.
+
+    It holds lists of texts, and some target lists as many labels in every row.
+
+    Args:
+        goals: The targets.
+        cells: The cells of all columns.
+    """
+    names = {goal.name for goal in goals}
+    for column in (name for name in cells if name not in names):
+        known = [cell for cell in cells[column] if cell is not None]
+        if not known or not all(is_list(c) and all(isinstance(w, str) for w in c) for c in known):
+            continue
+        found = [_of_words(goal, cells[goal.name], cells[column]) for goal in goals]
+        if any(goal.kind == "tagging" for goal in found):
+            return column, found
+    return None, list(goals)
+
+
+def _of_words(goal: Target, labels: Sequence[Any], words: Sequence[Any]) -> Target:
+    """A target as labels of words, if each word has one."""
+    both = [(a, b) for a, b in zip(labels, words, strict=True) if a is not None and b is not None]
+    if not both or not all(is_list(a) and len(a) == len(b) for a, b in both):
+        return goal
+    if all(len(b) < 2 for _, b in both):
+        return goal
+    counts = Counter(label_text(label) for a, _ in both for label in a if label is not None)
+    rare = min(counts, key=lambda label: counts[label])
+    why = f"{len(counts)} labels, one for each word; the rarest is {rare} "
+    why += f"{counts[rare] / counts.total():.2%}"
+    return Target(goal.name, "tagging", why, {"dropout": 0.3}, goal.missing)
