@@ -1,9 +1,11 @@
 """What `polytask init` takes columns for: orders, amounts, codes, persons."""
 
+from pathlib import Path
+
 import pytest
 
 from polytask.errors import DataError
-from polytask.survey.guesses import guess_target
+from polytask.survey.guesses import guess_column, guess_target
 from polytask.survey.lines import task_lines
 from polytask.survey.orders import ranges_in_order
 from polytask.survey.scales import words_in_order
@@ -128,3 +130,20 @@ def test_classes_with_few_examples_are_named() -> None:
 def test_files_are_no_labels() -> None:
     with pytest.raises(DataError, match=r"files, such as m/0\.png.*kind: segmentation"):
         guess_target("mask", [f"m/{k}.png" for k in range(60)])
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "kind"),
+    [
+        ("instant", 1, "left out"),
+        ("Observation", 0, "left out"),
+        ("nr", 7, "left out"),
+        ("day", 1, "number"),
+        ("sensor_time", 0, "number"),
+        ("instant", 5, "number"),
+    ],
+)
+def test_columns_that_number_the_rows_are_no_inputs(name: str, first: int, kind: str) -> None:
+    cells = list(range(first, first + 60))
+    assert guess_column(name, cells, Path()).kind == kind
+    assert guess_column(name, [*cells[1:], cells[0]], Path()).kind == "number"

@@ -247,6 +247,8 @@ def file_instead(root: Path) -> None:
 CLASSES: dict[str, Case] = {
     "class without files": folders(lambda p: (p / "cow").mkdir(), "cow holds no file", "remove"),
     "class of other files": folders(lambda p: put(p, "cow/a.heic", b"x"), "cow holds no file"),
+    "nothing but a table": folders(lambda p: (moved(p), put(p, "a.data", b"1,2")),
+        "pics holds no picture or sound.*It has a.data. If one of them is a table"),
     "file beside classes": folders(lambda p: put(p, "a.png", png()), "a.png should be in a folder"),
     "pictures and sounds": folders(lambda p: put(p, "cat/a.wav", riff(WAVE)), "under `media`"),
     "part misspelled": folders(lambda p: parted(p, "trian", "test"),

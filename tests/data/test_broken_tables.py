@@ -132,6 +132,8 @@ SHAPELESS: dict[str, Case] = {
     "excel": csv(b"PK\x03\x04" + bytes(90), "zip archive, as Excel's sheets are", "save it as CSV"),
     "web page": csv("<!DOCTYPE html><html>404</html>", "a web page, as a download that failed"),
     "pointer of lfs": csv("version https://git-lfs.github.com/spec/v1\nsize 1\n", "git lfs pull"),
+    "sheet under its own name": csv(b"PK\x03\x04" + bytes(90), "t.xlsx is no table .* as Excel's "
+        "sheets are.*save it as CSV", name="t.xlsx"),
     "unknown ending": csv(text(), "t.xls: the name says no known format", name="t.xls"),
     "another format": config("path: t.csv", "path: t.csv, format: jsonl", "line 1 is not JSON"),
     "folder": at(Path.mkdir, "t.csv is a folder, where a file is expected", "it is empty"),

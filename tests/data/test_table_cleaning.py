@@ -355,6 +355,15 @@ training: {epochs: 1, threads: 1}
 """
 
 
+PLAIN = """\
+sources: {t: {kind: table, path: t.csv, split: {test: 0.2, validation: 0.2}}}
+inputs: {x: {kind: table, columns: [a]}}
+tasks: {sick: {kind: binary, target: sick}}
+trunk: {kind: hard, backbone: {kind: perceptron, widths: [4]}}
+training: {epochs: 1, precision: fp32, threads: 1}
+"""
+
+
 def test_a_run_keeps_its_cleaning(tmp_path: Path) -> None:
     table = frame()
     table["day"] = pd.date_range("2024-01-01", periods=60).strftime("%Y-%m-%d")
@@ -372,6 +381,21 @@ def test_a_run_keeps_its_cleaning(tmp_path: Path) -> None:
     assert evaluate_run(run, "test")["sick"]["count"] == 10
     lines = list(predict_run(run, tmp_path / "t.csv"))
     assert len(lines) == 60 and (run.path / "facts.json").read_text() == before
+
+
+def test_predictions_that_are_no_numbers_are_refused_or_counted(tmp_path: Path) -> None:
+    frame().to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "c.yaml").write_text(PLAIN)
+    assert train(load_config(tmp_path / "c.yaml"), tmp_path / "runs", Silent(), [])
+    run = Run.newest(tmp_path / "runs")
+    table = frame().head(4)
+    table.loc[2, "a"] = 1e37  # a number, but its square is none
+    table.to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(DataError, match=r"new\.csv row 4: task 'sick' gives no finite number"):
+        list(predict_run(run, tmp_path / "new.csv"))
+    with pytest.warns(UserWarning, match=r"left out new\.csv row 4: task 'sick'"):
+        lines = list(predict_run(run, tmp_path / "new.csv", on_bad="skip"))
+    assert [line["input"] for line in lines] == [f"new.csv row {k}" for k in (2, 3, 5)]
 
 
 def test_dates_and_texts_that_are_none_name_their_row(tmp_path: Path) -> None:

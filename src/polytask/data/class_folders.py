@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from polytask.data.disguises import require_folder
-from polytask.data.files import list_media, warn_of_unread
+from polytask.data.files import files_inside, list_media, warn_of_unread
 from polytask.data.media import FileMedia
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import MediaKind, Source, Table
@@ -58,7 +58,8 @@ class ClassFolders(Source):
             raise DataError(
                 f"{self.path} holds pictures and sounds: say which under `media`."
                 if kinds
-                else f"{self.path} holds no {self.media or 'picture or sound'} that can be read."
+                else f"{self.path} holds no {self.media or 'picture or sound'} that can be read. "
+                f"{files_inside(self.path)}"
             )
         paths = found[kinds[0]]
         names = [p.relative_to(self.path) for p in paths]

@@ -123,6 +123,15 @@ def is_text(path: Path) -> bool:
     return True
 
 
+def files_inside(folder: Path) -> str:
+    """A sentence about a few files of a folder, for who expected others."""
+    names = sorted(p.relative_to(folder).as_posix() for p in _files_in(folder))
+    if not names:
+        return "It has no files."
+    some = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
+    return f"It has {some}. If one of them is a table or a treebank, name the file itself."
+
+
 def warn_of_unread(folder: Path) -> None:
     """Says and counts which pictures and sounds of a folder are of formats that are not read."""
     found = [p for p in _files_in(folder) if p.suffix.lower() in _UNREAD]

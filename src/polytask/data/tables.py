@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from polytask.data import delimited
 from polytask.data.delimited import BROKEN, Decimal, Layout, open_text, require_distinct, unreadable
-from polytask.data.disguises import require_encoding, require_file
+from polytask.data.disguises import disguise, require_encoding, require_file
 from polytask.data.media import FileMedia, ParquetMedia
 from polytask.data.parquet import nested, read_parquet
 from polytask.data.places import PathOrParts, by_part, content_key, file_key, files_key
@@ -241,11 +241,23 @@ def format_of(path: Path) -> Format:
     kind = known_format(path)
     if kind is not None:
         return kind
+    said = _seen(path)
+    if said is not None:
+        raise DataError(f"{path.name} is no table that can be read: {said}.")
     raise DataError(
         f"{path.name}: the name says no known format. Known: {', '.join(SUFFIXES)} (also .gz). "
         "Rename it, or set `format` in the YAML file if it is one of them under another name. "
         "Files of a word on each line (CoNLL) are `kind: columns` in a YAML file of your own."
     )
+
+
+def _seen(path: Path) -> str | None:
+    """What a file's first bytes say that it is; None if nothing, or it is none."""
+    try:
+        with path.open("rb") as file:
+            return disguise(file.read(64))
+    except (OSError, ValueError):
+        return None
 
 
 def column_names(

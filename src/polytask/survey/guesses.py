@@ -31,6 +31,12 @@ MANY = 100  # different words above which a target is no class
 RARE = 5  # examples of a class below which some part may have none
 _FORMULA = re.compile(r"(?<![a-z])(smiles|selfies|inchi|sequence|dna|rna)(?![a-z])", re.IGNORECASE)
 _NUMBERING = re.compile(r"(?:nr|no|num|number|unnamed(?:: ?0)?|#)?[_\W]*")
+# What goes on by one from row to row, and tells something: when, or how much.
+_GOES_ON = re.compile(
+    r"(?<![a-z])(t|time|date|day|week|month|quarter|year|hour|minute|second|step|epoch|frame|period"
+    r"|age|dose|distance|position|depth|temperature|x|y|z)s?(?![a-z])",
+    re.IGNORECASE,
+)
 _PART_NAMES = ("split", "part", "fold", "subset", "set")
 
 
@@ -103,7 +109,7 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
     if _FORMULA.search(name) and len(different) > FEW:
         return is_("characters", f"formulas or sequences, such as {known[0]}")
     every = len(different) == len(known) > FEW
-    if every and missing == 0 and _NUMBERING.fullmatch(name.lower()) and _counts_up(known):
+    if every and missing == 0 and _numbers_rows(name, known):
         return is_("left out", f"it numbers the rows, from {label_text(known[0])} on")
     if every and re.search(r"(^|[_\W])(id|index|key|uuid|row)s?($|[_\W])", name.lower()):
         return is_("left out", "every row has another one: it names the row")
@@ -258,11 +264,17 @@ def _number(cell: Any) -> bool:
         return False
 
 
-def _counts_up(known: Sequence[Any]) -> bool:
-    """Whether cells are whole numbers of which each is one more than that before it."""
+def _numbers_rows(name: str, known: Sequence[Any]) -> bool:
+    """Whether cells are whole numbers of which each is one more than that before it.
+
+    They begin with 0 or 1 and do not say when something was, unless their column's name is one for
+    numbers of rows.
+    """
     if not all(_number(c) and float(c).is_integer() for c in known):
         return False
-    return bool((np.diff([float(c) for c in known]) == 1).all())
+    counts_up = bool((np.diff([float(c) for c in known]) == 1).all())
+    usual = float(known[0]) in (0.0, 1.0) and not _GOES_ON.search(name)
+    return counts_up and (usual or _NUMBERING.fullmatch(name.lower()) is not None)
 
 
 def _media_kind(known: Sequence[Any], folder: Path) -> Literal["image", "sound"] | None:
