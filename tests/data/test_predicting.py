@@ -10,6 +10,7 @@ from polytask.data.inputs import ImageInput, SoundInput
 from polytask.data.predicting import read_unlabelled
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
+from polytask.data.text import TextInput
 from polytask.errors import ConfigError, DataError
 from tests.data.conftest import png, riff, wave
 
@@ -138,8 +139,9 @@ def test_bad_files(tmp_path: Path) -> None:
         list(read_unlabelled(place, {"photo": PHOTO}).batches(2))
     found = read_unlabelled(place, {"photo": PHOTO}, on_bad="skip")
     assert sum(b.size for b in found.batches(2)) == 4 and len(found.skipped) == 1
-    with pytest.raises(DataError, match=r"notes\.txt is not known.*\.png.*\.wav.*\.csv"):
-        read_unlabelled(place / "notes.txt", {"photo": PHOTO})
+    (place / "notes").write_text("left out")
+    with pytest.raises(DataError, match=r"notes is not known.*\.png.*\.wav.*\.csv"):
+        read_unlabelled(place / "notes", {"photo": PHOTO})
     with pytest.raises(DataError, match="no input of this run reads"):
         read_unlabelled(place / "deep", {"photo": PHOTO})
     with pytest.raises(DataError, match="There is no file or folder"):
@@ -150,3 +152,27 @@ def test_bad_files(tmp_path: Path) -> None:
     (place / "t.csv").write_text("x\n1\n")
     with pytest.raises(DataError, match="none of the columns"):
         read_unlabelled(place / "t.csv", {"photo": PHOTO})
+
+
+def test_a_file_of_arff_is_a_table(tmp_path: Path) -> None:
+    numbers = TableInput(columns={"own": ["age"]})
+    numbers.load_state(
+        {"columns": [{"kind": "number", "name": "age", "mean": 0.0, "std": 1.0, "blank": True}]}
+    )
+    (tmp_path / "t.arff").write_text("@relation t\n@attribute years numeric\n@data\n4\n?\n")
+    found = read_unlabelled(tmp_path / "t.arff", {"facts": numbers}, called={"age": "years"})
+    (batch,) = found.batches(8)
+    assert batch.inputs["facts"].values.tolist() == [[4, 0], [0, 1]]
+    assert found.describe(1) == "t.arff row 2 of its data"
+    (tmp_path / "t.txt").write_text("age\n4\n")
+    with pytest.raises(DataError, match=r"no input of this run reads: facts.*end in \.csv"):
+        read_unlabelled(tmp_path / "t.txt", {"facts": numbers})
+
+
+def test_words_with_spaces_in_them_stay_one(tmp_path: Path) -> None:
+    reader = TextInput(columns={"own": "tokens"}, min_count=1)
+    reader.load_state({"per_word": True, "unknown": 1, "units": ["đi"]})
+    (tmp_path / "t.jsonl").write_text('{"tokens": ["học sinh", "đi"]}\n')
+    found = read_unlabelled(tmp_path / "t.jsonl", {"words": reader})
+    list(found.batches(8))
+    assert found.texts(0) == {"words": "học\u00a0sinh đi"}

@@ -135,7 +135,11 @@ def not_text(name: str, raw: bytes, error: UnicodeDecodeError, encoding: str) ->
         return DataError(f"{name} is no text: {said}.")
     encoding = encoding.removesuffix("-sig")
     mark = next((kind for sign, kind in _MARKS.items() if raw.startswith(sign)), None)
-    advice = f"Set `encoding: {mark}`." if mark else "Set `encoding`, such as latin-1, if it is."
+    advice = (
+        f"Set `encoding: {mark}`."
+        if mark
+        else "Set `encoding`, such as latin-1, if it is, or save it anew."
+    )
     line = raw[: error.start].count(b"\n") + 1
     return DataError(
         f"{name} line {line} should be text in {encoding}. Found the byte "

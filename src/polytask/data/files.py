@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from torch import Tensor
 
+from polytask.data.disguises import disguise
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES, FileMedia
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import MediaKind, Source, Table
@@ -214,7 +215,12 @@ def _write_sound(sound: Sound, path: Path) -> None:
 def nothing_readable(path: Path) -> str:
     """The message for a file or folder with nothing in it that can be read."""
     what = f"{path} holds no pictures or sounds" if path.is_dir() else f"{path.name} is not known"
+    if path.is_file():
+        with path.open("rb") as file:
+            said = disguise(file.read(64))
+        what += f": {said}" if said else ""
     return (
         f"{what}. Pictures: {' '.join(PICTURE_SUFFIXES)}. Sounds: {' '.join(SOUND_SUFFIXES)}. "
-        "Tables: .csv .tsv .parquet .jsonl, texts: .txt, treebanks: .conllu (name the file itself)."
+        "Tables: .csv .tsv .parquet .jsonl (an object on each line) .arff, texts: .txt, treebanks: "
+        ".conllu (name the file itself)."
     )

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from polytask.data.arff import ArffFile
 from polytask.data.files import Files, list_media, nothing_readable
 from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput
 from polytask.data.likewise import Written, ending_of, read_texts
@@ -66,7 +67,10 @@ class Unlabelled:
         return self._places[int(row)]
 
     def texts(self, row: int) -> dict[str, str]:
-        """The words of the same entry as they were read, with spaces between, by text input."""
+        """The words of the same entry as they were read, with spaces between, by text input.
+
+        Spaces inside of words, as in Vietnamese, are no-break ones.
+        """
         return self._texts[int(row)]
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
@@ -163,7 +167,8 @@ def _texts(reading: _Reading, rows: list[int]) -> list[dict[str, str]]:
         if isinstance(some, TextInput):
             cells = reading.table.cells([str(reading.columns[name])], np.array(rows, np.int64))
             for line, cell in zip(found, cells[:, 0], strict=True):
-                line[name] = " ".join(words_of(cell, some.split))
+                words = words_of(cell, some.split)  # some words have blanks of their own
+                line[name] = " ".join(word.replace(" ", "\u00a0") for word in words)
     return found
 
 
@@ -191,9 +196,9 @@ def read_unlabelled(
     """Opens what is to be predicted.
 
     Args:
-        path: A picture, a sound, a folder of them, a table with the columns of training (text also
-            under `text`), a .txt with a text on each line, a treebank (.conllu), of which the
-            words are read, or a file of text that is written as that of training was.
+        path: A picture, a sound, a folder of them, a table (or ARFF) with the columns of training
+            (text also under `text`), a .txt with a text on each line, a treebank (.conllu), of
+            which the words are read, or a file of text that is written as that of training was.
         inputs: The fitted inputs of a run.
         input: The only input to feed, where several could read the same files.
         on_bad: Whether what cannot be decoded is an error or is left out and listed.
@@ -211,6 +216,8 @@ def read_unlabelled(
             raise ConfigError(f"There is no input '{input}'. {nearest(input, inputs)}")
         inputs = {input: inputs[input]}
     known = known_format(path) is not None if like is None else like.alike(path)
+    if path.is_file() and ending_of(path) == ".arff":
+        return Unlabelled([_read_arff(path, inputs, called or {})], on_bad=on_bad)
     if path.is_file() and known:
         return Unlabelled([_read_table(path, inputs, like, called or {})], on_bad=on_bad)
     if called:
@@ -219,6 +226,11 @@ def read_unlabelled(
     written = written or Written()
     if texts and path.is_file() and (ending_of(path) in _TEXTS or written.by(path)):
         return Unlabelled([_read_texts(path, texts, written)], on_bad=on_bad)
+    if path.is_file() and ending_of(path) in _TEXTS:
+        raise DataError(
+            f"{path.name} is text by its name, which no input of this run reads: "
+            f"{', '.join(inputs)}. If it is a table, let its name end in .csv or .tsv."
+        )
     readings = []
     found = list_media(path)
     for kind, column in (("image", "image"), ("sound", "audio")):
@@ -250,6 +262,12 @@ def _read_texts(path: Path, readers: Mapping[str, Input], written: Written) -> _
         )
     table, column = read_texts(path, written)
     return _Reading(table, readers, dict.fromkeys(readers, column))
+
+
+def _read_arff(path: Path, inputs: Mapping[str, Input], called: Mapping[str, str]) -> _Reading:
+    table = ArffFile(path=path).load()
+    columns = matched(path, list(table.columns), inputs, called)
+    return _Reading(table, {name: inputs[name] for name in columns}, columns)
 
 
 def _read_table(

@@ -240,8 +240,9 @@ class Tagging(Task):
         return "span_f1" if self.spans else "accuracy"
 
     def describe(self, decoded: Tensor) -> list[dict[str, Any]]:
+        names = [name.replace(" ", "\u00a0") for name in self.classes]  # one for each word
         return [
-            {self.name: " ".join(self.classes[tag] for tag in tags if tag >= 0)}
+            {self.name: " ".join(names[tag] for tag in tags if tag >= 0)}
             for tags in decoded.tolist()
         ]
 
