@@ -62,8 +62,8 @@ def read_texts(path: Path, written: Written) -> tuple[Table, str]:
             return found.load(), "words"
     if isinstance(source, Lines) and source.label:
         label = _labelled(path, source, written.labels, encoding)
-        how = {"label": label, "separator": source.separator}
-        return Lines(path=path, encoding=encoding, **how).load(), TEXT
+        labelled = Lines(path=path, label=label, separator=source.separator, encoding=encoding)
+        return labelled.load(), TEXT
     return Lines(path=path, encoding=encoding).load(), TEXT
 
 
@@ -105,8 +105,13 @@ def _columns(
 
 
 def _alike(path: Path, like: Columns, names: list[str], encoding: str) -> Columns:
-    how = {"separator": like.separator, "comments": like.comments}
-    return Columns(path=path, columns=names, encoding=encoding, **how)
+    return Columns(
+        path=path,
+        columns=names,
+        separator=like.separator,
+        comments=like.comments,
+        encoding=encoding,
+    )
 
 
 def _known(name: str, cells: list[str], labels: Mapping[str, Collection[str]]) -> bool:
