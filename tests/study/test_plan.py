@@ -7,6 +7,7 @@ import pytest
 from polytask.config import Config, load_config
 from polytask.config.variants import varied
 from polytask.errors import ConfigError
+from polytask.study.folder import Study
 from polytask.study.measuring import measured
 from polytask.study.plan import Allowance, Plan
 
@@ -69,6 +70,14 @@ def test_allowances_and_epochs_reach_the_trainings(compared: Config) -> None:
     assert (raw["batches"]["size"], raw["batches"]["epoch_examples"]) == (7, 70)
     assert raw["training"]["epochs"] == 5 and raw["training"]["threads"] == 2
     assert plan.job(plan.alone()[1], 3).config.resolved()["training"]["epochs"] == 2
+
+
+def test_without_trials_no_weights_are_searched(tmp_path: Path) -> None:
+    (tmp_path / "two.yaml").write_text(TWO_SOURCES.replace("trials: 1, budget: BUDGET", "trials: 0"))
+    config = load_config(tmp_path / "two.yaml")
+    study = Study.create(config, tmp_path / "study", ["compare"], 1)
+    assert [c.role for c in study.candidates()] == ["alone", "alone", "shared"]
+    assert len(study.trainings()) == 6
 
 
 TWO_SOURCES = """\

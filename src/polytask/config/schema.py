@@ -281,10 +281,11 @@ class Compare(Section):
         "`steps` with whole batches of them, or training `time` (in whole epochs, by steps that "
         "are timed before it begins).",
     )
-    trials: Annotated[int, Field(ge=1)] | None = Field(
+    trials: Annotated[int, Field(ge=0)] | None = Field(
         default=None,
         description="For each way to share, how many sets of fixed weights are tried with the "
-        "first seed; null: as many as adaptive balancers get trainings there.",
+        "first seed; 0: none are; null: as many as adaptive balancers get trainings there, "
+        "and 4 at least.",
     )
     frozen: bool = Field(
         default=True,
