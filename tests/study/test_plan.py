@@ -73,8 +73,8 @@ def test_allowances_and_epochs_reach_the_trainings(compared: Config) -> None:
 
 
 def test_without_trials_no_weights_are_searched(tmp_path: Path) -> None:
-    (tmp_path / "two.yaml").write_text(TWO_SOURCES.replace("trials: 1, budget: BUDGET", "trials: 0"))
-    config = load_config(tmp_path / "two.yaml")
+    (tmp_path / "two.yaml").write_text(TWO_SOURCES.replace("BUDGET", "examples"))
+    config = load_config(tmp_path / "two.yaml", ["compare.trials=0"])
     study = Study.create(config, tmp_path / "study", ["compare"], 1)
     assert [c.role for c in study.candidates()] == ["alone", "alone", "shared"]
     assert len(study.trainings()) == 6
