@@ -11,6 +11,7 @@ import torchjd.scalarization as jd
 from torch import Tensor
 
 from polytask.balancing import (
+    BALANCERS,
     COSMOS,
     FAMO,
     BoundaryIntersection,
@@ -67,6 +68,69 @@ def test_weights_that_are_asked_for_are_the_derivatives(name: str) -> None:
     found = backward(leaf * 1.0, WEIGHING[name]())
     torch.testing.assert_close(found, balancer.scaled(wanted))
     torch.testing.assert_close(leaf.grad, found)
+
+
+WRITTEN_TWICE = {
+    "uw": lambda kind: moved(kind(3, classification=(1,)), "log_variance"),
+    "imtl-l": lambda kind: moved(kind(3), "log_scale"),
+    "gls": lambda kind: kind(3),
+    "si": lambda kind: kind(3),
+    "famo": lambda kind: kind(3, min_losses=(0.0, 0.1, 0.2)),
+}
+
+
+def moved(balancer: Any, parameter: str) -> Any:
+    with torch.no_grad():
+        getattr(balancer, parameter).copy_(torch.tensor([0.3, -0.5, 40.0]))  # One is out of bounds.
+    return balancer
+
+
+@pytest.mark.parametrize("factor", [1.0, 8.0])
+@pytest.mark.parametrize("active", [None, [True, False, True]])
+@pytest.mark.parametrize("name", WRITTEN_TWICE)
+def test_derivatives_by_hand_are_those_of_the_formula(
+    name: str, active: list[bool] | None, factor: float
+) -> None:
+    kind: Any = BALANCERS[name]
+
+    class ByFormula(kind):  # type: ignore[misc]
+        def forward(self, losses: Tensor) -> Tensor:
+            return super().forward(losses)
+
+    def scaled(tensor: Tensor, **kwargs: Any) -> None:
+        (tensor * factor).backward(**kwargs)
+
+    found = []
+    for one in (kind, ByFormula):
+        balancer = WRITTEN_TWICE[name](one).double()
+        for _ in range(2):  # Gradients accumulate.
+            leaf = torch.tensor(VALUES, dtype=torch.float64, requires_grad=True)
+            mask = None if active is None else torch.tensor(active)
+            how = Tensor.backward if factor == 1 else scaled
+            weights = backward(list(leaf.unbind()), balancer, active=mask, differentiate=how)
+        assert balancer.weighs() == (one is kind)
+        own = [p.grad for p in balancer.parameters()]
+        found.append([weights, leaf.grad, *balancer.parameters(), *balancer.buffers(), *own])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, equal_nan=True)
+
+
+def test_a_solved_task_has_no_weight_by_hand_either() -> None:
+    for name in ("gls", "si"):
+        leaf = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64, requires_grad=True)
+        weights = backward(list(leaf.unbind()), BALANCERS[name](3))
+        assert weights is not None
+        assert weights[0] == 0
+        assert (weights[1:] > 0).all()
+
+
+def test_who_waits_at_a_balancers_parameter_is_told() -> None:
+    balancer = UncertaintyWeighting(3).double()
+    seen = []
+    balancer.log_variance.register_hook(seen.append)
+    leaf = torch.tensor(VALUES, dtype=torch.float64, requires_grad=True)
+    backward(list(leaf.unbind()), balancer)
+    torch.testing.assert_close(seen[0], 0.5 - 0.5 * leaf.detach())
 
 
 def test_a_forward_of_ones_own_is_not_passed_over() -> None:

@@ -188,14 +188,21 @@ def _values(passes: Passes) -> Tensor:
 
 def _loss_weights(balancer: LossBalancer, values: Tensor, passes: Passes) -> Tensor:
     """Weights `[A]`; the balancer's own parameters receive their gradient."""
-    if isinstance(balancer, WeighingBalancer) and balancer.weighs():
-        weights = balancer.weigh(values)
+    own = [p for p in balancer.parameters() if p.requires_grad]
+    if own:
+        balancer.expect_an_optimizer()
+    awaited = any(p._backward_hooks or p._post_accumulate_grad_hooks for p in own)
+    if isinstance(balancer, WeighingBalancer) and balancer.weighs() and not awaited:
+        weights = balancer.weigh(values).to(values)
+        factor = passes.amplification() if own else 1.0
+        for p, gradient in balancer.own_gradients(values, weights) if own else ():
+            if p.requires_grad:
+                added = (gradient if factor == 1 else gradient * factor).to(p)
+                p.grad = added if p.grad is None else p.grad.add_(added)
     else:
         leaf = values.detach().requires_grad_()
         total = balancer(leaf)
-        own = [p for p in balancer.parameters() if p.requires_grad]
         if own:
-            balancer.expect_an_optimizer()
             passes.call(total, inputs=[leaf, *own])  # One pass: the engine's start is what costs.
             assert leaf.grad is not None
             weights = leaf.grad / passes.amplification()

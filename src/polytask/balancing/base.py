@@ -6,8 +6,9 @@ T tasks in all, A active tasks (those with a label in this step), P shared param
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -232,24 +233,55 @@ class LossBalancer(Balancer):
 
 
 class WeighingBalancer(LossBalancer):
-    """A loss balancer whose weights no loss is differentiated through: `sum_t w_t L_t`.
+    """A loss balancer that knows its weights without a graph of its formula.
 
     `backward` asks for the weights and leaves `forward` out: a differentiation of the smallest
-    graph takes as long as a walk over that of a model.
+    graph takes as long as a walk over that of a model. A subclass whose formula is more than
+    `sum_t w_t L_t` writes it down in `forward` too, for who calls that; `weigh` and `own_gradients`
+    are then its derivatives.
     """
 
     @abstractmethod
     def weigh(self, losses: Tensor) -> Tensor:
         """The weights `[A]`, from detached losses `[A]`."""
 
+    def own_gradients(
+        self, losses: Tensor, weights: Tensor
+    ) -> Sequence[tuple[nn.Parameter, Tensor]]:
+        """The balancer's own parameters, each with the formula's derivative by it.
+
+        Args:
+            losses: `[A]`, detached.
+            weights: `[A]`, what `weigh` gave for them.
+        """
+        return ()
+
     def weighs(self) -> bool:
-        """Whether `forward` is the one of this class, and `weigh` says all of it."""
-        return type(self).forward is WeighingBalancer.forward
+        """Whether `weigh` is about this class's `forward`, and not about that of a class above."""
+        return _weighs(type(self))
 
     def forward(self, losses: Tensor) -> Tensor:
         """The weighted sum of the losses `[A]`."""
         self.check(losses)
         return (self.weigh(losses.detach()).to(losses) * losses).sum()
+
+    def of_active(self, per_task: Tensor) -> Tensor:
+        """The entries `[A]` of the active tasks, of `[T]`."""
+        return per_task if len(self.tasks) == self.num_tasks else per_task[self.tasks]
+
+    def of_all(self, entries: Tensor) -> Tensor:
+        """Entries `[A]` of the active tasks among zeros of the others, `[T]`."""
+        if len(self.tasks) == self.num_tasks:
+            return entries
+        return entries.new_zeros(self.num_tasks).index_copy(0, self.tasks, entries)
+
+
+@cache
+def _weighs(kind: type) -> bool:
+    def home(name: str) -> type:
+        return next(c for c in kind.__mro__ if name in vars(c))
+
+    return home("forward") is WeighingBalancer or issubclass(home("weigh"), home("forward"))
 
 
 class GramianBalancer(Balancer):

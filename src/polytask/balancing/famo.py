@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from polytask.balancing.base import UPDATE, LossBalancer, Scale
+from polytask.balancing.base import UPDATE, Scale, WeighingBalancer
 from polytask.balancing.moments import Moments
 
 
@@ -17,15 +17,25 @@ def famo_loss(losses: Tensor, shares: Tensor, floors: Tensor) -> Tensor:
 
     Its derivatives by the losses are positive and sum to 1.
     """
-    distance = losses - floors + 1e-8
-    if bool((distance <= 0).any()):
-        raise ValueError(
-            f"FAMO needs losses above `min_losses`. Found {losses.tolist()} for {floors.tolist()}."
-        )
+    distance = distances(losses, floors)
     return (shares * distance.log()).sum() / (shares / distance).sum().detach()
 
 
-class FAMO(LossBalancer):
+def distances(losses: Tensor, floors: Tensor) -> Tensor:
+    """How far losses `[A]` are above the best they could reach.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    found = losses - floors + 1e-8
+    if bool((found <= 0).any()):
+        raise ValueError(
+            f"FAMO needs losses above `min_losses`. Found {losses.tolist()} for {floors.tolist()}."
+        )
+    return found
+
+
+class FAMO(WeighingBalancer):
     """Fast adaptive multitask optimization (FAMO): all losses fall at one rate, without gradients.
 
     With `z = softmax(w)` the update descends `sum_t z_t log(L_t - min_t)`; afterwards w moves by
@@ -78,10 +88,22 @@ class FAMO(LossBalancer):
         self.check(losses)
         floors = self.floors[self.tasks]
         total = famo_loss(losses, self.logits[self.tasks].softmax(0).to(losses), floors.to(losses))
+        self._remember(losses.detach(), floors)
+        return total
+
+    def weigh(self, losses: Tensor) -> Tensor:
+        """The shares over the distances, scaled to sum to 1, `[A]`."""
+        floors = self.of_active(self.floors)
+        shares = self.of_active(self.logits).softmax(0).to(losses)
+        quotients = shares / distances(losses, floors.to(losses))
+        self._remember(losses, floors)
+        return quotients / quotients.sum()
+
+    def _remember(self, losses: Tensor, floors: Tensor) -> None:
+        """Keep the log distances of this step, and see that the last step's were used."""
         self.expect(bool(self.before.isnan().all()), UPDATE)
         self.before.fill_(math.nan)
-        self.before[self.tasks] = (losses.detach().to(floors) - floors + 1e-8).log()
-        return total
+        self.before[self.tasks] = (losses.to(floors) - floors + 1e-8).log()
 
     def update(self, losses: Tensor, active: Tensor | None = None) -> None:
         """Move the weights, given the `[T]` losses of the same batch after the optimizer's step.

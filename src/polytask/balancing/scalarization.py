@@ -5,7 +5,7 @@ T tasks, A active tasks.
 
 from torch import Tensor
 
-from polytask.balancing.base import LossBalancer, Scale
+from polytask.balancing.base import Scale, WeighingBalancer
 
 
 def positive(losses: Tensor, smallest: float = 1e-12) -> Tensor:
@@ -20,7 +20,7 @@ def positive(losses: Tensor, smallest: float = 1e-12) -> Tensor:
     return losses.clamp_min(smallest)
 
 
-class GeometricMean(LossBalancer):
+class GeometricMean(WeighingBalancer):
     """Geometric loss strategy (GLS): the geometric mean of the losses.
 
     `(prod_t L_t)^(1/A)`, in logarithms. Chennupati et al., *MultiNet++* (CVPRW 2019). Indifferent
@@ -49,8 +49,13 @@ class GeometricMean(LossBalancer):
         self.check(losses)
         return positive(losses).log().mean().exp()
 
+    def weigh(self, losses: Tensor) -> Tensor:
+        """The mean over the number of tasks and each loss, `[A]`; zero for a loss of zero."""
+        above = positive(losses)
+        return (losses >= above) * (above.log().mean().exp() / len(losses)) / above
 
-class ScaleInvariant(LossBalancer):
+
+class ScaleInvariant(WeighingBalancer):
     """Scale-invariant loss (SI): the sum of the logarithms.
 
     `sum_t log L_t`, so the weight is `1 / L_t`. The baseline of that name in Navon et al.,
@@ -76,3 +81,8 @@ class ScaleInvariant(LossBalancer):
         """The sum of the logarithms of the losses `[A]`."""
         self.check(losses)
         return positive(losses).log().sum()
+
+    def weigh(self, losses: Tensor) -> Tensor:
+        """One over each loss, `[A]`; zero for a loss of zero."""
+        above = positive(losses)
+        return (losses >= above) / above

@@ -3,13 +3,15 @@
 T tasks, A active tasks.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from polytask.balancing.base import LossBalancer, Scale, WeighingBalancer
+from polytask.balancing.base import Scale, WeighingBalancer
 
 
-class UncertaintyWeighting(LossBalancer):
+class UncertaintyWeighting(WeighingBalancer):
     """Uncertainty weighting (UW): each task's noise is learned, and divides its loss.
 
     `sum_t (exp(-s_t) L_t + s_t) / 2` for regression and `sum_t exp(-s_t) L_t + s_t / 2` for
@@ -65,6 +67,17 @@ class UncertaintyWeighting(LossBalancer):
         s = self.log_variance[self.tasks]
         return (self.factor[self.tasks] * torch.exp(-s) * losses + s / 2).sum()
 
+    def weigh(self, losses: Tensor) -> Tensor:
+        """What the losses are multiplied by, `[A]`."""
+        s = self.log_variance.detach().clamp_(-self.bound, self.bound)  # The parameter itself.
+        return self.of_active(self.factor) * torch.exp(-self.of_active(s))
+
+    def own_gradients(
+        self, losses: Tensor, weights: Tensor
+    ) -> Sequence[tuple[nn.Parameter, Tensor]]:
+        """The derivative by the log variances, `[T]`: zero for absent tasks."""
+        return [(self.log_variance, self.of_all(0.5 - weights * losses))]
+
 
 def inverse_softmax(losses: Tensor, temperature: float) -> Tensor:
     """`softmax_t(1 / (L_t temperature))`, `[A]`."""
@@ -110,7 +123,7 @@ class SoftUncertaintyWeighting(WeighingBalancer):
         return inverse_softmax(losses, self.temperature)
 
 
-class ImpartialLosses(LossBalancer):
+class ImpartialLosses(WeighingBalancer):
     """The loss half of impartial multi-task learning (IMTL-L): all scaled losses become equal.
 
     `sum_t exp(s_t) L_t - s_t` with learned `s_t`; at rest `exp(s_t) L_t = 1`. Liu et al., *Towards
@@ -149,3 +162,14 @@ class ImpartialLosses(LossBalancer):
             self.log_scale.clamp_(-self.bound, self.bound)
         s = self.log_scale[self.tasks]
         return (s.exp() * losses - s).sum()
+
+    def weigh(self, losses: Tensor) -> Tensor:
+        """What the losses are multiplied by, `[A]`."""
+        s = self.log_scale.detach().clamp_(-self.bound, self.bound)  # The parameter itself.
+        return self.of_active(s).exp()
+
+    def own_gradients(
+        self, losses: Tensor, weights: Tensor
+    ) -> Sequence[tuple[nn.Parameter, Tensor]]:
+        """The derivative by the log scales, `[T]`: zero for absent tasks."""
+        return [(self.log_scale, self.of_all(weights * losses - 1.0))]
