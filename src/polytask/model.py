@@ -106,8 +106,13 @@ class MultiTaskModel(nn.Module):
         tasks: Sequence[str],
         boundary: Boundary | None = None,
         guides: Mapping[str, Tensor] | None = None,
+        rows: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Outputs of the tasks whose input is there, one row per row of that input.
+
+        Where only some rows of a task's output are read, and the trunk's passes are `apart`, the
+        task's pass and head run on those. The other rows of its output are zeros then, and a task
+        of which no row is read has no output.
 
         Args:
             inputs: Raw values by input.
@@ -115,17 +120,23 @@ class MultiTaskModel(nn.Module):
             boundary: If given, collects the tasks' aliases of the trunk's output, the outputs on
                 drafts, and, where gradients are enabled, the trunk's penalty.
             guides: Targets for heads that read them, by task; see `guidance`.
+            rows: By task which rows of its output are read, `[B]` bool; all, where it isn't named.
+                A boundary has those rows alone, where no others are computed.
         """
         outputs: dict[str, Tensor] = {}
         for name, raw in inputs.items():
             readers = [task for task in tasks if self.inputs[task] == name]
+            some = parts_read(readers, rows) if rows and self.trunk.apart else {}
+            readers = [task for task in readers if task not in some or len(some[task])]
             if not readers:
                 continue
             encoder = self.encoders[name]
             assert isinstance(encoder, Encoder)
             views = (raw,) if self.training else encoder.views(raw)
-            seen = [self._outputs(encoder, views[0], readers, boundary, guides or {})]
-            seen += [self._outputs(encoder, v, readers, None, guides or {}) for v in views[1:]]
+            seen = [
+                self._outputs(encoder, v, readers, None if i else boundary, guides or {}, some)
+                for i, v in enumerate(views)
+            ]
             for task in readers:
                 several = [seen[0][task], *(self.unmirrored[task](o[task]) for o in seen[1:])]
                 outputs[task] = several[0] if len(seen) == 1 else torch.stack(several).mean(0)
@@ -142,26 +153,44 @@ class MultiTaskModel(nn.Module):
         readers: Sequence[str],
         boundary: Boundary | None,
         guides: Mapping[str, Tensor],
+        some: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """Outputs of the tasks that read one input."""
+        """Outputs of the tasks that read one input; `some`: see `parts_read`."""
         encoded = encoder(raw)
-        if boundary is None:
-            features = self.trunk(encoded, readers)
-            return {task: self._head(task, features[task], guides) for task in readers}
-        features, drafts = self.trunk.with_drafts(encoded, readers)
-        boundary.draft_weight = self.trunk.draft_weight
+        features, drafts = self._passes(encoded, readers, some)
+        guides = {t: g.index_select(0, some[t]) if t in some else g for t, g in guides.items()}
         outputs: dict[str, Tensor] = {}
         for task in readers:
             values, mask = features[task]
-            if task in drafts and task in self.drafts:
-                alias, (values, draft) = joined_alias(values, drafts[task].values)
-                boundary.drafts[task] = self.drafts[task](Features(draft, mask))
-            else:
-                alias = values = values.view_as(values)
-            boundary.aliases[task], boundary.features[task] = alias, values
-            boundary.masks[task] = mask
-            outputs[task] = self._head(task, Features(values, mask), guides)
+            if boundary is not None:
+                boundary.draft_weight = self.trunk.draft_weight
+                if task in drafts and task in self.drafts:
+                    alias, (values, draft) = joined_alias(values, drafts[task].values)
+                    boundary.drafts[task] = self.drafts[task](Features(draft, mask))
+                else:
+                    alias = values = values.view_as(values)
+                boundary.aliases[task], boundary.features[task] = alias, values
+                boundary.masks[task] = mask
+            output = self._head(task, Features(values, mask), guides)
+            if task in some:
+                output = spread(output, some[task], len(encoded.values))
+            outputs[task] = output
         return outputs
+
+    def _passes(
+        self, encoded: Features, readers: Sequence[str], some: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Features], dict[str, Features]]:
+        """The trunk's features and drafts: all at once, or each task's from the rows it reads."""
+        if not some:
+            return self.trunk.with_drafts(encoded, readers)
+        features: dict[str, Features] = {}
+        drafts: dict[str, Features] = {}
+        for task in readers:
+            own = encoded.of_rows(some[task]) if task in some else encoded
+            found, drafted = self.trunk.with_drafts(own, [task])
+            features |= found
+            drafts |= drafted
+        return features, drafts
 
     def _head(self, task: str, features: Features, guides: Mapping[str, Tensor]) -> Tensor:
         """A head's output; with the targets, where it reads them and there are any."""
@@ -202,6 +231,23 @@ class MultiTaskModel(nn.Module):
             for backbone in self.trunk.backbones():
                 backbone.fit_to(features)
         self.train(training)
+
+
+def parts_read(tasks: Sequence[str], rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The places `[n]` of the rows that are read, of each task of which not all are.
+
+    Args:
+        tasks: The tasks.
+        rows: By task which rows are read, `[B]` bool; all, where it isn't named.
+    """
+    asked = {task: rows[task] for task in tasks if task in rows}
+    return {task: read.nonzero().flatten() for task, read in asked.items() if not bool(read.all())}
+
+
+def spread(output: Tensor, places: Tensor, count: int) -> Tensor:
+    """Outputs `[n, ...]` at their places among `count` rows, and zeros at the others."""
+    whole = output.new_zeros(count, *output.shape[1:])
+    return whole.index_copy(0, places, output)
 
 
 def joined_alias(*parts: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -66,6 +66,11 @@ class Features(NamedTuple):
             return torch.where(valid.any(1), greatest, 0.0)
         return self.values.masked_fill(~valid, 0.0).sum(1) / count
 
+    def of_rows(self, rows: Tensor) -> "Features":
+        """Those of some examples, by their places `[n]` (int64)."""
+        mask = None if self.mask is None else self.mask.index_select(0, rows)
+        return Features(self.values.index_select(0, rows), mask)
+
     def to(self, device: torch.device, non_blocking: bool = False) -> "Features":
         """The same features on another device."""
         mask = None if self.mask is None else self.mask.to(device, non_blocking=non_blocking)

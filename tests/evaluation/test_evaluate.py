@@ -138,7 +138,9 @@ def test_the_models_mode_is_as_before_even_after_an_error(training: bool) -> Non
 class Huge(torch.nn.Module):
     """Predicts what no square of float32 can hold."""
 
-    def forward(self, inputs: dict[str, Features], tasks: list[str]) -> dict[str, torch.Tensor]:
+    def forward(
+        self, inputs: dict[str, Features], tasks: list[str], rows: object
+    ) -> dict[str, torch.Tensor]:
         return {"size": torch.full((len(inputs["x"].values), 1), 1e30)}
 
 

@@ -59,7 +59,9 @@ def test_who_has_nobody_to_be_compared_with_is_no_label_of_a_batch() -> None:
 class Fixed(torch.nn.Module):
     """A model that gives its inputs."""
 
-    def forward(self, inputs: dict[str, Features], tasks: list[str]) -> dict[str, torch.Tensor]:
+    def forward(
+        self, inputs: dict[str, Features], tasks: list[str], *_: object, rows: object
+    ) -> dict[str, torch.Tensor]:
         return {name: inputs["x"].values for name in tasks}
 
 

@@ -44,7 +44,9 @@ class Fixed(nn.Module):
         super().__init__()
         self.outputs = nn.Parameter(outputs)
 
-    def forward(self, inputs: object, tasks: list[str], boundary: object) -> dict[str, Tensor]:
+    def forward(
+        self, inputs: object, tasks: list[str], boundary: object, rows: object
+    ) -> dict[str, Tensor]:
         return dict.fromkeys(tasks, self.outputs)
 
 

@@ -119,7 +119,10 @@ def stepped(model, examples: Batch, teachers: Teaching, progress: float) -> None
 @pytest.mark.parametrize("fill", [False, True])
 @pytest.mark.parametrize("anneal", [False, True])
 @pytest.mark.parametrize("absent", [[], ["type"]])
-def test_a_taught_step_is_the_hand_written_one(fill: bool, anneal: bool, absent: list[str]) -> None:
+@pytest.mark.parametrize("trunk", ["hard", "independent"])
+def test_a_taught_step_is_the_hand_written_one(
+    fill: bool, anneal: bool, absent: list[str], trunk: str
+) -> None:
     lesson = Lesson(
         run=Path(),
         tasks={"type": 2.0, "values": 1.0},
@@ -128,7 +131,7 @@ def test_a_taught_step_is_the_hand_written_one(fill: bool, anneal: bool, absent:
         fill_missing=fill,
         anneal=anneal,
     )
-    model, examples = network(), batch(absent=absent)
+    model, examples = network(trunk=trunk), batch(absent=absent)
     twin, teachers = copy.deepcopy(model), teaching(model, lesson)
     teacher = network(width=4, seed=9)
     stepped(model, examples, teachers, 0.25)

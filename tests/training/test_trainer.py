@@ -58,11 +58,13 @@ def identical(a: Any, b: Any, at: str = "") -> None:
         assert a == b, at
 
 
-def full(directory: Path, watcher: Watcher, balancer: str, adam: bool) -> Trainer:
+def full(
+    directory: Path, watcher: Watcher, balancer: str, adam: bool, trunk: str = "hard"
+) -> Trainer:
     optimizer = AdamW(lr=0.02) if adam else SGD(lr=0.05, momentum=0.9, weight_decay=1e-3)
     return trainer(
         directory,
-        model=network(dropout=0.3),
+        model=network(dropout=0.3, trunk=trunk),
         balancer=BALANCERS[balancer](len(TASKS)),
         optimizer=optimizer,
         schedule=Cosine(warmup=0.2),
@@ -74,24 +76,30 @@ def full(directory: Path, watcher: Watcher, balancer: str, adam: bool) -> Traine
 
 @pytest.mark.parametrize("stop_at", [1, 4, 6, 11])
 @pytest.mark.parametrize(
-    ("balancer", "adam"),
-    [("uncertainty", False), ("random", True), ("dwa", False), ("equal", True)],
+    ("balancer", "adam", "trunk"),
+    [
+        ("uncertainty", False, "hard"),
+        ("random", True, "hard"),
+        ("dwa", False, "hard"),
+        ("equal", True, "hard"),
+        ("equal", True, "independent"),
+    ],
 )
 def test_a_stop_and_a_resume_change_nothing(
-    tmp_path: Path, balancer: str, adam: bool, stop_at: int
+    tmp_path: Path, balancer: str, adam: bool, trunk: str, stop_at: int
 ) -> None:
     told = Watcher()
-    straight = full(tmp_path / "a", told, balancer, adam)
+    straight = full(tmp_path / "a", told, balancer, adam, trunk)
     straight.directory.mkdir()
     assert straight.fit()
 
     (tmp_path / "b").mkdir()
     first = Watcher({stop_at: lambda: os.kill(os.getpid(), signal.SIGINT)})
-    stopped = full(tmp_path / "b", first, balancer, adam)
+    stopped = full(tmp_path / "b", first, balancer, adam, trunk)
     assert not stopped.fit()
     torch.manual_seed(99)  # whatever another process's generator holds
     second = Watcher()
-    resumed = full(tmp_path / "b", second, balancer, adam)
+    resumed = full(tmp_path / "b", second, balancer, adam, trunk)
     resumed.load_state_dict(load_state(resumed.checkpoint))
     assert resumed.progress.step == stop_at
     assert resumed.fit()

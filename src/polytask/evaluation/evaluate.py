@@ -24,7 +24,8 @@ def evaluate(
     """Score every task.
 
     Args:
-        model: Takes `(inputs, task names)`; is put into evaluation mode and back.
+        model: Takes `(inputs, task names, rows=)` as `MultiTaskModel` does; is put into evaluation
+            mode and back.
         batches: The examples, each once.
         tasks: The tasks.
         device: Where the model is.
@@ -52,7 +53,7 @@ def evaluate(
                 if task.input in batch.inputs and bool(batch.present[task.name].any())
             ]
             names = [task.name for task in here]
-            outputs = model(batch.inputs, names, **guidance(here, batch))
+            outputs = model(batch.inputs, names, rows=batch.present, **guidance(here, batch))
             for task in here:
                 present = batch.present[task.name]
                 output = outputs[task.name][present].float()
@@ -95,7 +96,8 @@ def decoded_labels(
     """Per task its decoded outputs and targets of labelled examples, on the CPU.
 
     Args:
-        model: Takes `(inputs, task names)`; is put into evaluation mode and back.
+        model: Takes `(inputs, task names, rows=)` as `MultiTaskModel` does; is put into evaluation
+            mode and back.
         batches: The examples, each once.
         tasks: The tasks.
         device: Where the model is.
@@ -109,8 +111,10 @@ def decoded_labels(
     try:
         for batch in batches:
             batch = batch.to(device)
-            here = [t for t in tasks if t.input in batch.inputs]
-            outputs = model(batch.inputs, [task.name for task in here])
+            here = [
+                t for t in tasks if t.input in batch.inputs and bool(batch.present[t.name].any())
+            ]
+            outputs = model(batch.inputs, [task.name for task in here], rows=batch.present)
             for task in here:
                 present = batch.present[task.name]
                 decoded = task.decode(outputs[task.name][present].float())

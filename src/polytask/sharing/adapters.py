@@ -49,7 +49,8 @@ class LoRA(Adapted):
     pass, so any module will do, and the paper's dropout has no place. Changes are zero at first:
     each task starts with the backbone as it is.
 
-    Each task has its own pass through the backbone: a step with T tasks costs about T backbones.
+    Each task has its own pass through the backbone, over the examples that have its label: where
+    all have all, a step with T tasks costs about T backbones.
     Batch normalisation that is not frozen normalises each pass by itself in training, and keeps
     one running mean and variance of all tasks' passes together: what a task gets in evaluation
     differs from training the more the tasks' changes differ. Frozen, it is as in evaluation.
@@ -61,6 +62,8 @@ class LoRA(Adapted):
         alpha: The change is scaled by `alpha / rank`.
         freeze: Whether the backbone's own weights stay as they are; it is then as in evaluation.
     """
+
+    apart = True
 
     def __init__(
         self,

@@ -24,6 +24,11 @@ class Trunk(nn.Module, ABC):
         out_features: Per task, the width of the features that its head gets.
         draft_weight: The factor of the losses of heads on drafts (see `with_drafts`); 0 for a
             topology that has none.
+        apart: Whether each task has a pass of its own that reads nothing of another's: asked for
+            one task at a time, each with some of the rows, the trunk gives those what it gives all
+            tasks on all rows. A model then runs a task's pass on the rows whose output is read.
+            Batch normalisation alone sees the difference: in training its statistics are of those
+            rows, as in a network for that task alone.
         by_order: Beginnings of the names of parameters and buffers that know tasks by their place
             in `tasks`, not by name: they mean something else where tasks are in another order.
     """
@@ -31,6 +36,7 @@ class Trunk(nn.Module, ABC):
     tasks: tuple[str, ...]
     out_features: dict[str, int]
     draft_weight: float = 0.0
+    apart: ClassVar[bool] = False
     by_order: ClassVar[tuple[str, ...]] = ()
     _unasked: int = 0  # training passes without a call of `penalty`; negative once there was one
 

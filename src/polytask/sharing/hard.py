@@ -36,10 +36,15 @@ class HardSharing(Trunk):
 class Independent(Trunk):
     """A backbone for each task; nothing is shared. The baseline that sharing has to beat.
 
+    In training and evaluation a task's backbone runs on the examples that have its label, and on no
+    other; its batch normalisation, if any, takes statistics of those.
+
     Args:
         make: Makes one backbone; called once per task.
         tasks: The names of the tasks.
     """
+
+    apart = True
 
     def __init__(self, make: MakeBackbone, tasks: Sequence[str]) -> None:
         super().__init__()

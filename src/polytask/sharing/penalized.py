@@ -30,8 +30,8 @@ class SoftSharing(Trunk):
     drawn apart do not correspond, and drawing them together would only make them small. Duong et
     al. start from the other task's network; Yang and Hospedales from trained single-task networks.
 
-    A task's loss moves its own column only. The penalty moves all, also those of tasks that are
-    absent from a step.
+    A task's loss moves its own column only, which runs on the examples with its label. The penalty
+    moves all, also those of tasks that are absent from a step.
 
     Args:
         make: Makes one backbone; called once per task.
@@ -40,6 +40,8 @@ class SoftSharing(Trunk):
         weight: The penalty's weight.
         same_start: Whether all columns start from the same weights.
     """
+
+    apart = True
 
     def __init__(
         self,

@@ -71,6 +71,9 @@ def task_losses(
     The mean of each process's mean would weigh labels unequally; the sum over the global count,
     times the number of processes, is exact once gradients are averaged over processes.
 
+    A task without a label here whose pass need not run has a constant 0, as one whose input is not
+    in the batch.
+
     What teachers say counts by its mean over all examples of a task's input, labelled or not.
 
     Returns:
@@ -81,9 +84,13 @@ def task_losses(
         batch = lessons.lessons.batch
     here = [task for task in tasks if task.input in batch.inputs]
     names = [task.name for task in here]
-    outputs = model(batch.inputs, names, boundary, **guidance(here, batch))
+    taught = () if lessons is None else lessons.lessons.said  # of these all rows are read
+    rows = {task.name: read_rows(task, batch) for task in here if task.name not in taught}
+    outputs = model(batch.inputs, names, boundary, rows=rows, **guidance(here, batch))
     sums = {}
     for task in here:
+        if task.name not in outputs:
+            continue
         sums[task.name] = batch_loss(task, outputs[task.name], batch)
         if task.name in boundary.drafts:
             drafted = batch_loss(task, boundary.drafts[task.name], batch)
@@ -108,8 +115,8 @@ def task_losses(
         if total:
             losses[place] = losses[place] * said.label_factor(task.name)
         if said.rows(task.name):
-            taught = said.loss(task.name, outputs[task.name], boundary)
-            losses[place] = losses[place] + taught * (task.weight * fabric.world_size / total)
+            loss = said.loss(task.name, outputs[task.name], boundary)
+            losses[place] = losses[place] + loss * (task.weight * fabric.world_size / total)
     return losses, counts
 
 
@@ -134,6 +141,13 @@ def partial_losses(
     lessons = lessons_of(fabric, teaching, part, tasks, progress)
     losses, found = task_losses(fabric, model, part, tasks, Boundary(), lessons)
     return None if bool((active & ~active_tasks(found, lessons)).any()) else losses
+
+
+def read_rows(task: Task, batch: Batch) -> Tensor:
+    """The examples whose output a task's loss reads, `[B]` bool: those with a label."""
+    present = batch.present[task.name]
+    blend = batch.blends.get(task.input)
+    return present if blend is None else present | blend.present[task.name]
 
 
 def batch_loss(task: Task, output: Tensor, batch: Batch) -> Tensor:
