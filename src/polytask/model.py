@@ -62,6 +62,11 @@ def guidance(tasks: Sequence[Task], batch: Batch) -> dict[str, dict[str, Tensor]
     return {"guides": found} if found else {}
 
 
+def labelled(tasks: Sequence[Task], batch: Batch) -> list[Task]:
+    """The tasks of which a batch has a label."""
+    return [t for t in tasks if t.input in batch.inputs and bool(batch.present[t.name].any())]
+
+
 class MultiTaskModel(nn.Module):
     """One network for all tasks.
 

@@ -118,6 +118,31 @@ def test_spelling_is_the_greatest_response_within_the_word() -> None:
     assert found[0, 2].eq(0).all()
 
 
+@pytest.mark.parametrize("words", [0, 3])
+def test_training_leaves_out_places_without_letters_and_computes_the_same(words: int) -> None:
+    front = encoder(letters=7).front
+    assert isinstance(front, EmbeddingEncoder) and front.spelling is not None
+    spelling = front.spelling
+    letters = torch.randint(2, 7, (2, 6, 4), generator=torch.Generator().manual_seed(0))
+    letters[0, words:] = 0
+    letters[1, : words and 1] = 0  # a place within a text, too
+    letters[1, words:] = 0
+    seen: list[int] = []
+    spelling.convolve.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+
+    def run(training: bool) -> list[Tensor]:
+        spelling.train(training).zero_grad()
+        found = spelling(letters)
+        (found * torch.linspace(-1, 1, found.numel()).view_as(found)).sum().backward()
+        return [found, *(p.grad for p in spelling.parameters() if p.grad is not None)]
+
+    expected, found = run(training=False), run(training=True)
+    assert seen == [12, 5 if words else 0] and len(expected) == len(found) == 4
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+    assert found[0][:, words:].eq(0).all()
+
+
 def test_lost_words_are_unknown_and_only_in_training() -> None:
     front = EmbeddingEncoder(9, 0, 1, False, [], width=3, word_dropout=1.0)
     words = Features(torch.tensor([[2, 5, 0]]), torch.tensor([[True, True, False]]))

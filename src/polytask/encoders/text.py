@@ -190,13 +190,26 @@ class Spelling(nn.Module):
         self.filters = filters
 
     def forward(self, letters: Tensor) -> Tensor:
-        """Characters `[B, L, K]`, 0 past a word's end, to `[B, L, filters]`; 0 for no character."""
+        """Characters `[B, L, K]`, 0 past a word's end, to `[B, L, filters]`; 0 for no character.
+
+        Most places of a batch are past the ends of its sentences. Training leaves them out; an
+        export, which is of a network in evaluation, has no shapes that depend on values.
+        """
         flat = letters.flatten(0, 1)  # [B L, K]
-        responses = self.convolve(self.table(flat).transpose(1, 2))  # [B L, filters, K]
-        inside = (flat != PADDING).unsqueeze(1)
-        best = responses.masked_fill(~inside, float("-inf")).amax(2)
-        best = torch.where(inside.any(2), best, 0.0)
+        if self.training:
+            words = (flat != PADDING).any(1).nonzero().flatten()  # [N]
+            found = self.greatest(flat.index_select(0, words))
+            best = found.new_zeros(len(flat), self.filters).index_copy(0, words, found)
+        else:
+            best = self.greatest(flat)
         return best.view(*letters.shape[:2], self.filters)
+
+    def greatest(self, words: Tensor) -> Tensor:
+        """The greatest response of each filter, `[N, K] -> [N, filters]`."""
+        responses = self.convolve(self.table(words).transpose(1, 2))  # [N, filters, K]
+        inside = (words != PADDING).unsqueeze(1)
+        best = responses.masked_fill(~inside, float("-inf")).amax(2)
+        return torch.where(inside.any(2), best, 0.0)
 
 
 def read_vectors(path: Path, names: Sequence[str], width: int) -> dict[int, Vector]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask.data.collate import SOURCE_SHIFT
-from polytask.model import guidance
+from polytask.model import guidance, labelled
 from polytask.tasks.base import Task
 from polytask.types import Batch, Scores, loss_of
 
@@ -47,11 +47,7 @@ def evaluate(
     try:
         for batch in batches:
             batch = batch.to(device)
-            here = [
-                task
-                for task in tasks
-                if task.input in batch.inputs and bool(batch.present[task.name].any())
-            ]
+            here = labelled(tasks, batch)
             names = [task.name for task in here]
             outputs = model(batch.inputs, names, rows=batch.present, **guidance(here, batch))
             for task in here:
@@ -111,9 +107,7 @@ def decoded_labels(
     try:
         for batch in batches:
             batch = batch.to(device)
-            here = [
-                t for t in tasks if t.input in batch.inputs and bool(batch.present[t.name].any())
-            ]
+            here = labelled(tasks, batch)
             outputs = model(batch.inputs, [task.name for task in here], rows=batch.present)
             for task in here:
                 present = batch.present[task.name]

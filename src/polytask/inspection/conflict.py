@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.conflict_report import cosines_of
-from polytask.model import MultiTaskModel, guidance
+from polytask.model import MultiTaskModel, guidance, labelled
 from polytask.tasks import Task
 from polytask.types import Batch
 
@@ -49,11 +49,12 @@ def gramians(model: MultiTaskModel, batches: Iterable[Batch], tasks: Sequence[Ta
     found = []
     for batch in batches:
         rows = []
-        here = [task for task in tasks if task.input in batch.inputs]
-        outputs = model(batch.inputs, [task.name for task in here], **guidance(here, batch))
+        here = labelled(tasks, batch)
+        names = [task.name for task in here]
+        outputs = model(batch.inputs, names, rows=batch.present, **guidance(here, batch))
         for task in tasks:
             row = torch.zeros(sum(sizes), dtype=torch.float64)
-            if task in here and bool(batch.present[task.name].any()):
+            if task in here:
                 present = batch.present[task.name]
                 output, target = outputs[task.name][present].float(), batch.targets[task.name]
                 loss = task.loss(output, target[present]).mean()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from polytask.data.dataset import Prepared
 from polytask.data.stream import evaluation_batches
-from polytask.model import guidance
+from polytask.model import guidance, labelled
 from polytask.tasks import Binary, Multiclass, Multilabel, Task
 
 RESAMPLES = 200
@@ -53,8 +53,9 @@ def judged(
     found: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for given in evaluation_batches(prepared.datasets, prepared.parts[part], batch):
         examples = given.to(device)
-        here = [task for task in prepared.tasks if task.input in examples.inputs]
-        outputs = model(examples.inputs, [task.name for task in here], **guidance(here, examples))
+        here = labelled(prepared.tasks, examples)
+        names = [task.name for task in here]
+        outputs = model(examples.inputs, names, rows=examples.present, **guidance(here, examples))
         for task in here:
             present = examples.present[task.name]
             decoded = task.decode(outputs[task.name][present].float()).cpu()
