@@ -118,3 +118,13 @@ def test_many_tasks_are_said_in_a_few_lines() -> None:
     labels = {n: {"train": k} for k, n in enumerate(names)}
     print_summary({"rows": {"train": {"own": 7}}, "labels": labels}, shown.console)
     assert "labels of 100 tasks: least" in text(shown) and "4,950" in text(shown)
+
+
+def test_scores_in_small_and_large_units_keep_their_digits() -> None:
+    from polytask.report.words import number
+    from polytask.terminal import _number
+
+    for shown in (_number, number):
+        assert shown(3.25e-24) == "3.25e-24".replace("-", "−" if shown is number else "-")
+        assert shown(6.02214e23) == "6.022e+23" and shown(0.0) == "0.0000"
+        assert shown(0.12345) == "0.1235" and shown(12345.6) == "12345.6000"

@@ -350,4 +350,7 @@ def _spread(values: Sequence[float], digits: int = 4) -> str:
 
 
 def _number(value: float | None, digits: int = 4) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    if value is None:
+        return "-"
+    usual = value == 0 or 1e-4 <= abs(value) < 1e7  # others have a unit of their own
+    return f"{value:.{digits}{'f' if usual else 'g'}}"

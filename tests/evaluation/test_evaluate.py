@@ -136,12 +136,12 @@ def test_the_models_mode_is_as_before_even_after_an_error(training: bool) -> Non
 
 
 class Huge(torch.nn.Module):
-    """Predicts what no square of float32 can hold."""
+    """Predicts what no number can hold."""
 
     def forward(
         self, inputs: dict[str, Features], tasks: list[str], rows: object
     ) -> dict[str, torch.Tensor]:
-        return {"size": torch.full((len(inputs["x"].values), 1), 1e30)}
+        return {"size": torch.full((len(inputs["x"].values), 1), float("inf"))}
 
 
 def test_a_score_that_is_no_finite_number_is_none() -> None:

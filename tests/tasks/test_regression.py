@@ -10,7 +10,7 @@ from sklearn import metrics as oracle
 
 from polytask.errors import DataError
 from polytask.tasks import Regression
-from polytask.tasks.metrics import Explained
+from polytask.tasks.metrics import Explained, regression_metrics
 from tests.tasks.kinds import cells, guess, ready
 
 COMMON = {"name": "task", "input": "x", "target": {"t": "label"}}
@@ -145,3 +145,25 @@ def test_r2_of_one_example_is_undefined_and_of_a_constant_is_scikit_learns() -> 
     assert metric.compute() == 1.0
     metric.update(torch.zeros(1), torch.ones(1))
     assert metric.compute() == 0.0
+
+
+@pytest.mark.parametrize("unit", [1e-24, 1.0, 1e25])
+def test_scores_are_those_of_scikit_learn_in_any_unit(unit: float) -> None:
+    """Joules of a molecule have squares that float32 takes for zero, metres of galaxies none."""
+    random = np.random.default_rng(3)
+    truth = (random.normal(5.0, 1.0, 40) * unit).astype(np.float32)
+    found = (truth + random.normal(0.0, 0.5, 40) * unit).astype(np.float32)
+    metrics = regression_metrics(1)
+    for part in (slice(0, 25), slice(25, 40)):
+        metrics.update(
+            torch.from_numpy(found[part])[:, None], torch.from_numpy(truth[part])[:, None]
+        )
+    pair = truth.astype(np.float64), found.astype(np.float64)
+    wanted = {
+        "mae": oracle.mean_absolute_error(*pair),
+        "rmse": oracle.root_mean_squared_error(*pair),
+        "r2": oracle.r2_score(*pair),
+    }
+    assert {k: float(v) for k, v in metrics.compute().items()} == pytest.approx(
+        wanted, rel=1e-6, abs=0
+    )

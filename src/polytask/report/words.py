@@ -252,8 +252,9 @@ def signed(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """A score."""
-    return "–" if math.isnan(value) else f"{value:.4f}".replace("-", "−")
+    """A score; what is far from one in its unit keeps its first digits."""
+    usual = value == 0 or 1e-4 <= abs(value) < 1e7
+    return "–" if math.isnan(value) else f"{value:.4{'f' if usual else 'g'}}".replace("-", "−")
 
 
 def listed(names: Sequence[str], last: str = "and", most: int = MANY) -> str:

@@ -41,6 +41,9 @@ class MajorityRate(Metric):
 class PerOutput(Metric):
     """A regression metric for each of K outputs over its known targets, and their mean.
 
+    Sums are in float64 where there is one: the squares of energies in joules, or of distances in
+    space, are none in float32.
+
     Args:
         metrics: One fresh metric per output.
     """
@@ -55,8 +58,12 @@ class PerOutput(Metric):
         """Add a batch: both `[B, K]`, NaN in `target` where a value is missing."""
         for column, metric in enumerate(self._metrics()):
             known = ~torch.isnan(target[:, column])
-            if known.any():
-                metric.update(predicted[known, column], target[known, column])
+            found, wanted = predicted[known, column], target[known, column]
+            if found.device.type != "mps":
+                metric.set_dtype(torch.float64)
+                found, wanted = found.double(), wanted.double()
+            if len(wanted):
+                metric.update(found, wanted)
 
     def compute(self) -> Tensor:
         """The mean over outputs that can be measured; NaN if none can."""
@@ -107,7 +114,7 @@ class Explained(Metric):
         if self.count < 2:
             return torch.full_like(self.count, float("nan"))
         if self.spread == 0:
-            return (self.residual == 0).float()
+            return (self.residual == 0).to(self.spread.dtype)
         return 1.0 - self.residual / self.spread
 
 
