@@ -537,3 +537,20 @@ def test_a_date_is_its_year_and_its_place_in_rounds(tmp_path: Path) -> None:
     assert named["day, sine of hour"][:3] == pytest.approx([1, 0, -1], abs=1e-6)
     assert named["day, cosine of month"][:3] == pytest.approx([1, 0, 0], abs=1e-6)
     assert named["day, sine of weekday"][0] == pytest.approx(0)  # a Monday
+
+
+@pytest.mark.parametrize("clean", [None, TableCleaning(scale="robust"), TableCleaning()])
+def test_numbers_say_the_same_in_any_unit(clean: TableCleaning | None, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(2).normal(3.0, 1.0, 60)
+    found = []
+    for unit in (1.0, 1e-25, 1e25):
+        made = pd.DataFrame({"a": numbers * unit, "same": 0.1 * unit})
+        made.to_csv(tmp_path / "t.csv", index=False, float_format="%.17g")
+        table = TableFile(path=tmp_path / "t.csv").load()
+        table.name = "t"
+        some = TableInput(columns={"t": ["a", "same"]}, clean=clean)
+        some.fit([(table, None, np.arange(60))])
+        found.append(some.vectors(table).vectors)
+    assert found[0][:, 0].std() > 0.5
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
+    np.testing.assert_allclose(found[2], found[0], atol=1e-5)

@@ -35,14 +35,22 @@ def fit_number(name: str, cells: NDArray[Any], places: Places) -> Facts:
     """Mean, standard deviation, and whether a training row is blank."""
     values = as_floats(name, cells, lambda k: places[k][0].describe(places[k][1]))
     known = values[~np.isnan(values)]
-    std = float(known.std())
     return {
         "kind": "number",
         "name": name,
         "mean": float(known.mean()),
-        "std": std if std > 1e-12 else 1.0,
+        "std": divisor(float(known.std()), known),
         "blank": len(known) < len(values),
     }
+
+
+def divisor(spread: float, values: NDArray[np.float64]) -> float:
+    """What a column is divided by: its spread, or more where that is nothing but rounding.
+
+    How small a spread may be depends on the unit: charges of electrons are near 1e-19.
+    """
+    greatest = float(np.abs(values).max(initial=0.0))
+    return spread if spread > 1e-12 * greatest else max(1.0, greatest)
 
 
 def fit_category(name: str, cells: NDArray[Any], *, least: int, most: int) -> Facts:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.data.columns import divisor
 from polytask.data.table_cleaning.keeping import kept, opened
 from polytask.data.table_cleaning.missing import Facts, Fill, Missing, Numbers
 from polytask.data.table_cleaning.outliers import Outliers
@@ -119,9 +120,12 @@ class TableCleaning:
             return {"kept": kept(made.fit(values))}
         if self.scale == "standard":
             made = preprocessing.StandardScaler().fit(values)
-            return {"centre": made.mean_.tolist(), "width": made.scale_.tolist()}
-        made = preprocessing.RobustScaler().fit(values)
-        return {"centre": made.center_.tolist(), "width": made.scale_.tolist()}
+            centre, spread = made.mean_, np.sqrt(made.var_)
+        else:  # as RobustScaler, which takes what is narrower than 2e-15 for constant
+            low, centre, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
+            spread = high - low
+        width = [divisor(float(w), v) for w, v in zip(spread, values.T, strict=True)]
+        return {"centre": centre.tolist(), "width": width}
 
     def apply(self, values: Numbers, facts: Facts) -> Cleaned:
         """Rows `[N, D]` as training rows were made."""
