@@ -247,7 +247,8 @@ def format_of(path: Path) -> Format:
     raise DataError(
         f"{path.name}: the name says no known format. Known: {', '.join(SUFFIXES)} (also .gz). "
         "Rename it, or set `format` in the YAML file if it is one of them under another name. "
-        "Files of a word on each line (CoNLL) are `kind: columns` in a YAML file of your own."
+        "If there is a word on each line (CoNLL), name all columns, that of words so: "
+        "`polytask init --columns words,pos,ner`; or write `kind: columns` yourself."
     )
 
 
