@@ -212,3 +212,10 @@ def test_folders_of_masks_are_no_labels(tmp_path: Path) -> None:
         draft(tmp_path / "d", [], tmp_path / "c.yaml")
     (tmp_path / "d/images").rename(tmp_path / "d/hats")  # masks may be worn as well
     assert "kind: folders" in draft(tmp_path / "d", [], tmp_path / "c.yaml")
+
+
+def test_speakers_that_are_predicted_are_said_to_flatter(tmp_path: Path) -> None:
+    folder, columns = sounds(tmp_path / "s", MOODS), ["speaker", "mood", "_"]
+    text = draft(folder, ["mood", "speaker"], tmp_path / "c.yaml", columns)
+    assert "# speaker is predicted, so that rows of each are in all parts" in text
+    assert "is predicted" not in draft(folder, ["speaker"], tmp_path / "c.yaml", columns)

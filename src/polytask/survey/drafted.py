@@ -20,7 +20,7 @@ from polytask.survey.lines import (
     task_lines,
     text_input,
 )
-from polytask.survey.persons import GROUPS
+from polytask.survey.persons import GROUPS, guess_group
 
 _PLAIN = ("number", "category", "date", "text", "characters")
 
@@ -132,7 +132,7 @@ def _split_lines(found: Drafted) -> list[str]:
     if found.parts:
         return _fixed_lines(found)
     if found.group is None:
-        return [f"    split: {_stratified(found.goals)}"]
+        return [*_predicted(found), f"    split: {_stratified(found.goals)}"]
     count, who = _count(found, found.group), one_line(found.group)
     if count < GROUPS:
         return [
@@ -143,6 +143,20 @@ def _split_lines(found: Drafted) -> list[str]:
     return [
         f"    # all rows of one {who} are in one part, so that scores tell of new ones",
         f"    split: {{test: 0.15, validation: 0.15, group: {quoted(found.group)}}}",
+    ]
+
+
+def _predicted(found: Drafted) -> list[str]:
+    """A warning where it is predicted whose a row is, and something else as well."""
+    cells = {goal.name: found.table.cells([goal.name])[:, 0] for goal in found.goals}
+    who = guess_group(cells) if len(cells) > 1 else None
+    if who is None:
+        return []
+    return [
+        f"    # {one_line(who)} is predicted, so that rows of each are in all parts: for the other "
+        "targets",
+        f"    # that flatters; to know how they do with new ones, leave {one_line(who)} out of "
+        "--targets",
     ]
 
 
