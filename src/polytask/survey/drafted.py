@@ -148,7 +148,7 @@ def _split_lines(found: Drafted) -> list[str]:
 
 def _predicted(found: Drafted) -> list[str]:
     """A warning where it is predicted whose a row is, and something else as well."""
-    cells = {goal.name: found.table.cells([goal.name])[:, 0] for goal in found.goals}
+    cells = {g.name: found.table.cells([g.name])[:, 0].tolist() for g in found.goals}
     who = guess_group(cells) if len(cells) > 1 else None
     if who is None:
         return []
