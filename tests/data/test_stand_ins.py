@@ -6,7 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polytask.data.stand_ins import stand_in, with_another_separator, zeros_apart
+from polytask.data.stand_ins import (
+    marks_of_nothing,
+    stand_in,
+    with_another_separator,
+    zeros_apart,
+)
 from tests.data.broken import check, put
 from tests.data.conftest import png
 from tests.data.test_broken_tables import BASE, each, with_
@@ -91,3 +96,10 @@ def said(folder: Path) -> str:
     begins, text = check(folder)
     assert begins, text
     return text
+
+
+def test_a_sign_among_signs_is_a_label() -> None:
+    assert marks_of_nothing(["NN", "VB", "-100"]) == ["-100"]
+    assert marks_of_nothing(["cat", "dog", "?"]) == ["?"]
+    assert marks_of_nothing(["NN", "VB", ".", ",", ":"]) == []
+    assert marks_of_nothing(["NN", ".", ",", "-100"]) == ["-100"]

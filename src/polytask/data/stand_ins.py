@@ -84,8 +84,13 @@ def zeros_apart(values: NDArray[np.floating], *, share: float = 0.005) -> StandI
 
 
 def marks_of_nothing(classes: Sequence[str]) -> list[str]:
-    """Labels that files write where there is none."""
-    return [name for name in classes if name.lower() in _MARKS]
+    """Labels that files write where there is none.
+
+    Not those among other signs: parts of speech have `.` and `,` for what these are.
+    """
+    signs = [name for name in classes if not any(map(str.isalnum, name))]
+    known = [name for name in classes if name.lower() in _MARKS]
+    return known if len(signs) < 2 else [name for name in known if name not in signs]
 
 
 def with_another_separator(classes: Collection[str], separator: str) -> tuple[str, str] | None:
