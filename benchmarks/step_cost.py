@@ -9,10 +9,13 @@ batch), optimizer.
 The C library hands large blocks that a step frees back to the system, which then clears them anew
 for the next step, in all cases. With `--keep-memory` they are kept, as in trainings of Polytask.
 
+A case is a balancer's name, with `features` for gradients at the features, or `only` where the
+balancer is given none.
+
     python benchmarks/step_cost.py                    all workloads, one thread
     python benchmarks/step_cost.py w1 w3-10 --repeats 5 --threads 2
     python benchmarks/step_cost.py --heads 40 100 1000
-    python benchmarks/step_cost.py w3-40 --cases ew uw "upgrad features" --memory
+    python benchmarks/step_cost.py w3-40 --cases ew "uw only" "upgrad features" --memory
 
 T tasks, B examples.
 """
@@ -146,7 +149,7 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
 OURS = [
     "equal", "uw", "famo", "pcgrad", "upgrad", "cagrad", "nash-mtl", "mgda",
     "mgda features", "upgrad features", "upgrad every=4", "upgrad losses only",
-    "upgrad bf16", "upgrad last", "upgrad groups=4", "rlw", "online-mgda", "online-dualproj",
+    "upgrad bf16", "upgrad last", "upgrad groups=4", "rlw", "rlw only", "online-mgda", "online-dualproj",
     "online-cagrad", "online-upgrad",
 ]  # fmt: skip
 THEIRS = ["torchjd mtl", "torchjd mtl chunk=1", "torchjd backward chunk=1"]
