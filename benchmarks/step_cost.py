@@ -149,8 +149,8 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
 OURS = [
     "equal", "uw", "famo", "pcgrad", "upgrad", "cagrad", "nash-mtl", "mgda",
     "mgda features", "upgrad features", "upgrad every=4", "upgrad losses only",
-    "upgrad bf16", "upgrad last", "upgrad groups=4", "rlw", "rlw only", "online-mgda", "online-dualproj",
-    "online-cagrad", "online-upgrad",
+    "upgrad bf16", "upgrad last", "upgrad groups=4", "rlw", "rlw only",
+    "online-mgda", "online-dualproj", "online-cagrad", "online-upgrad",
 ]  # fmt: skip
 THEIRS = ["torchjd mtl", "torchjd mtl chunk=1", "torchjd backward chunk=1"]
 
