@@ -266,14 +266,15 @@ class WeighingBalancer(LossBalancer):
         return (self.weigh(losses.detach()).to(losses) * losses).sum()
 
     def of_active(self, per_task: Tensor) -> Tensor:
-        """The entries `[A]` of the active tasks, of `[T]`."""
+        """The entries `[A]` of the active tasks, from those `[T]` of all."""
         return per_task if len(self.tasks) == self.num_tasks else per_task[self.tasks]
 
     def of_all(self, entries: Tensor) -> Tensor:
         """Entries `[A]` of the active tasks among zeros of the others, `[T]`."""
         if len(self.tasks) == self.num_tasks:
             return entries
-        return entries.new_zeros(self.num_tasks).index_copy(0, self.tasks, entries)
+        tasks = self.tasks.to(entries.device)
+        return entries.new_zeros(self.num_tasks).index_copy(0, tasks, entries)
 
 
 @cache

@@ -144,7 +144,8 @@ def _choose(
     """
     if factor != 1.0:
         products = products / factor**2
-    if not math.isfinite(float(products.trace())):  # No entry is larger than two of the diagonal.
+    # A gradient that isn't finite makes its own entry of the diagonal so.
+    if not math.isfinite(float(products.trace())):
         raise_unless_scaled(products, passes, factor)
         return torch.ones_like(values)
     try:
