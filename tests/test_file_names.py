@@ -39,15 +39,21 @@ def test_folders_of_persons_are_doubted_and_names_are_pointed_at(tmp_path: Path)
         draft(place, ["emotion"], tmp_path / "x.yaml")
 
 
-def test_a_few_names_that_do_not_fit_hide_no_hint_and_are_all_named(tmp_path: Path) -> None:
+def test_a_few_names_that_do_not_fit_hide_no_hint_and_are_left_out(tmp_path: Path) -> None:
     names = [f"{20 + k % 9}_{k % 2}_{k % 5}_{k}.png" for k in range(60)]
     for name in (*names, "30_1_77.png", "31_1_78.png"):
         (tmp_path / "d").mkdir(exist_ok=True)
         (tmp_path / "d" / name).write_bytes(png())
     with pytest.raises(DataError, match=r"Names of files have 4 parts.*--columns a,b,c,d"):
         draft(tmp_path / "d", [], tmp_path / "x.yaml")
-    with pytest.raises(DataError, match=r"30_1_77.png, 31_1_78.png should have 4.*remove them"):
-        draft(tmp_path / "d", ["age"], tmp_path / "x.yaml", ["age", "sex", "race", "_"])
+    file = tmp_path / "x.yaml"
+    file.write_text(draft(tmp_path / "d", ["age"], file, ["age", "sex", "race", "_"]))
+    assert "# 2 names do not fit the pattern below" in file.read_text()
+    assert "left out: 30_1_77.png, 31_1_78.png" in " ".join(file.read_text().split("\n# "))
+    assert "on_bad: skip" in file.read_text() and "labels missing" not in file.read_text()
+    summary = prepare_data(load_config(file), None).summary()
+    assert summary["skipped"] == {"data": 2}
+    assert sum(by["data"] for by in summary["rows"].values()) == 60
 
 
 def test_parts_of_names_are_drafted_as_columns(tmp_path: Path) -> None:

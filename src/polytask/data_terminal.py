@@ -33,7 +33,7 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         print_text_facts(name, facts, console)
     for source, count in summary.get("skipped", {}).items():
         rows = "1 row" if count == 1 else f"{count:,} rows"
-        console.print(f"[yellow]left out {rows} of {source} that cannot be decoded:[/]")
+        console.print(f"[yellow]left out {rows} of {source} that cannot be read:[/]")
         for line in summary.get("skipped_rows", {}).get(source, ()):
             console.print(f"  {escape(line)}", soft_wrap=True)
     for line in cleaning_lines(summary):

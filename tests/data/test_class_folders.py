@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from polytask.config import load_config
 from polytask.config.build import build_sources
 from polytask.data.class_folders import ClassFolders
 from polytask.errors import ConfigError, DataError
-from polytask.workflow import Silent, train
+from polytask.workflow import Silent, prepare_data, train
 from tests.data.conftest import own_cache, riff, wave
 
 __all__ = ["own_cache"]
@@ -53,6 +54,43 @@ def test_a_name_that_does_not_fit_is_told(tmp_path: Path) -> None:
         ClassFolders(path=place, pattern=DIGITS).load()
     with pytest.raises(DataError, match=r"7_jackson_32.wav should be in a folder.*`pattern`"):
         ClassFolders(path=place).load()
+
+
+def faces(folder: Path, *, skip: bool) -> Path:
+    """Thirty sounds of three digits, of which two have no fitting name, and their YAML."""
+    names = [f"{k % 3}_{'abc'[k // 3 % 3]}_{k}.wav" for k in range(28)]
+    sounds(folder / "d", *names, "5.wav", "7__1.wav")
+    (folder / "x.yaml").write_text(
+        f"sources: {{d: {{kind: folders, path: d, pattern: '{DIGITS}',\n"
+        "  split: {group: speaker, test: 0.3, validation: 0.3}}}\n"
+        "inputs: {x: {kind: sound, column: audio, sample_rate: 8000, seconds: 0.1}}\n"
+        "tasks: {t: {kind: multiclass, target: digit}}\n" + ("on_bad: skip\n" if skip else "")
+    )
+    return folder / "x.yaml"
+
+
+def test_names_that_do_not_fit_are_an_error_that_names_each(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        prepare_data(load_config(faces(tmp_path, skip=False)), None)
+    text = str(error.value)
+    assert text.startswith("2 rows cannot be read:") and "'on_bad: skip'" in text
+    assert f"{tmp_path}/d/5.wav: all of '5' should match the pattern" in text
+    assert "7__1.wav: all of '7__1'" in text
+
+
+def test_names_that_do_not_fit_are_left_out_and_counted_where_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "whole").mkdir()
+    faces(tmp_path / "whole", skip=True)
+    for name in ("5.wav", "7__1.wav"):
+        (tmp_path / "whole" / "d" / name).unlink()
+    prepared = prepare_data(load_config(faces(tmp_path, skip=True)), None)
+    summary = prepared.summary()
+    assert summary["skipped"] == {"d": 2} and len(summary["skipped_rows"]["d"]) == 2
+    alone = prepare_data(load_config(tmp_path / "whole" / "x.yaml"), None)
+    assert summary["rows"] == alone.summary()["rows"]  # no other row's part moves
+    assert all(torch.equal(prepared.parts[p]["d"], alone.parts[p]["d"]) for p in alone.parts)
 
 
 @pytest.mark.parametrize(

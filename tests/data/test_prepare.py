@@ -159,7 +159,7 @@ def test_all_bad_rows_are_reported_at_once(tmp_path: Path, own_cache: Path) -> N
     with pytest.raises(DataError) as error:
         own(path)
     text = str(error.value)
-    assert text.startswith("3 rows cannot be decoded:")
+    assert text.startswith("3 rows cannot be read:")
     for row, name, reason in (
         (6, "4", "b'not a pi'"),
         (9, "7", "not a read"),
@@ -182,7 +182,7 @@ def test_skipped_rows_are_listed_and_in_no_part(tmp_path: Path) -> None:
         assert ready.summary()["skipped"] == {"own": 3}
         rows = torch.cat([per["own"] for per in ready.parts.values()]).tolist()
         assert sorted(rows) == [k for k in range(20) if k not in (4, 7, 9)]
-    with pytest.raises(DataError, match="3 rows cannot be decoded"):
+    with pytest.raises(DataError, match="3 rows cannot be read"):
         own(path)
 
 

@@ -163,7 +163,7 @@ def test_bad_sounds_are_errors_or_counted(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         prepare(*given, splits=Split(test=0, validation=0))
     for part in (
-        "4 rows cannot be decoded",
+        "4 rows cannot be read",
         "nan.wav: the sound has samples that are not finite numbers",
         "empty.wav: the sound has no samples",
         "short.wav: 160 samples are left of the sound, at 8000 a second; 'shortest' asks for 0.1 s",

@@ -330,7 +330,9 @@ class Config(Section):
         default=(), description="Programs that are shown the history while it grows."
     )
     on_bad: Literal["error", "skip"] = Field(
-        default="error", description="What to do with pictures and sounds that cannot be decoded."
+        default="error",
+        description="What to do with pictures and sounds that cannot be decoded, and with files "
+        "whose names do not fit a `pattern`.",
     )
     unknown_labels: Unknown = Field(
         default="error", description="What to do with labels that no training row has."

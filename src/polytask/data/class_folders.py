@@ -29,7 +29,8 @@ class ClassFolders(Source):
             file's path fits, from the folder on and without the ending; folders of parts come
             before it. Each named group is a column, in place of `label`, blank where it takes no
             part. `(?P<digit>[0-9])_(?P<speaker>[a-z]+)_.*` reads `7_jackson_32.wav`; where files
-            are in folders, `[^/]+/` or a group of it goes before.
+            are in folders, `[^/]+/` or a group of it goes before. Files that do not fit are left
+            out and counted with `on_bad: skip`, if they are fewer than half.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class ClassFolders(Source):
 
         Raises:
             DataError: If there are none, both pictures and sounds, files outside of folders,
-                classes without a file, or names that do not fit the pattern.
+                classes without a file, or half of the names do not fit the pattern.
         """
         pandas = require("pandas", "train")
         require_folder(self.path)
@@ -68,26 +69,39 @@ class ClassFolders(Source):
         if self.pattern is None:
             self._require_parts(names, parts)
         inside = all(part is not None for part in parts)
+        fields, unfit = self._columns(names, 1 if inside else 0)
+        kept = [k for k in range(len(names)) if k not in unfit]
+        paths, names = [paths[k] for k in kept], [names[k] for k in kept]
+        parts = [parts[k] for k in kept]
         shown = [n.as_posix() for n in names]
-        columns = {**self._columns(names, 1 if inside else 0), "path": shown}
+        columns = {**fields, "path": shown}
         media = FileMedia(kinds[0], paths)
         reading = [self.pattern.pattern] if self.pattern else []
         key = content_key(["folders", shown, files_key(paths), *reading])
         split = pandas.Series(parts, dtype=object) if inside else None
         frame = pandas.DataFrame(columns)
         warn_of_unread(self.path)
-        return Table(self.path.name, frame, {_COLUMN[kinds[0]]: media}, key, media.where, split)
+        return Table(
+            self.path.name,
+            frame,
+            {_COLUMN[kinds[0]]: media},
+            key,
+            media.where,
+            split,
+            unfit=[(str(self.path / name), why) for name, why in unfit.values()],
+        )
 
-    def _columns(self, names: Sequence[Path], depth: int) -> dict[str, Sequence[str | None]]:
-        """What folders or names say, by column.
+    def _columns(
+        self, names: Sequence[Path], depth: int
+    ) -> tuple[dict[str, Sequence[str | None]], dict[int, tuple[Path, str]]]:
+        """What folders or names say, by column, and which names do not fit the pattern, and why.
 
         Args:
             names: The files.
             depth: How many folders above are parts.
         """
         if self.pattern is not None:
-            found = [self._fields(self.pattern, name, depth) for name in names]
-            return {key: [fields[key] for fields in found] for key in found[0]}
+            return self._fields(self.pattern, names, depth)
         stray = next((n for n in names if len(n.parts) < depth + 2), None)
         if stray is not None:
             raise DataError(
@@ -96,22 +110,32 @@ class ClassFolders(Source):
             )
         labels = [name.parts[depth] for name in names]
         self._require_files(depth, set(labels))
-        return {"label": labels}
+        return {"label": labels}, {}
 
-    def _fields(self, pattern: re.Pattern[str], name: Path, depth: int) -> dict[str, str | None]:
-        """What one file's path says.
+    def _fields(
+        self, pattern: re.Pattern[str], names: Sequence[Path], depth: int
+    ) -> tuple[dict[str, Sequence[str | None]], dict[int, tuple[Path, str]]]:
+        """What files' paths say; those that do not fit the pattern are told apart.
 
         Raises:
-            DataError: If it does not fit the pattern.
+            DataError: If half of them do not fit it.
         """
-        below = Path(*name.parts[depth:]).with_suffix("").as_posix()
-        match = pattern.fullmatch(below)
-        if match is None:
+        fitting: list[dict[str, str | None]] = []
+        unfit: dict[int, tuple[Path, str]] = {}
+        for k, name in enumerate(names):
+            below = Path(*name.parts[depth:]).with_suffix("").as_posix()
+            match = pattern.fullmatch(below)
+            if match is not None:
+                fitting.append(match.groupdict())
+                continue
+            unfit[k] = (name, f"all of '{below}' should match the pattern '{pattern.pattern}'")
+        if 2 * len(unfit) >= len(names):
+            name, why = next(iter(unfit.values()))
             raise DataError(
-                f"{self.path / name} does not fit `pattern`: all of '{below}' should match "
-                f"'{pattern.pattern}'. Change the pattern, or rename or remove the file."
+                f"{self.path / name} does not fit `pattern`: {why}. So it is with {len(unfit):,} "
+                f"of {len(names):,} names: change the pattern."
             )
-        return match.groupdict()
+        return {key: [fields[key] for fields in fitting] for key in pattern.groupindex}, unfit
 
     def _require_parts(self, names: Sequence[Path], parts: Sequence[str | None]) -> None:
         """Make sure that folders at the top are all parts or all classes.

@@ -73,6 +73,11 @@ class Dataset:
         """N."""
         return len(self.table)
 
+    def without(self) -> list[str]:
+        """What is left out, a line each: where it is, and why."""
+        rows = [f"{self.table.describe(row)}: {why}" for row, why in self.skipped]
+        return [f"{where}: {why}" for where, why in self.table.unfit] + rows
+
     def gather(self, indices: Tensor | Rows) -> Batch:
         """The batch of some rows, in their order."""
         rows = as_rows(indices)
@@ -155,16 +160,13 @@ class Prepared:
         for dataset in self.datasets.values():
             for name, missed in dataset.unknown.items():
                 unknown.setdefault(name, Counter()).update(missed)
-        skipped = {s: d for s, d in self.datasets.items() if d.skipped}
+        skipped = {s: d for s, d in self.datasets.items() if d.skipped or d.table.unfit}
         return {
             "rows": rows,
             "labels": labels,
             "classes": classes,
-            "skipped": {s: len(d.skipped) for s, d in skipped.items()},
-            "skipped_rows": {
-                s: [f"{d.table.describe(row)}: {why}" for row, why in d.skipped[:SHOWN]]
-                for s, d in skipped.items()
-            },
+            "skipped": {s: len(d.skipped) + len(d.table.unfit) for s, d in skipped.items()},
+            "skipped_rows": {s: d.without()[:SHOWN] for s, d in skipped.items()},
             "unknown": {t: found.total() for t, found in unknown.items()},
             "unknown_labels": {t: dict(found.most_common(SHOWN)) for t, found in unknown.items()},
             "cleaned": self._by_input(lambda dataset: dataset.cleaned),

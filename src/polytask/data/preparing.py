@@ -61,7 +61,8 @@ def prepare(
         tasks: The tasks.
         splits: One split for all sources, or one by source name (the default split for others).
         seed: Decides the splits that have no seed of their own.
-        on_bad: What to do with pictures and sounds that cannot be decoded.
+        on_bad: What to do with pictures and sounds that cannot be decoded, and with files whose
+            names do not fit a pattern.
         unknown_labels: What to do with labels that training rows do not have.
         progress: Called while decoding with items done, items in all and what they are.
         parts: The rows of a saved run, used instead of splitting.
@@ -138,16 +139,17 @@ def _decode(
             for row, reason in result.bad.items():
                 reasons[row] = f"{reasons[row]}; {reason}" if row in reasons else reason
         dataset.skipped = sorted(reasons.items())
+        bad += [Row(dataset.name, -1, *both) for both in dataset.table.unfit[:SHOWN]]
         bad += [
             Row(dataset.name, row, dataset.table.describe(row), reason)
             for row, reason in dataset.skipped[:SHOWN]
         ]
     if bad and not keep_bad:
-        total = sum(len(d.skipped) for d in datasets.values())
+        total = sum(len(d.skipped) + len(d.table.unfit) for d in datasets.values())
         shown = "\n".join(f"  {row}" for row in bad[:SHOWN])
         more = f"\n  ... and {total - SHOWN} more" if total > SHOWN else ""
         raise DataError(
-            f"{total} row{'s' if total > 1 else ''} cannot be decoded:\n{shown}{more}\n"
+            f"{total} row{'s' if total > 1 else ''} cannot be read:\n{shown}{more}\n"
             "Mend or remove them, or set 'on_bad: skip' to leave them out."
         )
 

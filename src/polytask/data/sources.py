@@ -109,6 +109,8 @@ class Table:
         locate: Says where a row comes from.
         fixed_split: `train`, `validation` or `test` per row, where the source has a split.
         unread: Why columns of its file are not among these, by column.
+        unfit: What should have been a row and cannot be one: where it is, and why. It is an error
+            unless `on_bad` leaves it out.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Table:
     locate: Callable[[int], str]
     fixed_split: "pandas.Series[Any] | None" = None
     unread: Mapping[str, str] = field(default_factory=dict)
+    unfit: Sequence[tuple[str, str]] = ()
 
     def __len__(self) -> int:
         return len(self.frame)

@@ -79,7 +79,7 @@ class QuarterTurns(Source):
 
         key = content_key(["turns", _VERSION, table.fingerprint, self.column, self.each, self.seed])
         turned = {self.column: ArrayMedia(len(item), pixels)}
-        return Table(f"{table.name} turned", frame, turned, key, locate, split)
+        return Table(f"{table.name} turned", frame, turned, key, locate, split, unfit=table.unfit)
 
 
 def drawn_turns(pictures: int, each: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

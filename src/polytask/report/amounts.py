@@ -24,7 +24,7 @@ def amounts(summary: Mapping[str, Any]) -> Table:
 def remarks(summary: Mapping[str, Any]) -> list[str]:
     """What was left out, and what looks as if it were not meant."""
     found = [
-        f"{n:,} rows of {s} cannot be decoded and are in no part."
+        f"{n:,} rows of {s} cannot be read and are in no part."
         for s, n in summary.get("skipped", {}).items()
     ]
     found += [

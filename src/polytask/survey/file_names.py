@@ -89,7 +89,8 @@ def pattern_of(
     Args:
         names: The files, relative to their folder.
         columns: A name for every part; `_` leaves one out. Where any is followed by how many
-            letters it has (`speaker:2`), parts are told by that, and others have one.
+            letters it has (`speaker:2`), parts are told by that, and others have one. A few names
+            of many may not fit.
         folder: The name for a column of the folder that a file is in, if there should be one.
 
     Raises:
@@ -146,7 +147,7 @@ def _by_widths(names: Sequence[Path], columns: Sequence[str], widths: Sequence[i
         DataError: If names are longer or shorter than all of them.
     """
     wrong = [name for name in names if len(name.stem) != sum(widths)]
-    if wrong:
+    if len(names) - len(wrong) < _MOST * len(names):
         raise DataError(
             f"{_some(wrong)} should have {sum(widths)} letters, as --columns has in all: "
             f"{', '.join(f'{c}:{w}' for c, w in zip(columns, widths, strict=True))}."
@@ -183,14 +184,14 @@ def _mark(names: Sequence[Path], count: int) -> str:
     """What divides names into so many parts.
 
     Raises:
-        DataError: If nothing divides all of them so.
+        DataError: If nothing divides nearly all of them so.
     """
     fitting = {
         mark: sum(len(parts := n.stem.split(mark)) == count and all(parts) for n in names)
         for mark in _MARKS
     }
     mark = max(_MARKS, key=lambda m: fitting[m])
-    if fitting[mark] == len(names):
+    if fitting[mark] >= _MOST * len(names):
         return mark
     if not fitting[mark]:
         found = parts_of(names)

@@ -20,6 +20,7 @@ from polytask.survey.persons import folders_of_persons, guess_group
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.targets import chosen
 
+_SHOWN = 5  # files of which something is said
 _ENOUGH = 20  # files, of which names that are all as long are codes
 
 # Words in names of folders that hold pictures, and maps of their pixels.
@@ -122,8 +123,23 @@ def _by_names(
         media_input=_media_input(table),
         group=group,
         parts=_parts(table),
-        notes=_comment("".join(f"{c} is left out: {why}\n" for c, why in notes.items())),
+        notes=_comment("".join(f"{c} is left out: {why}\n" for c, why in notes.items()))
+        + _left_out(data, table),
     )
+
+
+def _left_out(data: Path, table: Table) -> list[str]:
+    """The policy that leaves out files whose names do not fit, and which these are."""
+    if not table.unfit:
+        return []
+    some = ", ".join(Path(where).relative_to(data).as_posix() for where, _ in table.unfit[:_SHOWN])
+    count = len(table.unfit)
+    names = "1 name does not fit" if count == 1 else f"{count:,} names do not fit"
+    more = ", ..." if count > _SHOWN else ""
+    return [
+        *_comment(f"{names} the pattern below, and what is called so is left out: {some}{more}"),
+        f"on_bad: skip  # leaves {_things(table)} that cannot be decoded out, too",
+    ]
 
 
 def _below_parts(data: Path) -> list[Path]:
