@@ -166,6 +166,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "kind=source.overlaid": {"path": "x.npz"},
     "kind=source.quarter-turns": {"source": "s"},
     "kind=source.folders": {"path": "x"},
+    "kind=source.maps": {"path": "x", "pictures": "a/{name}", "maps": {"m": "b/{name}"}},
     "kind=source.arff": {"path": "x.arff"},
     "kind=source.lines": {"path": "x.txt"},
     "kind=source.columns": {"path": "x.txt", "columns": ["words"]},

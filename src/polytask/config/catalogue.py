@@ -19,6 +19,7 @@ from polytask.data.camvid import CamVid
 from polytask.data.class_folders import ClassFolders
 from polytask.data.conll import Columns, UniversalDependencies
 from polytask.data.inputs import ImageInput, Input, SoundInput
+from polytask.data.mapped_pictures import MappedPictures
 from polytask.data.mixing import (
     Annealed,
     Capped,
@@ -150,6 +151,7 @@ SOURCES: dict[str, type[Source]] = {
     "overlaid": Overlaid,
     "quarter-turns": QuarterTurns,
     "folders": ClassFolders,
+    "maps": MappedPictures,
     "arff": ArffFile,
     "tox21": Tox21,
     "school": School,

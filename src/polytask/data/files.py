@@ -75,7 +75,7 @@ def list_media(path: Path) -> dict[MediaKind, list[Path]]:
     """
     if not path.exists():
         raise DataError(f"There is no file or folder {path.absolute()}.")
-    paths = [path] if path.is_file() else sorted(_files_in(path))
+    paths = [path] if path.is_file() else sorted(files_in(path))
     shown = [p for p in paths if not p.name.startswith(".")]
     for wrong in (p for p in shown if not is_text(p)):
         raise DataError(
@@ -88,7 +88,7 @@ def list_media(path: Path) -> dict[MediaKind, list[Path]]:
     }
 
 
-def _files_in(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+def files_in(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
     """The files of a folder and of the folders in it, those that links lead to included.
 
     Folders that are hidden, as notebooks keep copies in, are left out.
@@ -110,7 +110,7 @@ def _files_in(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Pa
     for entry in entries:
         if entry.is_dir():
             if not entry.name.startswith((".", "__MACOSX")):
-                yield from _files_in(folder / entry.name, above | {real})
+                yield from files_in(folder / entry.name, above | {real})
         elif entry.is_file() or entry.is_symlink():
             yield folder / entry.name
 
@@ -126,7 +126,7 @@ def is_text(path: Path) -> bool:
 
 def files_inside(folder: Path) -> str:
     """A sentence about a few files of a folder, for who expected others."""
-    names = sorted(p.relative_to(folder).as_posix() for p in _files_in(folder))
+    names = sorted(p.relative_to(folder).as_posix() for p in files_in(folder))
     if not names:
         return "It has no files."
     some = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
@@ -135,7 +135,7 @@ def files_inside(folder: Path) -> str:
 
 def warn_of_unread(folder: Path) -> None:
     """Says and counts which pictures and sounds of a folder are of formats that are not read."""
-    found = [p for p in _files_in(folder) if p.suffix.lower() in _UNREAD]
+    found = [p for p in files_in(folder) if p.suffix.lower() in _UNREAD]
     if found:
         kinds = Counter(p.suffix.lower() for p in found)
         some = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common())

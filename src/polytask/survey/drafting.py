@@ -13,6 +13,7 @@ from polytask.survey.folders import draft_folders
 from polytask.survey.guesses import Column, guess_column
 from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import guess_group
+from polytask.survey.pixel_maps import draft_maps
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import not_taken, read_table, table_files
 from polytask.survey.targets import chosen, words_of_labels
@@ -36,6 +37,9 @@ def draft(
     """
     files = table_files(data, targets, names)
     if not files:
+        maps = None if names else draft_maps(data, near(data, output.parent), targets)
+        if maps is not None:
+            return maps
         return written(draft_folders(data, near(data, output.parent), targets, names or ()))
     found = _of_table(files, targets, output.parent, names)
     found.notes += [

@@ -17,17 +17,13 @@ from polytask.survey.file_names import length_of, parts_of, pattern_of, runs_of,
 from polytask.survey.guesses import Column, guess_column, guess_target
 from polytask.survey.lines import quoted
 from polytask.survey.persons import folders_of_persons, guess_group
+from polytask.survey.pixel_maps import MAPS, PICTURES
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.targets import chosen
 
 _SHOWN = 5  # files of which something is said
 _ENOUGH = 20  # files, of which names that are all as long are codes
 
-# Words in names of folders that hold pictures, and maps of their pixels.
-_PICTURES = {"image", "images", "img", "imgs", "jpegimages", "rgb", "photos", "pictures", "input"}
-_MAPS = {"mask", "masks", "depth", "depths", "segmentation", "segmentations", "annotations"} | {
-    *("annot", "segmentationclass", "semantic", "groundtruth", "gt", "labels", "disparity")
-}
 _TABLE = "write a table with a line for each file: its path, and a column for each label"
 
 
@@ -84,8 +80,8 @@ def _require_classes(data: Path, table: Table, hint: str) -> None:
             + (hint or f"If names of files say labels, or another file does, {_TABLE}.")
         )
     words = {label: set(re.split(r"[\W_\d]+", label.lower())) for label in labels}
-    maps = [label for label in labels if words[label] & _MAPS]
-    if maps and any(words[label] & _PICTURES for label in labels) and len(labels) < 6:
+    maps = [label for label in labels if words[label] & MAPS]
+    if maps and any(words[label] & PICTURES for label in labels) and len(labels) < 6:
         raise DataError(
             f"The folders of {data} ({', '.join(labels)}) seem to be pictures and what is known of "
             f"each of their pixels ({', '.join(maps)}), not labels. Write a table with a line for "

@@ -93,7 +93,7 @@ def picture_input(media: Media, column: str) -> list[str]:
         column: Its name.
     """
     longer, broken = [], 0
-    for item in _spread(len(media), _DECODED):
+    for item in spread(len(media), _DECODED):
         try:
             longer.append(max(media.picture(item).shape[:2]))
         except BlankCell:
@@ -119,7 +119,7 @@ def picture_input(media: Media, column: str) -> list[str]:
 def _headers(media: Media) -> _Headers:
     soundfile = require("soundfile", "audio")
     found = _Headers()
-    for item in _spread(len(media), _LOOKED):
+    for item in spread(len(media), _LOOKED):
         try:
             header = soundfile.info(_opened(media, item))
         except BlankCell:
@@ -145,6 +145,6 @@ def _opened(media: Media, item: int) -> str | io.BytesIO:
     return io.BytesIO(media.content(item))
 
 
-def _spread(count: int, most: int) -> list[int]:
+def spread(count: int, most: int) -> list[int]:
     """Numbers of items, evenly over all."""
     return sorted(set(np.linspace(0, count - 1, most).astype(int).tolist())) if count else []

@@ -136,11 +136,7 @@ def label_map(array: NDArray[Any], ignore: Sequence[int], blank: int) -> Stored:
     Raises:
         DataError: If it is no map of whole numbers that fit.
     """
-    if array.ndim != 2 or array.dtype.kind not in "bui" or not array.size:
-        raise DataError(
-            "a map of class numbers [H, W] was expected, such as a PNG of one channel. Found "
-            f"{array.dtype} of shape {array.shape}"
-        )
+    require_whole(array)
     unknown = np.isin(array, list(ignore))
     if array.size and bool(((array < 0) | (array >= blank))[~unknown].any()):
         raise DataError(
@@ -148,6 +144,19 @@ def label_map(array: NDArray[Any], ignore: Sequence[int], blank: int) -> Stored:
             f"{int(array[~unknown].min())} to {int(array[~unknown].max())}"
         )
     return np.where(unknown, blank, array).astype(np.uint8)
+
+
+def require_whole(array: NDArray[Any]) -> None:
+    """Make sure that an array is a map of whole numbers `[H, W]`.
+
+    Raises:
+        DataError: If it is not.
+    """
+    if array.ndim != 2 or array.dtype.kind not in "bui" or not array.size:
+        raise DataError(
+            "a map of class numbers [H, W] was expected, such as a PNG of one channel. Found "
+            f"{array.dtype} of shape {array.shape}"
+        )
 
 
 def number_map(array: NDArray[Any], channels: int) -> Stored:

@@ -20,6 +20,7 @@ from polytask.tasks.dense import (
     DenseTask,
     label_map,
     mean_of_pixels,
+    require_whole,
 )
 from polytask.tasks.labels import Cells
 from polytask.tasks.stored import Stored
@@ -37,6 +38,8 @@ class Segmentation(DenseTask):
     Attributes:
         classes: The names of the class numbers 0, 1, and so on.
         ignore: Numbers that mean that a pixel has no label.
+        numbers: The number of each class in the maps, where they are not 0, 1, and so on:
+            `[0, 255]` for masks in black and white, whose `ignore` is then `[]`.
         class_weights: A factor per class name, or `balanced` for factors inversely proportional to
             the class's share of the training pixels. Scaled so that the mean factor over the
             training pixels is 1.
@@ -44,6 +47,7 @@ class Segmentation(DenseTask):
 
     classes: tuple[str, ...]
     ignore: tuple[int, ...] = (BLANK,)
+    numbers: tuple[int, ...] = ()
     class_weights: Mapping[str, float] | Literal["balanced"] | None = None
     counts: tuple[int, ...] = ()
 
@@ -54,6 +58,17 @@ class Segmentation(DenseTask):
             raise ConfigError(
                 f"`classes` should be at least two different names. Found {list(self.classes)}."
             )
+        if self.numbers and len(set(self.numbers)) != len(self.classes):
+            raise ConfigError(
+                f"`numbers` should be a different number for each of the {len(self.classes)} "
+                f"classes. Found {list(self.numbers)}."
+            )
+        both = sorted(set(self.numbers) & set(self.ignore))
+        if both:
+            raise ConfigError(
+                f"`numbers` and `ignore` both have {both[0]}. Take it out of one of them; `ignore` "
+                f"is [{BLANK}] unless it is given."
+            )
 
     @property
     def outputs(self) -> int:
@@ -61,15 +76,41 @@ class Segmentation(DenseTask):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {**super().settings, "ignore": list(self.ignore), "classes": len(self.classes)}
+        numbers = {"numbers": list(self.numbers)} if self.numbers else {}
+        how = {"ignore": list(self.ignore), "classes": len(self.classes)}
+        return {**super().settings, **how, **numbers}
 
     def read(self, array: NDArray[Any]) -> Stored:
+        if self.numbers:
+            return self._numbered(array)
         found = label_map(array, self.ignore, BLANK)
         greatest = int(np.where(found == BLANK, 0, found).max(initial=0))
         if greatest >= len(self.classes):
             raise DataError(
                 f"class {greatest} has no name: tasks.{self.name}.classes names "
                 f"{len(self.classes)}, from 0. Name it there, or list it under 'ignore'"
+            )
+        return found
+
+    def _numbered(self, array: NDArray[Any]) -> Stored:
+        """Class numbers 0, 1 and so on from those of `numbers`.
+
+        Raises:
+            DataError: If there is another one.
+        """
+        require_whole(array)
+        found = np.full(array.shape, BLANK, np.uint8)
+        named = np.isin(array, list(self.ignore))
+        for k, number in enumerate(self.numbers):
+            here = array == number
+            found[here] = k
+            named |= here
+        if not named.all():
+            others, counts = np.unique(array[~named], return_counts=True)
+            raise DataError(
+                f"{int((~named).sum())} pixels have other numbers than tasks.{self.name}.numbers "
+                f"({', '.join(map(str, self.numbers))}), most {others[counts.argmax()]}. Name them "
+                "there, or list them under 'ignore'"
             )
         return found
 

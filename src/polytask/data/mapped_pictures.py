@@ -1,0 +1,204 @@
+"""Pictures in one place and, under the same names in another, a map of each one's pixels.
+
+Letters: N rows.
+"""
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from polytask.data.disguises import require_folder
+from polytask.data.files import files_in, is_text, warn_of_unread
+from polytask.data.media import PICTURE_SUFFIXES, FileMedia
+from polytask.data.places import content_key, files_key
+from polytask.data.sources import Source, Table
+from polytask.data.splits import part_named
+from polytask.errors import ConfigError, DataError, require
+
+_ARRAYS = (".npy", ".npz")
+_SHOWN = 3
+# What names a row: its part (empty if names say none), and its name.
+Key = tuple[str, str]
+
+
+class MappedPictures(Source):
+    """Pictures of one place, and maps of their pixels that bear the same names in another.
+
+    Columns: `image`, those of `maps`, `path` (of the picture) and `name`. Pictures without any map,
+    and maps without a picture, are left out and counted.
+
+    Places are written from the folder on and without a file's ending. `{name}` stands for what a
+    picture and its maps have in common, and `{part}` for a folder of a part (train, val, test or a
+    synonym), which is then the publisher's split: `{part}/{name}` and `{part}annot/{name}` read
+    `train/1.png` and `trainannot/1.png`.
+
+    Args:
+        path: The folder.
+        pictures: Where pictures are, such as `images/{name}`.
+        maps: Where maps are, by the name that their column gets: `{mask: "masks/{name}_mask"}`.
+            They are pictures of numbers, `.npy` or `.npz`.
+        lists: Where the names of each part are listed, a name on each line:
+            `ImageSets/Segmentation/{part}.txt`. Pictures that are in no list are left out.
+    """
+
+    def __init__(
+        self, *, path: Path, pictures: str, maps: dict[str, str], lists: str | None = None
+    ) -> None:
+        self.path = Path(path).expanduser()
+        self.pictures = _compiled("pictures", pictures)
+        self.maps = {column: _compiled(f"maps.{column}", at) for column, at in maps.items()}
+        taken = next((c for c in maps if c in ("image", "path", "name")), None)
+        if taken is not None or not maps:
+            raise ConfigError(
+                "`maps` should name at least one column, and none 'image', 'path' or 'name'. "
+                f"Found {', '.join(maps) or 'nothing'}."
+            )
+        if lists is not None and (lists.count("{part}") != 1 or "{part}" in pictures):
+            raise ConfigError(
+                "`lists` should have one '{part}', and `pictures` then none. Found "
+                f"'{lists}' and '{pictures}'."
+            )
+        self.lists = lists
+
+    def load(self) -> Table:
+        """Lists the files, by name.
+
+        Raises:
+            DataError: If no picture has a map, two files have one name, or a list names a picture
+                that is in another list or not there.
+        """
+        pandas = require("pandas", "train")
+        require_folder(self.path)
+        files = sorted(f for f in files_in(self.path) if not f.name.startswith("."))
+        shown = [f for f in files if f.suffix.lower() in PICTURE_SUFFIXES and is_text(f)]
+        pictures = self._placed(self.pictures, shown)
+        arrays = [f for f in files if f.suffix.lower() in _ARRAYS and is_text(f)]
+        maps = {c: self._placed(at, [*shown, *arrays]) for c, at in self.maps.items()}
+        # Where masks are beside their pictures, `{name}` of pictures fits masks, too.
+        masks = {of[key] for of in maps.values() for key in of if key in pictures}
+        pictures = {key: file for key, file in pictures.items() if file not in masks}
+        keys = [key for key in sorted(pictures) if any(key in of for of in maps.values())]
+        self._require_pairs(keys, pictures, maps)
+        parts = [part for part, _ in keys]
+        if self.lists is not None:
+            listed = self._listed({name for _, name in keys})
+            keys = [key for key in keys if key[1] in listed]
+            parts = [listed[name] for _, name in keys]
+        named = [name for _, name in keys]
+        paths = [pictures[key] for key in keys]
+        columns = {c: [of.get(key) for key in keys] for c, of in maps.items()}
+        media = {"image": FileMedia("image", paths)}
+        media |= {column: FileMedia("map", of) for column, of in columns.items()}
+        every = [*paths, *(f for of in columns.values() for f in of if f is not None)]
+        texts = [p.relative_to(self.path).as_posix() for p in paths]
+        split = pandas.Series(parts, dtype=object) if all(parts) else None
+        key = content_key(["maps", texts, parts, sorted(maps), files_key(every)])
+        frame = pandas.DataFrame({"path": texts, "name": named})
+        warn_of_unread(self.path)
+        return Table(self.path.name, frame, media, key, media["image"].where, split)
+
+    def _placed(self, place: re.Pattern[str], files: Sequence[Path]) -> dict[Key, Path]:
+        """The files of a place by their names.
+
+        Raises:
+            DataError: If two have the same.
+        """
+        found: dict[Key, Path] = {}
+        for file in files:
+            match = place.fullmatch(file.relative_to(self.path).with_suffix("").as_posix())
+            if match is None:
+                continue
+            groups = match.groupdict()
+            part = part_named(groups["part"]) if "part" in groups else ""
+            if part is None:
+                continue
+            other = found.setdefault((part, groups["name"]), file)
+            if other != file:
+                raise DataError(
+                    f"{other} and {file.name} have the same name, so that it is not known which is "
+                    "meant. Remove one of them."
+                )
+        return found
+
+    def _require_pairs(
+        self,
+        keys: Sequence[Key],
+        pictures: Mapping[Key, Path],
+        maps: Mapping[str, Mapping[Key, Path]],
+    ) -> None:
+        """Make sure that there are pictures with maps, and say which have none."""
+        if not keys:
+            counts = [f"`pictures` finds {len(pictures):,}"]
+            counts += [f"`maps.{column}` {len(of):,}" for column, of in maps.items()]
+            some = next(iter(pictures.values()), None)
+            raise DataError(
+                f"{self.path}: no picture has a map of its name: {', '.join(counts)}"
+                + (f". The first picture is {some.relative_to(self.path)}" if some else "")
+                + ". Correct the places; they are written from the folder on, without endings."
+            )
+        alone = [f for key, f in pictures.items() if not any(key in of for of in maps.values())]
+        _warn(self.path, alone, "picture", "without a map")
+        for column, of in maps.items():
+            _warn(self.path, [f for k, f in of.items() if k not in pictures], column, "no picture")
+
+    def _listed(self, names: set[str]) -> dict[str, str]:
+        """The part of each name.
+
+        Raises:
+            DataError: If there are no lists, or a name is in two.
+        """
+        assert self.lists is not None
+        before, _, after = (self.path / self.lists).as_posix().partition("{part}")
+        found: dict[str, str] = {}
+        folder = Path(before + "x").parent
+        for file in sorted(folder.glob("*")) if folder.is_dir() else ():
+            text = file.as_posix()
+            inside = text.startswith(before) and text.endswith(after)
+            part = part_named(text[len(before) : len(text) - len(after)]) if inside else None
+            if part is None:
+                continue
+            for line in file.read_text("utf-8").splitlines():
+                name = line.split()[0] if line.strip() else None
+                if name is None or name not in names:
+                    continue
+                if found.setdefault(name, part) != part:
+                    raise DataError(
+                        f"{file}: '{name}' is in the {part} part, and in that of {found[name]} by "
+                        "another list. Remove it from one of them."
+                    )
+        if not found:
+            raise DataError(
+                f"`lists` finds no file that lists pictures with maps ({before}...{after}, where "
+                "... is train, val, test or a synonym)."
+            )
+        left = len(names) - len(found)
+        if left:
+            warnings.warn(
+                f"left out {left:,} of {len(names):,} pictures of {self.path} that are in no list.",
+                stacklevel=2,
+            )
+        return found
+
+
+def _warn(folder: Path, files: Sequence[Path], what: str, why: str) -> None:
+    if files:
+        some = ", ".join(f.relative_to(folder).as_posix() for f in files[:_SHOWN])
+        warnings.warn(
+            f"left out {len(files):,} of {folder} ({what}: {why}), such as {some}.", stacklevel=4
+        )
+
+
+def _compiled(setting: str, place: str) -> re.Pattern[str]:
+    """A place as a regular expression with a group `name`, and perhaps one `part`.
+
+    Raises:
+        ConfigError: If it does not say what is in common.
+    """
+    if place.count("{name}") != 1 or place.count("{part}") > 1:
+        raise ConfigError(
+            f"`{setting}` should have one '{{name}}', as 'images/{{name}}' has, and at most one "
+            f"'{{part}}'. Found '{place}'."
+        )
+    pattern = re.escape(place).replace(r"\{name\}", "(?P<name>.+)")
+    return re.compile(pattern.replace(r"\{part\}", "(?P<part>[^/]+)"))
