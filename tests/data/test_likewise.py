@@ -6,7 +6,10 @@ import pytest
 
 from polytask.data.conll import Columns, UniversalDependencies
 from polytask.data.likewise import Texts, Written, read_texts
-from polytask.data.sentences import Lines
+from polytask.data.predicting import read_unlabelled
+from polytask.data.sentences import Chunks, EnglishWeb, Lines
+from polytask.data.sources import Source
+from polytask.data.text import TextInput
 from polytask.errors import DataError
 
 LABELS = {"ner": ("O", "B-PER"), "label": ("NUM:date", "HUM:ind"), "coarse": ("NUM", "HUM")}
@@ -52,6 +55,55 @@ def test_one_sentence_in_columns_is_told_by_its_labels(tmp_path: Path) -> None:
 def test_other_columns_than_in_training_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"words in 2 columns, where training had 3 \(words, pos"):
         read(tmp_path, columns(tmp_path), "Anna B-PER\nruns O\n\nStop O\n")
+
+
+WEB = "# text = x\n1\tAnna\tPROPN\tNNP\t2\tnsubj\tB-PER\n2\truns\tVERB\tVBZ\t0\troot\tO\n"
+WEB += "\n1\tStop\tVERB\tVB\t0\troot\tO\n"
+TEXT_INPUT = TextInput(columns={"s": "words"})
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "name"),
+    [
+        *((EnglishWeb(), WEB, f"new.{ending}") for ending in ("txt", "conll", "tsv")),
+        (EnglishWeb(), "Anna\nruns\n\nStop\n", "new.tsv"),
+        (Chunks(), "Anna NNP B-NP\nruns VBZ B-VP\n\nStop VB O\n", "new.txt"),
+        (Chunks(), "Anna\nruns\n\nStop\n", "new.conll"),
+    ],
+)
+def test_known_sources_of_words_in_lines_are_read_so_from_other_files(
+    source: Source, text: str, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text)
+    found = read_unlabelled(
+        tmp_path / name, {"x": TEXT_INPUT}, written=Written.as_in({"s": source}, {"s": LABELS})
+    )
+    (reading,) = found._readings
+    assert reading.table.cells(["words"])[:, 0].tolist() == [("Anna", "runs"), ("Stop",)]
+
+
+def test_a_table_that_names_a_column_is_no_words_in_lines(tmp_path: Path) -> None:
+    (tmp_path / "new.tsv").write_text("id\ttext\n1\tAnna runs\n\n2\tStop\n")
+    written = Written.as_in({"s": EnglishWeb()}, {"s": LABELS})
+    (reading,) = read_unlabelled(tmp_path / "new.tsv", {"x": TEXT_INPUT}, written=written)._readings
+    assert reading.table.cells(["text"])[:, 0].tolist() == ["Anna runs", "Stop"]
+
+
+def test_columns_of_others_are_no_words_with_blanks(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"words in 2 columns divided by blanks, where .* had 7"):
+        read(tmp_path, EnglishWeb.like(tmp_path / "a.tsv"), "1 Anna\n2 runs\n\n1 Stop\n")
+
+
+def test_what_is_in_columns_by_its_name_is_no_text(tmp_path: Path) -> None:
+    text = "# one more comment\nAnna NNP O\n\nStop VB O\n"
+    with pytest.raises(DataError, match=r"new.conll has words in columns by its name.* words, pos"):
+        read(tmp_path, columns(tmp_path), text, "new.conll")
+    assert len(read(tmp_path, columns(tmp_path), text)) == 3  # .txt: a text on each line
+
+
+def test_several_sources_of_text_say_nothing_of_others() -> None:
+    both = {"a": EnglishWeb(), "b": Chunks()}
+    assert Written.as_in(both, {"a": {}, "b": {}}).source is None
 
 
 def test_files_that_end_as_those_of_training_are_texts(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from polytask.data.conll import Columns, UniversalDependencies, blocks, read_tex
 from polytask.data.delimited import is_utf8
 from polytask.data.matching import TEXT
 from polytask.data.places import by_part
-from polytask.data.sentences import Lines
-from polytask.data.sources import Table
+from polytask.data.sentences import Chunks, EnglishWeb, Lines, Questions
+from polytask.data.sources import Source, Table
 from polytask.errors import DataError
 
 Texts = Columns | Lines | UniversalDependencies
+_COLUMNS = (".conll", ".iob", ".iob2", ".bio")
+Labels = Mapping[str, Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,49 @@ class Written:
     """
 
     source: Texts | None = None
-    labels: Mapping[str, Collection[str]] = field(default_factory=dict)
+    labels: Labels = field(default_factory=dict)
 
-    def by(self, path: Path) -> bool:
-        """Whether a file's name ends as those of training do."""
+    @classmethod
+    def as_in(cls, sources: Mapping[str, Source], labels: Mapping[str, Labels]) -> "Written":
+        """How the text of a run's sources was written; as nothing where several have some.
+
+        Args:
+            sources: The sources by name.
+            labels: The labels that tasks know, by source and column.
+        """
+        found: dict[str, Texts] = {}
+        for name, source in sources.items():
+            if isinstance(source, Texts):
+                found[name] = source
+            if isinstance(source, Chunks | Questions):
+                found[name] = source.like(Path("train.txt"))
+            if isinstance(source, EnglishWeb):
+                found[name] = source.like(Path("train.tsv"))
+        if len(found) != 1:
+            return cls()
+        ((name, written),) = found.items()
+        return cls(written, labels[name])
+
+    def columns(self, path: Path) -> bool:
+        """Whether a file that a table's name may have holds words in lines, as those of training.
+
+        Raises:
+            DataError: If words seem to be in columns, but not in those of training.
+        """
+        if not isinstance(self.source, Columns) or not self.by(path):
+            return False
+        encoding = "utf-8" if is_utf8(path) else self.source.encoding
+        return _columns(path, self.source, self.labels, encoding) is not None
+
+    def by(self, path: Path, *, words: bool = False) -> bool:
+        """Whether a file's name ends as those of training do.
+
+        Args:
+            path: The file.
+            words: Whether usual endings of words in columns do as well, where training had such.
+        """
+        if words and isinstance(self.source, Columns) and ending_of(path) in _COLUMNS:
+            return True
         files = [] if self.source is None else by_part(self.source.path)
         return ending_of(path) in {ending_of(file) for _, file in files} - {""}
 
@@ -60,6 +101,14 @@ def read_texts(path: Path, written: Written) -> tuple[Table, str]:
         found = _columns(path, source, written.labels, encoding)
         if found is not None:
             return found.load(), "words"
+        if ending_of(path) in _COLUMNS:
+            raise DataError(
+                f"{path.name} has words in columns by its name, but its lines differ in how many, "
+                f"or it is one sentence without labels that are known. In training, columns were "
+                f"{', '.join(source.columns)}, and comments "
+                + (f"began with '{source.comments}'" if source.comments else "were not marked")
+                + ". Give it these columns, or let its name end in .txt if each line is a text."
+            )
     if isinstance(source, Lines) and source.label:
         label = _labelled(path, source, written.labels, encoding)
         labelled = Lines(path=path, label=label, separator=source.separator, encoding=encoding)
@@ -67,9 +116,7 @@ def read_texts(path: Path, written: Written) -> tuple[Table, str]:
     return Lines(path=path, encoding=encoding).load(), TEXT
 
 
-def _columns(
-    path: Path, like: Columns, labels: Mapping[str, Collection[str]], encoding: str
-) -> Columns | None:
+def _columns(path: Path, like: Columns, labels: Labels, encoding: str) -> Columns | None:
     """A source of words in columns as in training, or of words alone in lines; None for neither.
 
     Raises:
@@ -93,11 +140,16 @@ def _columns(
         if known or divided:
             names = [name if name == "words" else "_" for name in like.columns]
             return _alike(path, like, names, encoding)
-    elif divided and count == 1:
+    by = ""
+    if count == 1 and like.separator is not None:  # words have few blanks, and columns one in all
+        blanks = {len(cells[0].split()) for rows in sentences for cells in rows}
+        count = blanks.pop() if len(blanks) == 1 else 1
+        by = " divided by blanks" if count > 1 else ""
+    if divided and count == 1:
         return _alike(path, like, ["words"], encoding)
-    elif divided:
+    if divided:
         raise DataError(
-            f"{path.name} seems to have words in {count} columns, where training had "
+            f"{path.name} seems to have words in {count} columns{by}, where training had "
             f"{len(like.columns)} ({', '.join(like.columns)}). Give it the same columns, whatever "
             "those of labels hold, or words alone."
         )
@@ -114,7 +166,7 @@ def _alike(path: Path, like: Columns, names: list[str], encoding: str) -> Column
     )
 
 
-def _known(name: str, cells: list[str], labels: Mapping[str, Collection[str]]) -> bool:
+def _known(name: str, cells: list[str], labels: Labels) -> bool:
     """Whether cells of a column are labels that a task knows, or marks that stand for none."""
     known = labels.get(name)
     return known is not None and all(
@@ -122,9 +174,7 @@ def _known(name: str, cells: list[str], labels: Mapping[str, Collection[str]]) -
     )
 
 
-def _labelled(
-    path: Path, like: Lines, labels: Mapping[str, Collection[str]], encoding: str
-) -> bool:
+def _labelled(path: Path, like: Lines, labels: Labels, encoding: str) -> bool:
     """Whether every line begins with a label that a task knows."""
     texts = [line.strip() for line in read_text(path, encoding).split("\n") if line.strip()]
     parts = [text.partition(like.separator) for text in texts]

@@ -3,6 +3,7 @@
 Letters: B rows of a batch.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from polytask.data.arff import ArffFile
+from polytask.data.conll import read_text
 from polytask.data.files import Files, list_media, nothing_readable
 from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput
 from polytask.data.likewise import Written, ending_of, read_texts
@@ -218,13 +220,13 @@ def read_unlabelled(
     known = known_format(path) is not None if like is None else like.alike(path)
     if path.is_file() and ending_of(path) == ".arff":
         return Unlabelled([_read_arff(path, inputs, called or {})], on_bad=on_bad)
-    if path.is_file() and known:
+    texts = {name: some for name, some in inputs.items() if isinstance(some, TextInput)}
+    written = written or Written()
+    if path.is_file() and known and not (texts and _in_lines(path, inputs, written)):
         return Unlabelled([_read_table(path, inputs, like, called or {})], on_bad=on_bad)
     if called:
         raise ConfigError(f"--column goes with a table, and {path} is none.")
-    texts = {name: some for name, some in inputs.items() if isinstance(some, TextInput)}
-    written = written or Written()
-    if texts and path.is_file() and (ending_of(path) in _TEXTS or written.by(path)):
+    if texts and path.is_file() and (ending_of(path) in _TEXTS or written.by(path, words=True)):
         return Unlabelled([_read_texts(path, texts, written)], on_bad=on_bad)
     if path.is_file() and ending_of(path) in _TEXTS:
         raise DataError(
@@ -252,6 +254,15 @@ def read_unlabelled(
         reads = ", ".join(f"'{n}' ({i.media or 'table'})" for n, i in inputs.items())
         raise DataError(f"{path} holds {has}, which no input of this run reads: {reads}.")
     raise DataError(nothing_readable(path))
+
+
+def _in_lines(path: Path, inputs: Mapping[str, Input], written: Written) -> bool:
+    """Whether a file that is a table by its name has words in lines, and names no column."""
+    if not written.by(path):
+        return False
+    first = read_text(path, "latin-1").partition("\n")[0]  # letters of names do not matter here
+    named = {*read_columns(inputs), TEXT} & set(re.split("[\t,;|]", first.strip()))
+    return not named and written.columns(path)
 
 
 def _read_texts(path: Path, readers: Mapping[str, Input], written: Written) -> _Reading:

@@ -24,6 +24,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "subj": ("subjective", "objective"),
     "trec": ("DESC", "ENTY", "ABBR", "HUM", "LOC", "NUM"),
 }
+_WEB = ("", "words", "upos", "xpos", "", "deprel", "entities")
 
 
 class Lines(Source):
@@ -158,10 +159,14 @@ class Questions(Source):
     def load(self) -> Table:
         """Reads all questions."""
         place = _corpus("Questions", self.path, "qc")
-        files: PathOrParts = {part: place / f"{part}.txt" for part in ("train", "test")}
-        table = Lines(path=files, label=True, levels=["coarse", "fine"], encoding="latin-1").load()
+        table = self.like({part: place / f"{part}.txt" for part in ("train", "test")}).load()
         table.frame = table.frame.drop(columns=["label"])
         return table
+
+    @staticmethod
+    def like(path: PathOrParts) -> Lines:
+        """Files that are written as these are."""
+        return Lines(path=path, label=True, levels=["coarse", "fine"], encoding="latin-1")
 
 
 class Chunks(Source):
@@ -181,8 +186,12 @@ class Chunks(Source):
     def load(self) -> Table:
         """Reads all sentences."""
         place = _corpus("CoNLL-2000", self.path, "conll2000")
-        files: PathOrParts = {part: place / f"{part}.txt" for part in ("train", "test")}
-        return Columns(path=files, columns=["words", "pos", "chunks"], spans=["chunks"]).load()
+        return self.like({part: place / f"{part}.txt" for part in ("train", "test")}).load()
+
+    @staticmethod
+    def like(path: PathOrParts) -> Columns:
+        """Files that are written as these are."""
+        return Columns(path=path, columns=["words", "pos", "chunks"], spans=["chunks"])
 
 
 class EnglishWeb(Source):
@@ -216,21 +225,26 @@ class EnglishWeb(Source):
         }
         return sentences_table(files, _english_web, ["ewt"])
 
+    @staticmethod
+    def like(path: PathOrParts) -> Columns:
+        """Files that are written as these are."""
+        names = [name or "_" for name in _WEB]
+        return Columns(path=path, columns=names, separator="\t", comments="# ")
+
 
 def _english_web(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    names = ("", "words", "upos", "xpos", "", "deprel", "entities")
     for first, lines in blocks(path, None):
         comments = [text for _, text in lines if text.startswith("# ")]
         said = dict(c[2:].split(" = ", 1) for c in comments if " = " in c)
         records = [text.split("\t") for _, text in lines if not text.startswith("# ")]
-        if any(len(record) != len(names) for record in records):
+        if any(len(record) != len(_WEB) for record in records):
             raise DataError(
-                f"{path.name}, sentence of line {first}: expected {len(names)} columns in each "
+                f"{path.name}, sentence of line {first}: expected {len(_WEB)} columns in each "
                 "line, divided by tabs (ID FORM UPOS XPOS HEAD DEPREL NER)."
             )
         cells: dict[str, Any] = {
             name: tuple(None if c == "_" and name != "words" else c for c in column)
-            for name, column in zip(names, zip(*records, strict=True), strict=True)
+            for name, column in zip(_WEB, zip(*records, strict=True), strict=True)
             if name
         }
         cells["entities"] = tuple(iob2(cells["entities"], f"{path.name} line {first}"))

@@ -221,23 +221,21 @@ def _opened(
     called: Mapping[str, str] | None,
 ) -> "Unlabelled":
     """What is to be predicted, read as the run's own sources are."""
-    from polytask.data.likewise import Texts, Written
+    from polytask.data.likewise import Written
     from polytask.data.predicting import read_unlabelled
     from polytask.data.tables import TableFile
 
     sources = build_sources(run.config)
     tables = [s for s in sources.values() if isinstance(s, TableFile)]
-    texts = {name: s for name, s in sources.items() if isinstance(s, Texts)}
-    as_text = Written()
-    if len(texts) == 1:
-        ((name, source),) = texts.items()
-        labels = {c: getattr(task, "classes", ()) for task in tasks for c in columns_of(task, name)}
-        as_text = Written(source, labels)
+    labels = {
+        name: {c: getattr(task, "classes", ()) for task in tasks for c in columns_of(task, name)}
+        for name in sources
+    }
     return read_unlabelled(
         path,
         inputs,
         on_bad=on_bad,
         like=tables[0] if len(tables) == 1 else None,
-        written=as_text,
+        written=Written.as_in(sources, labels),
         called=called,
     )
