@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from polytask.data.delimited import open_text
-from polytask.data.tables import TableFile, column_names
+from polytask.data.places import content_key, file_key, files_key
+from polytask.data.tables import MISSING, TableFile, column_names
 from polytask.errors import ConfigError, DataError
 from tests.data.conftest import png, riff, wave
 
@@ -39,7 +40,7 @@ def test_csv_with_blanks_pictures_and_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["tsv", "csv.gz", "jsonl", "jsonl.gz", "parquet"])
 def test_formats_agree(tmp_path: Path, kind: str) -> None:
-    rows = [{"x": 1, "y": "a"}, {"x": None, "y": None}, {"x": 3, "y": "c"}]
+    rows = [{"x": 1, "y": "a", "z": 7}, {"x": None, "y": None, "z": 8}, {"x": 3, "y": "c", "z": 9}]
     path = tmp_path / f"t.{kind}"
     if kind == "parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
@@ -48,13 +49,46 @@ def test_formats_agree(tmp_path: Path, kind: str) -> None:
         path.write_bytes(gzip.compress(text.encode()) if kind.endswith("gz") else text.encode())
     else:
         mark = "\t" if kind == "tsv" else ","
-        text = f"x{mark}y\n1{mark}a\n{mark}\n3{mark}c\n"
+        text = f"x{mark}y{mark}z\n1{mark}a{mark}7\n{mark}{mark}8\n3{mark}c{mark}9\n"
         path.write_bytes(gzip.compress(text.encode()) if kind.endswith("gz") else text.encode())
     table = TableFile(path=path).load()
     assert table.cells(["x", "y"]).tolist() == [[1, "a"], [None, None], [3, "c"]]
-    assert column_names(path) == ["x", "y"]
+    assert column_names(path) == ["x", "y", "z"]
     expected = {"parquet": 3, "jsonl": 5, "jsonl.gz": 5}.get(kind, 4)
     assert table.describe(2).endswith(f"row {expected}")
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_rows_in_which_every_cell_is_blank_are_left_out_and_counted(
+    mark: str, tmp_path: Path
+) -> None:
+    text = "x,y,z\n1,a,2\n,,\n , NA,\n   \n2,,\n3,b,4\n,,\n".replace(",", mark)
+    path = write(tmp_path, "t.tsv" if mark == "\t" else "t.csv", text)
+    with pytest.warns(UserWarning, match=r"left out 3 rows of t\..sv .* such as that of line 3"):
+        table = TableFile(path=path).load()
+    assert table.cells(["x", "y", "z"]).tolist() == [[1, "a", 2], [2, None, None], [3, "b", 4]]
+    assert [table.describe(k).split()[-1] for k in range(3)] == ["2", "6", "7"]
+    whole = TableFile(path=write(tmp_path, "t.csv", text.replace(mark * 2, f"{mark}9{mark}")))
+    with pytest.warns(UserWarning, match="left out 1 row of"):
+        assert whole.load().fingerprint != table.fingerprint
+
+
+def test_blank_rows_change_the_fingerprint_of_their_file_alone(tmp_path: Path) -> None:
+    """A run that numbered them would take other rows for its test part."""
+    path = write(tmp_path, "t.csv", "x,y\n1,2\n,\n3,4\n")
+    with pytest.warns(UserWarning, match="left out 1 row"):
+        found = TableFile(path=path).load().fingerprint
+    earlier = content_key(["table", file_key(path), files_key([]), list(MISSING)])
+    assert found != earlier
+    path.write_text("x,y\n1,2\n3,4\n")
+    earlier = content_key(["table", file_key(path), files_key([]), list(MISSING)])
+    assert TableFile(path=path).load().fingerprint == earlier
+
+
+def test_one_column_keeps_its_blank_rows(tmp_path: Path) -> None:
+    table = TableFile(path=write(tmp_path, "t.csv", 'x\na\n""\nb\n')).load()
+    assert table.cells(["x"])[:, 0].tolist() == ["a", None, "b"]
+    assert table.describe(2) == "t.csv row 4"
 
 
 def test_encoded_bytes_in_parquet(tmp_path: Path) -> None:

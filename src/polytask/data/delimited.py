@@ -8,11 +8,13 @@ import gzip
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, cast
+
+import numpy as np
 
 from polytask.data.disguises import disguise, not_text
 from polytask.data.swallowing import first_swallower
@@ -63,13 +65,20 @@ class Layout:
         )
 
     def rows(self, reader: Any) -> Iterator[tuple[int, list[str]]]:
-        """Every record below the header, if there is one, with its first line."""
-        named, before = bool(self.columns), 0
+        """Every record below the header, if there is one, with its first line.
+
+        Records of several cells that are all blank are left out, as `read_delimited` does.
+        """
+        count, before = len(self.columns), 0
         for record in reader:
             first, before = before + 1, reader.line_num
-            if record and named:
+            if record and count and (count == 1 or not self.is_blank(record)):
                 yield first, record
-            named = named or bool(record)
+            count = count or len(record)
+
+    def is_blank(self, cells: Iterable[str]) -> bool:
+        """Whether all of some cells are blank."""
+        return all(text in self.missing for cell in cells if (text := cell.strip()))
 
 
 def open_text(path: Path, encoding: str = "utf-8") -> IO[str]:
@@ -194,8 +203,11 @@ def lines(path: Path, layout: Layout) -> Iterator[int]:
             yield line
 
 
-def read_delimited(path: Path, layout: Layout) -> Any:
-    """A table of text as a data frame.
+def read_delimited(path: Path, layout: Layout) -> tuple[Any, int]:
+    """A table of text as a data frame, and how many rows of it were left out.
+
+    Rows of several columns in which every cell is blank, as spreadsheets leave them at the end, are
+    left out. How many they are is said.
 
     Raises:
         DataError: If it cannot be read, or a row has more or fewer cells than there are columns.
@@ -227,9 +239,37 @@ def read_delimited(path: Path, layout: Layout) -> Any:
     if len(frame) and len(names) > 1 and frame.iloc[:, -1].isna().any():
         # Cells that are not there look like blanks.
         _require_even(path, names, separator, layout)
+    count = len(frame)
+    if len(names) > 1:
+        frame = _without_blank_rows(path, frame, separator, layout)
     if layout.quotes:
         _require_whole_rows(path, frame, separator, layout)
-    return frame.rename(columns=lambda name: str(name).strip())
+    return frame.rename(columns=lambda name: str(name).strip()), count - len(frame)
+
+
+def _without_blank_rows(path: Path, frame: Any, separator: str, layout: Layout) -> Any:
+    """A table without rows in which every cell is blank; a warning counts them."""
+    rows = np.arange(len(frame))
+    for column in frame.columns:
+        if not len(rows):
+            return frame
+        cells = frame[column].iloc[rows]
+        blank = cells.isna().to_numpy()
+        texts = [isinstance(cell, str) and layout.is_blank([cell]) for cell in cells.tolist()]
+        rows = rows[blank | np.array(texts, dtype=bool)]
+    if not len(rows):
+        return frame
+    with open_text(path, layout.encoding) as file:
+        reader = layout.records(file, separator)
+        at = next(
+            reader.line_num for record in reader if len(record) > 1 and layout.is_blank(record)
+        )
+    some = "1 row" if len(rows) == 1 else f"{len(rows):,} rows"
+    warnings.warn(
+        f"left out {some} of {path.name} in which every cell is blank, such as that of line {at}.",
+        stacklevel=2,
+    )
+    return frame.drop(index=frame.index[rows]).reset_index(drop=True)
 
 
 def _require_whole_rows(path: Path, frame: Any, separator: str, layout: Layout) -> None:

@@ -116,11 +116,13 @@ class TableFile(Source):
     def load(self) -> Table:
         """Reads all plain columns."""
         pandas = require("pandas", "train")
-        frames, formats = [], []
+        frames, formats, left = [], [], 0
         for path in self.paths:
             require_file(path)
             formats.append(self.format or format_of(path))
-            frames.append(self._read(path, formats[-1]))
+            frame, without = self._read(path, formats[-1])
+            frames.append(frame)
+            left += without
         first = list(frames[0].columns)
         for path, frame in zip(self.paths[1:], frames[1:], strict=True):
             if set(frame.columns) != set(first):
@@ -154,15 +156,16 @@ class TableFile(Source):
             ]
             split = pandas.Series(named, dtype=object)
         unread = {} if formats[0] != "parquet" else nested(self.paths[0], media)
-        key = self._key(media)
+        key = self._key(media, left)
         return Table(self.paths[0].name, frame, media, key, locate, split, unread)
 
-    def _key(self, media: Mapping[str, Media]) -> str:
-        """What the rows depend on."""
+    def _key(self, media: Mapping[str, Media], left: int) -> str:
+        """What the rows depend on; runs from before rows were left out numbered them otherwise."""
         linked = [p for m in media.values() if isinstance(m, FileMedia) for p in m.paths if p]
         reading: list[Any] = [how for how in (self.encoding, self.decimal) if how not in _USUAL]
         reading += [part for part in (self.columns, self.parts) if part]
         reading += [] if self.quotes else ["no quotes"]
+        reading += [f"without {left} blank rows"] if left else []
         files = map(file_key, self.paths)
         return content_key(["table", *files, files_key(linked), self.missing, *reading])
 
@@ -176,19 +179,21 @@ class TableFile(Source):
             quotes=self.quotes,
         )
 
-    def _read(self, path: Path, kind: Format) -> Any:
+    def _read(self, path: Path, kind: Format) -> tuple[Any, int]:
+        """The rows of a file, and how many blank ones were left out."""
+        left = 0
         if kind == "parquet":
             frame = read_parquet(path)
         elif kind == "jsonl":
             frame = _read_json_lines(path, self.encoding)
         else:
-            frame = delimited.read_delimited(path, self._layout(kind))
+            frame, left = delimited.read_delimited(path, self._layout(kind))
         require_distinct(path, list(frame.columns))
         for column in frame.columns:
             series = frame[column]
             if series.dtype == object or str(series.dtype) in ("string", "str"):
                 frame[column] = _blanked(series, self.missing)
-        return frame
+        return frame, left
 
     def _media(
         self, column: str, kind: Literal["image", "sound", "map"], frame: Any, sizes: list[int]
