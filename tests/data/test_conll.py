@@ -141,3 +141,9 @@ def test_known_sets_are_found_and_read(tmp_path: Path, monkeypatch: pytest.Monke
     assert row["entities"] == ("B-PER",) and row["genre"] == "weblog"
     with pytest.raises(DataError, match="no file or folder"):
         Questions(path=tmp_path / "none").load()
+
+
+def test_a_nul_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Anna NNP\n\nSt\0op VB\n")
+    with pytest.raises(DataError, match=r"a.txt line 3 holds a NUL character"):
+        Columns(path=tmp_path / "a.txt", columns=["words", "pos"]).load()

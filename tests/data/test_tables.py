@@ -85,6 +85,21 @@ def test_blank_rows_change_the_fingerprint_of_their_file_alone(tmp_path: Path) -
     assert TableFile(path=path).load().fingerprint == earlier
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.parquet"])
+def test_a_nul_in_a_cell_is_told_with_its_place(name: str, tmp_path: Path) -> None:
+    rows = [{"n": 1, "x": "a"}, {"n": 2, "x": "b\0c"}]
+    if name == "t.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    elif name == "t.jsonl":
+        write(tmp_path, name, "".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        mark = {"t.csv": ",", "t.tsv": "\t"}[name]
+        write(tmp_path, name, f"n{mark}x\n1{mark}a\n2{mark}b\0c\n")
+    line = {"t.parquet": 2, "t.jsonl": 2}.get(name, 3)
+    with pytest.raises(DataError, match=rf"{name} row {line}, column 'x': .*NUL.*'b\\x00c'"):
+        TableFile(path=tmp_path / name).load()
+
+
 def test_one_column_keeps_its_blank_rows(tmp_path: Path) -> None:
     table = TableFile(path=write(tmp_path, "t.csv", 'x\na\n""\nb\n')).load()
     assert table.cells(["x"])[:, 0].tolist() == ["a", None, "b"]

@@ -286,9 +286,17 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     except (*BROKEN, zipfile.BadZipFile) as error:
         raise DataError(f"{path.absolute()} cannot be read: {error}") from error
     try:
-        return raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        text = raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
     except UnicodeDecodeError as error:
         raise not_text(path.name, raw, error, encoding) from error
+    at = text.find("\0")
+    if at >= 0:
+        raise DataError(
+            f"{path.name} line {text.count(chr(10), 0, at) + 1} holds a NUL character, which "
+            "belongs to no text. Remove it; if there are many, the file is perhaps in utf-16: set "
+            "`encoding`."
+        )
+    return text
 
 
 def stored_key(path: Path) -> str:

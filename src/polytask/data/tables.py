@@ -5,7 +5,7 @@ Letters: N rows.
 
 import json
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import islice
@@ -149,6 +149,7 @@ class TableFile(Source):
                 row -= size
             raise AssertionError(row)
 
+        _require_letters(frame, locate)
         split = None
         if self.parts is not None:
             named = [
@@ -229,6 +230,24 @@ class TableFile(Source):
             f"`media` names column '{column}', which {self.paths[0].name} does not have. "
             f"{nearest(column, names)}"
         )
+
+
+def _require_letters(frame: Any, locate: Callable[[int], str]) -> None:
+    """Make sure that no cell holds a NUL, which is no letter of any text.
+
+    Raises:
+        DataError: For the first that does.
+    """
+    for column in frame.columns:
+        if frame[column].dtype != object:
+            continue
+        for row, cell in enumerate(frame[column].tolist()):
+            if isinstance(cell, str) and "\0" in cell:
+                raise DataError(
+                    f"{locate(row)}, column '{column}': the cell holds a NUL character, which "
+                    f"belongs to no text. Found {cell[:60]!r}. Remove it, or write the file anew: "
+                    "a program that broke off leaves such."
+                )
 
 
 def known_format(path: Path) -> Format | None:
