@@ -1,14 +1,18 @@
 """Labels whose letters Unicode can write in two ways."""
 
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from polytask.config.load import load_config
+from polytask.data.columns import block
 from polytask.data.labels import composed_cells
+from polytask.data.tables import TableFile
 from polytask.errors import DataError
 from polytask.origin import Origin
 from polytask.run import Run
@@ -115,3 +119,68 @@ def test_weights_of_classes_are_named_in_either_form(tmp_path: Path) -> None:
     path.write_text(text.replace(LONG, "Grösse"), encoding="utf-8")
     with pytest.raises(DataError, match="which is no class"):
         prepare_data(load_config(path), None)
+
+
+CITIES = """\
+sources: {t: {kind: table, path: t.csv, split: {group: who}}}
+inputs: {row: {kind: table, columns: [x, city]}}
+tasks: {y: {kind: regression, target: y}}
+trunk: {kind: hard, backbone: {kind: perceptron, widths: [4]}}
+training: {epochs: 1, threads: 1}
+"""
+
+
+def cities(folder: Path, names: Sequence[str], rows: int = 60) -> Path:
+    """A table with a city, and a person of two who writes in one form or the other."""
+    lines = ["x,city,y,who"]
+    for k in range(rows):
+        lines.append(f"{k % 7},{names[k % len(names)]},{k % 5},{(LONG, SHORT)[k % 2]}{k // 6}")
+    (folder / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "c.yaml").write_text(CITIES, encoding="utf-8")
+    return folder / "c.yaml"
+
+
+def test_two_forms_are_one_category_and_that_is_told(tmp_path: Path) -> None:
+    data = prepare_data(load_config(cities(tmp_path, (LONG, SHORT, "b"))), None)
+    spec = data.inputs["row"].state["columns"][1]
+    assert spec == {"kind": "category", "name": "city", "values": [SHORT, "b"], "form": "NFC"}
+    vectors = data.datasets["t"].stores["row"].gather(np.arange(3)).values
+    assert torch.equal(vectors[0, 1:], vectors[1, 1:]) and not torch.equal(vectors[0], vectors[2])
+    said = [d for d in data.summary()["doubts"] if "Unicode" in d]
+    assert said == [
+        "row: categories of column 'city' with a letter and its sign apart (Unicode's NFD), read "
+        "as those that have them in one (NFC): 20"
+    ]
+
+
+def test_one_person_in_two_forms_is_in_one_part(tmp_path: Path) -> None:
+    data = prepare_data(load_config(cities(tmp_path, ("a", "b"))), None)
+    cells = data.datasets["t"].table.cells(["who"])[:, 0]
+    parts = [
+        {unicodedata.normalize("NFC", cells[row]) for row in by["t"].tolist()}
+        for by in data.parts.values()
+    ]
+    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+
+
+def test_categories_of_earlier_runs_stay_apart(tmp_path: Path) -> None:
+    spec = {"kind": "category", "name": "city", "values": [LONG, "b"]}  # as they were kept
+    table = TableFile(path=tmp_path / "t.csv")
+    cities(tmp_path, (LONG, SHORT, "b"))
+    loaded = table.load()
+    found = block(spec, loaded.cells(["city"])[:, 0], loaded)
+    assert found[:3].tolist() == [[1, 0], [0, 0], [0, 1]]
+    newer = block(
+        spec | {"values": [SHORT, "b"], "form": "NFC"}, loaded.cells(["city"])[:, 0], loaded
+    )
+    assert newer[:3].tolist() == [[1, 0], [1, 0], [0, 1]]
+
+
+def test_a_run_reads_both_forms_of_a_category_alike(tmp_path: Path) -> None:
+    path = cities(tmp_path, (LONG, "b"))
+    assert train(load_config(path), tmp_path / "runs", Silent(), [])
+    (run,) = (tmp_path / "runs").iterdir()
+    rows = "".join(f"1,{name}\n" for name in (LONG, SHORT, "b"))
+    (tmp_path / "new.csv").write_text(f"x,city\n{rows}", encoding="utf-8")
+    first, second, third = (p["y"] for p in predict_run(Run.open(run), tmp_path / "new.csv"))
+    assert first == second != third

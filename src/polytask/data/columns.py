@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from polytask.data.dates import DateOrder, as_dates, day_first, undecided
 from polytask.data.sources import Table
 from polytask.errors import DataError, require
-from polytask.tasks.labels import label_text
+from polytask.tasks.labels import composed, label_text
 
 Facts = dict[str, Any]
 Places = Sequence[tuple[Table, int]]
@@ -54,8 +54,8 @@ def divisor(spread: float, values: NDArray[np.float64]) -> float:
 
 
 def fit_category(name: str, cells: NDArray[Any], *, least: int, most: int) -> Facts:
-    """The most frequent categories of training rows."""
-    known = [label_text(c) for c in cells.tolist() if c is not None]
+    """The most frequent categories of training rows, each in the shorter form of Unicode (NFC)."""
+    known = [composed(label_text(c)) for c in cells.tolist() if c is not None]
     texts, counts = np.unique(known, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:most]
     values = [str(texts[i]) for i in order if counts[i] >= least]
@@ -65,7 +65,8 @@ def fit_category(name: str, cells: NDArray[Any], *, least: int, most: int) -> Fa
             f"The first: {known[0]!r}. List the column under `texts` if it is text, set "
             "`min_count: 1`, or leave it out."
         )
-    return {"kind": "category", "name": name, "values": values}
+    form = {} if all(value.isascii() for value in values) else {"form": "NFC"}
+    return {"kind": "category", "name": name, "values": values, **form}
 
 
 def fit_date(
@@ -150,9 +151,11 @@ def block(facts: Mapping[str, Any], cells: NDArray[Any], table: Table) -> NDArra
     if kind == "category":
         require_plain(facts["name"], cells, table.describe)
         index = {value: k for k, value in enumerate(facts["values"])}
+        # Runs from before have each form by itself, and go on so.
+        read = composed if facts.get("form") == "NFC" else str
         result = np.zeros((len(cells), len(index)), np.float32)
         for row, cell in enumerate(cells.tolist()):
-            place = None if cell is None else index.get(label_text(cell))
+            place = None if cell is None else index.get(read(label_text(cell)))
             if place is not None:
                 result[row, place] = 1.0
         return result

@@ -22,6 +22,7 @@ from polytask.data.stand_ins import (
 )
 from polytask.data.stores import VectorStore, as_rows
 from polytask.data.tabular import TableInput
+from polytask.tasks.labels import composed
 from polytask.tasks.surfaces import DenseRegression
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def doubts(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]]) -> lis
     for name, some in prepared.inputs.items():
         if isinstance(some, TableInput):
             found += [*_constant_entries(name, some, prepared), *_orders_of_dates(name, some)]
+            found += _composed_categories(name, some, prepared)
             found += _strange_entries(name, some, prepared)
     return found
 
@@ -127,6 +129,23 @@ def _composed_labels(prepared: "Prepared") -> Iterator[str]:
             yield (
                 f"{task.name}: labels with a letter and its sign apart (Unicode's NFD), read as "
                 f"those that have them in one (NFC): {count:,}"
+            )
+
+
+def _composed_categories(name: str, some: TableInput, prepared: "Prepared") -> Iterator[str]:
+    """Categories that are read in the shorter form of Unicode, though cells have the longer one."""
+    for k, spec in enumerate(some.state.get("columns", ())):
+        if spec.get("form") != "NFC":
+            continue
+        count = 0
+        for source, columns in some.columns.items():
+            cells = prepared.datasets[source].table.cells([columns[k]])[:, 0].tolist()
+            texts = [c for c in cells if isinstance(c, str) and not c.isascii()]
+            count += sum(text != composed(text) for text in texts)
+        if count:
+            yield (
+                f"{name}: categories of column '{spec['name']}' with a letter and its sign apart "
+                f"(Unicode's NFD), read as those that have them in one (NFC): {count:,}"
             )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from polytask.data.sources import Table
 from polytask.errors import ConfigError, DataError, require
+from polytask.tasks.labels import composed
 
 Rows = NDArray[np.int64]
 
@@ -186,7 +187,8 @@ class Split:
         blank = next((row for row, cell in enumerate(cells) if cell is None), None)
         if blank is not None:
             raise DataError(f"{table.describe(blank)}: the split's group '{self.group}' is blank.")
-        return np.unique(cells.astype(str), return_inverse=True)[1].astype(np.int64)
+        names = [composed(str(cell)) for cell in cells]
+        return np.unique(np.array(names, str), return_inverse=True)[1].astype(np.int64)
 
     def _strata(self, table: Table) -> NDArray[np.int64]:
         if self.stratify is None:
@@ -205,7 +207,7 @@ class Split:
             numbers = np.array([np.nan if c is None else float(c) for c in cells])
             edges = np.nanquantile(numbers, np.linspace(0, 1, 11)[1:-1])
             return np.where(np.isnan(numbers), 10, np.searchsorted(edges, numbers)).astype(np.int64)
-        texts = np.array(["" if c is None else f"={c}" for c in cells], dtype=str)
+        texts = np.array(["" if c is None else f"={composed(str(c))}" for c in cells], dtype=str)
         return np.unique(texts, return_inverse=True)[1].astype(np.int64)
 
 

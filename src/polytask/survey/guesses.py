@@ -98,7 +98,7 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
 
     if any(is_list(c) or isinstance(c, dict) for c in known):
         return is_("left out", "its cells hold several values")
-    different = {label_text(c) for c in known}
+    different = {composed(label_text(c)) for c in known}
     if len(different) < 2:
         return is_("left out", "it is blank" if not known else "it says the same in every row")
     if name.lower() in _PART_NAMES and all(part_named(str(c)) for c in known):
