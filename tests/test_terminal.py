@@ -1,16 +1,23 @@
 """What a person sees: nothing wraps within a word, nothing is cut, nothing is read as markup."""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
 
+from polytask.config import load_config
 from polytask.data_terminal import print_summary
+from polytask.run import Run
 from polytask.terminal import Bars, Terminal, print_scores
 from polytask.training.history import EpochRecord
 from polytask.training.step import StepRecord
+from polytask.workflow import evaluate_run, train
+from tests.data.conftest import own_cache
+
+__all__ = ["own_cache"]
 
 NAMES = ("color", "shape", "letter", "material", "size")
 ACCURACY = {"accuracy": 0.5, "f1": 0.5, "precision": 0.5, "recall": 0.5, "loss": 1.0, "count": 40}
@@ -128,3 +135,35 @@ def test_scores_in_small_and_large_units_keep_their_digits() -> None:
         assert shown(3.25e-24) == "3.25e-24".replace("-", "−" if shown is number else "-")
         assert shown(6.02214e23) == "6.022e+23" and shown(0.0) == "0.0000"
         assert shown(0.12345) == "0.1235" and shown(12345.6) == "12345.6000"
+
+
+@pytest.mark.parametrize(
+    ("test", "validation", "told"),
+    [
+        (0.2, 0.2, "Finished. Score the test part with: polytask evaluate {run}"),
+        (0, 0.2, "no test part. Score the validation part.* evaluate {run} --part validation"),
+        (0, 0, "no part can be scored. Predict with: polytask predict {run} --input FILE"),
+    ],
+)
+def test_the_last_line_names_a_command_that_works(
+    test: float, validation: float, told: str, tmp_path: Path
+) -> None:
+    rows = "".join(f"{k},{k % 3}\n" for k in range(30))
+    (tmp_path / "t.csv").write_text(f"x,y\n{rows}")
+    (tmp_path / "c.yaml").write_text(
+        "sources: {t: {kind: table, path: t.csv, "
+        f"split: {{test: {test}, validation: {validation}}}}}}}\n"
+        "inputs: {row: {kind: table, columns: [x]}}\n"
+        "tasks: {y: {kind: regression, target: y}}\n"
+        "trunk: {kind: hard, backbone: {kind: perceptron, widths: [4]}}\n"
+        "training: {epochs: 1, threads: 1}\n"
+    )
+    shown = terminal(500, is_terminal=False)
+    with shown:
+        assert train(load_config(tmp_path / "c.yaml"), tmp_path / "runs", shown, [])
+    (run,) = (tmp_path / "runs").iterdir()
+    last = text(shown).strip().splitlines()[-1]
+    assert re.search(told.format(run=re.escape(str(run))), last), last
+    if "evaluate" in last:  # it is one that works
+        part = "validation" if "--part validation" in last else "test"
+        assert evaluate_run(Run.open(run), part, None)

@@ -138,9 +138,7 @@ class Terminal:
         if best and best["scores"]:
             print_scores(best["scores"], f"validation, epoch {best['epoch']}", self.console)
         if finished:
-            self.console.print(
-                f"Finished. Score the test part with: polytask evaluate {path}", soft_wrap=True
-            )
+            self.console.print(f"Finished. {escape(next_command(run))}", soft_wrap=True)
         else:
             self.console.print(
                 f"Stopped; nothing is lost. Go on with: polytask train --resume {path}",
@@ -197,6 +195,23 @@ class Rate:
     def go_on(self) -> None:
         """Leave out the time since the last step, in which something else was done."""
         self._last = time.monotonic()
+
+
+def next_command(run: Run) -> str:
+    """What to do with a run that is done: a command that works with the parts that it has."""
+    parts, _ = run.parts()
+    held = [part for part in ("test", "validation") if any(map(len, parts.get(part, {}).values()))]
+    if "test" in held:
+        return f"Score the test part with: polytask evaluate {run.path}"
+    if held:
+        return (
+            "There is no test part. Score the validation part, by which the best epoch was chosen, "
+            f"with: polytask evaluate {run.path} --part validation"
+        )
+    return (
+        "All rows were trained on, so no part can be scored. Predict with: polytask predict "
+        f"{run.path} --input FILE"
+    )
 
 
 def print_start(parts: Iterable[Sequence[str]], console: Console | None = None) -> None:

@@ -166,6 +166,7 @@ def merge(
     with mendable():
         from polytask.assembly import METHODS, RECORD, merge_runs
         from polytask.run import Run
+        from polytask.terminal import next_command
 
         if method not in METHODS:
             raise ConfigError(f"--method: found '{method}'. Use {', '.join(METHODS)}.")
@@ -185,4 +186,5 @@ def merge(
             f"Statistics of normalisations (and other buffers) were averaged: {len(averaged)}. "
             "They were gathered with each run's own weights, so scores may fall short."
         )
-    typer.echo(f"Score the test part with: polytask evaluate {output}")
+        then = next_command(merged)
+    typer.echo(then)
