@@ -7,11 +7,21 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torchmetrics import MetricCollection
 
 from polytask.errors import ConfigError, DataError
 from polytask.tasks import DenseRegression, Edges, Normals, Segmentation
 from polytask.tasks.dense import DenseTask, nearest_pixels
-from polytask.tasks.dense_metrics import NearEdges, edge_metrics, near
+from polytask.tasks.dense_metrics import (
+    Angle,
+    NearEdges,
+    depth_metrics,
+    edge_metrics,
+    near,
+    normal_metrics,
+    picture_metrics,
+    segmentation_metrics,
+)
 from polytask.tasks.segmentation import region_edges
 from polytask.types import Features
 from tests.tasks.kinds import SIZE, cells, guess, ready
@@ -158,6 +168,48 @@ def test_numbers_are_learned_on_a_standard_scale_and_predicted_in_their_own() ->
     metrics = task.metrics()
     metrics.update(task.decode(exact[:, None])[present], target[present])
     assert float(metrics.compute()["r2"]) == pytest.approx(1.0)
+
+
+def test_scores_of_numbers_are_those_of_float64_whatever_the_batches() -> None:
+    """One far-off picture, and many whose squares float32 would lose beside its own."""
+    generator = torch.Generator().manual_seed(3)
+    target = torch.randint(1000, 9000, (120, 16, 16), generator=generator).float()
+    predicted = target + torch.randint(-20, 21, target.shape, generator=generator)
+    predicted[0] += 100_000
+    target[:, 0] = float("nan")
+    metrics = depth_metrics()
+    for k in range(len(target)):
+        metrics.update(predicted[k : k + 1], target[k : k + 1])
+    known = ~np.isnan(target.numpy())
+    found, true = (of.numpy().astype(np.float64)[known] for of in (predicted, target))
+    squares = ((found - true) ** 2).sum()
+    expected = {
+        "mae": np.abs(found - true).mean(),
+        "rmse": np.sqrt(squares / known.sum()),
+        "r2": 1 - squares / ((true - true.mean()) ** 2).sum(),
+    }
+    for name, value in metrics.compute().items():
+        assert float(value) == pytest.approx(expected[name], rel=1e-12), name
+    pictures = picture_metrics(float("nan"))
+    for k in range(len(target)):
+        pictures.update(predicted[k : k + 1], target[k : k + 1])
+    decibels = 10 * np.log10(255**2 * known.sum() / squares)
+    assert float(pictures.compute()["psnr"]) == pytest.approx(decibels, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [segmentation_metrics(3, 255), edge_metrics(255), edge_metrics(255, 0.01), depth_metrics(),
+     picture_metrics(255), normal_metrics()],
+)  # fmt: skip
+def test_what_is_added_up_over_pixels_is_whole_or_float64(metrics: MetricCollection) -> None:
+    directions = any(isinstance(metric, Angle) for metric in metrics.values())
+    target = torch.ones(2, 3, 4, 4) if directions else torch.ones(2, 4, 4, dtype=torch.uint8)
+    metrics.update(target if "miou" in metrics else target.float(), target)
+    for name, metric in metrics.items():
+        for state in metric._defaults:
+            value = getattr(metric, state)
+            assert value.dtype in (torch.int64, torch.float64), f"{name}.{state}: {value.dtype}"
 
 
 def test_angles_between_directions() -> None:

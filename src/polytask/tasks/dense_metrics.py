@@ -4,6 +4,7 @@ Shapes: B examples, H x W pixels.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,17 +28,27 @@ from polytask.tasks.metrics import Explained
 
 
 class _KnownPixels:
-    """Gives a metric of torchmetrics the pixels that have a label, as one long row."""
+    """Gives a metric of torchmetrics the pixels that have a label, as one long row.
+
+    Sums over them are in float64 where there is one: of a million pixels in float32 what a further
+    picture adds to a sum of squares is rounded away.
+    """
 
     blank: float
+    set_dtype: Callable[[torch.dtype], Metric]  # the metric's
 
     def update(self, predicted: Tensor, target: Tensor) -> None:
         """Add a batch: both `[B, H, W]`."""
         known = ~torch.isnan(target) if self.blank != self.blank else target != self.blank
         if known.any():
             numbers = isinstance(self, (MeanAbsoluteError, MeanSquaredError, Explained))
-            value = target[known].float() if numbers else target[known].long()
-            super().update(predicted[known], value)  # type: ignore[misc]
+            found, value = predicted[known], target[known].long()
+            if numbers:
+                value = target[known].float()
+                if found.device.type != "mps":
+                    self.set_dtype(torch.float64)
+                    found, value = found.double(), value.double()
+            super().update(found, value)  # type: ignore[misc]
 
 
 def of_pixels(kind: type[Metric], *, blank: float = float("nan"), **settings: Any) -> Metric:
