@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from polytask.config import load_config
 from polytask.data.inputs import SoundInput
-from polytask.data.media import FileMedia, decode_wave
+from polytask.data.media import FileMedia, decode_channels, mixed
+from polytask.data.predicting import read_unlabelled
 from polytask.data.preparing import prepare
 from polytask.data.sound_cleaning import (
     Cleaning,
@@ -21,6 +23,7 @@ from polytask.data.tables import TableFile
 from polytask.data.timit import Timit
 from polytask.errors import ConfigError, DataError
 from polytask.tasks import Multiclass
+from polytask.workflow import prepare_data
 from tests.data.conftest import riff, sphere, timit_folder, wave
 
 RATE = 8000
@@ -52,7 +55,8 @@ def test_every_container_gives_the_same_sound(kind: str) -> None:
         if kind == "SPHERE"
         else riff(samples, 16000, "VORBIS" if kind == "OGG" else "PCM_16", kind)
     )
-    found, rate = decode_wave(content)
+    channels, rate = decode_channels(content)
+    found, _ = mixed(channels)
     assert rate == 16000 and len(found) == len(samples)
     close = found.astype(np.float32) / (32768 if found.dtype == np.int16 else 1)
     exact = 0.05 if kind == "OGG" else 0.0
@@ -189,3 +193,43 @@ def test_mistakes_in_settings() -> None:
     for settings in ({"preemphasis": 1.0}, {"silence_below": 0.0}):
         with pytest.raises(ConfigError):
             SoundInput(columns={}, **settings)  # type: ignore[arg-type]
+
+
+def test_channels_that_cancel_each_other_out_are_not_averaged() -> None:
+    one = wave(0.2).astype(np.int16)
+    for quieter in (1.0, 0.97):  # as two microphones have it, not to the last bit
+        found, opposed = mixed(np.stack([one, (-quieter * one).astype(np.int16)], 1))
+        assert opposed and np.array_equal(found, one)
+    found, opposed = mixed(np.stack([(one // 2), -one, one // 2], 1))
+    assert opposed and np.array_equal(found, -one)
+    noise = np.random.default_rng(0).normal(0, 3000, (4000, 2)).astype(np.int16)
+    for both in (noise, np.stack([one, one], 1), np.stack([one, 0 * one], 1), 0 * noise):
+        found, opposed = mixed(both)
+        assert not opposed
+        assert np.array_equal(found, both.mean(1, dtype=np.float32).astype(np.int16))
+
+
+def test_opposed_channels_are_said_also_from_the_cache(tmp_path: Path) -> None:
+    lines = ["sound,y"]
+    for k in range(12):
+        one = wave(0.1, pitch=200.0 + 20 * k)
+        both = np.stack([one, -one if k % 4 == 0 else one], 1)
+        (tmp_path / f"{k}.wav").write_bytes(riff(both))
+        lines.append(f"{k}.wav,{k}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "c.yaml").write_text(
+        "sources: {t: {kind: table, path: t.csv, media: {sound: sound}}}\n"
+        "inputs: {s: {kind: sound, column: sound, sample_rate: 8000, seconds: 0.1}}\n"
+        "tasks: {y: {kind: regression, target: y}}\n"
+        "training: {epochs: 1, threads: 1}\n"
+    )
+    for _ in range(2):  # decoded, then opened
+        prepared = prepare_data(load_config(tmp_path / "c.yaml"), None)
+        (said,) = [d for d in prepared.summary()["doubts"] if "cancel" in d]
+        assert said.startswith("column sound of t: its channels cancel each other out")
+        assert said.endswith(f"alone is read: 3, such as {tmp_path / '0.wav'}")
+        loud = prepared.datasets["t"].stores["s"].gather(np.arange(12)).values.float()
+        assert (loud.square().mean(1) > 0.001).all()
+    some = prepared.inputs
+    with pytest.warns(UserWarning, match=r"0.wav: its channels cancel each other out"):
+        list(read_unlabelled(tmp_path / "0.wav", some).batches(2))

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,6 +34,7 @@ Progress = Callable[[int, int, str], None]
 Decodes = MediaInput | TargetMedia
 
 _FORMAT = 2
+_OF_SOUNDS = 3  # since 3, channels that cancel each other out are not averaged
 _CHUNK = 128  # items decoded by one job
 # Seconds. Threads that decode items in less wait for each other, for Python's lock: two take up to
 # twice as long as one.
@@ -48,10 +49,12 @@ class Decoded:
     Attributes:
         store: The values.
         bad: Rows that could not be decoded, and why. Their values are zeros.
+        noted: What people should know of items that were decoded.
     """
 
     store: Store
     bad: dict[int, str]
+    noted: dict[int, str] = field(default_factory=dict)
 
 
 def decoded(
@@ -74,9 +77,9 @@ def decoded(
     Raises:
         DataError: If the cache folder cannot be written.
     """
-    key = content_key(
-        [_FORMAT, table.fingerprint, column, json.dumps(source_input.settings, sort_keys=True)]
-    )
+    sounds = table.media[column].kind == "sound"
+    how = json.dumps(source_input.settings, sort_keys=True)
+    key = content_key([_OF_SOUNDS if sounds else _FORMAT, table.fingerprint, column, how])
     folder = cache_folder() / "decoded" / key
     opened = _open(folder, table, source_input)
     if opened is not None:
@@ -125,19 +128,20 @@ def _open(folder: Path, table: Table, source_input: Decodes) -> Decoded | None:
         if any((folder / name).stat().st_size != size for name, size in sizes.items()):
             return None
         bad = {int(row): str(reason) for row, reason in manifest["bad"].items()}
+        noted = {int(item): str(note) for item, note in manifest.get("noted", {}).items()}
         if manifest["rows"] != len(table):
             return None
         if isinstance(source_input, SoundInput):
             samples = np.load(folder / "samples.npy", mmap_mode="r", allow_pickle=False)
             spans = np.load(folder / "spans.npy", allow_pickle=False)
             length = source_input.samples if source_input.fixed else None
-            return Decoded(SoundStore(samples, spans, length=length), bad)
+            return Decoded(SoundStore(samples, spans, length=length), bad, noted)
         if isinstance(source_input, TargetMedia):
             # Copied on write, because torch warns of arrays that cannot be written to.
             maps = np.load(folder / "maps.npy", mmap_mode="c", allow_pickle=False)
-            return Decoded(MapStore(maps, np.load(folder / "present.npy")), bad)
+            return Decoded(MapStore(maps, np.load(folder / "present.npy")), bad, noted)
         pictures = np.load(folder / "pictures.npy", mmap_mode="r", allow_pickle=False)
-        return Decoded(PictureStore(pictures), bad)
+        return Decoded(PictureStore(pictures), bad, noted)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -200,6 +204,7 @@ def _write(
         "rows": len(table),
         "sizes": {p.name: p.stat().st_size for p in names},
         "bad": {str(row): reason for row, reason in bad.items()},
+        "noted": {str(item): note for item, note in sorted(media.noted.items())},
         "made_from": what,
     }
     with (part / "manifest.json").open("w") as file:
@@ -213,6 +218,8 @@ def _decode_all(
     media: Media, source_input: Decodes, *, what: str, progress: Progress | None
 ) -> Iterator[NDArray[Any] | str]:
     """Every item in order, decoded by a few threads; a string says why one could not be."""
+
+    media.noted.clear()
 
     def job(first: int, count: int = _CHUNK) -> list[NDArray[Any] | str]:
         result: list[NDArray[Any] | str] = []

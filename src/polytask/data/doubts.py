@@ -4,6 +4,7 @@ Letters: N rows, D entries of a vector.
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ def doubts(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]]) -> lis
     found = [
         *_other_parts(prepared),
         *_shared_files(prepared),
+        *_noted(prepared),
         *_without_labels(prepared, labels),
         *_near_labels(prepared),
         *_composed_labels(prepared),
@@ -91,6 +93,19 @@ def _shared_files(prepared: "Prepared") -> Iterator[str]:
                 yield (
                     f"files of column {column} of {name} that are in two parts: {len(twice):,}, "
                     f"such as {path.name} in {where}. To keep rows together: split: {{group: ...}}"
+                )
+
+
+def _noted(prepared: "Prepared") -> Iterator[str]:
+    """What decoding pictures and sounds had to decide."""
+    for name, dataset in prepared.datasets.items():
+        for column, notes in dataset.noted.items():
+            for note, count in Counter(notes.values()).items():
+                first = min(item for item, of in notes.items() if of == note)
+                where = dataset.table.media[column].where(first)
+                yield (
+                    f"column {column} of {name}: {note}: {count:,}"
+                    + (f", such as {where}" if where else "")
                 )
 
 

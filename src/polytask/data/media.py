@@ -32,6 +32,10 @@ _SIGNS = (
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error)
 _ORIENTATION = 0x0112  # the note of a camera that says how a picture is to be turned
 
+# What is left of the energy of channels, of what unrelated ones keep, if they are opposed.
+_CANCELLED = 0.02
+OPPOSED = "its channels cancel each other out (opposite signs), so the louder one alone is read"
+
 # Samples that are fractions: programs that mix and filter leave some beyond 1, which are clipped.
 _LOUDEST = 32.0
 _SLACK = 8  # bytes that headers may be wrong by: some recorders count their own length in
@@ -51,10 +55,14 @@ class EncodedMedia(Media):
         return decode_picture(self.content(item))
 
     def wave(self, item: int) -> tuple[NDArray[Any], int]:
-        """One mono wave and its sample rate; channels are averaged."""
+        """One mono wave and its sample rate; channels are averaged, see `mixed`."""
         if self.kind != "sound":
             return super().wave(item)
-        return decode_wave(self.content(item))
+        channels, rate = decode_channels(self.content(item))
+        wave, opposed = mixed(channels)
+        if opposed:
+            self.noted[item] = OPPOSED
+        return wave, rate
 
     def size(self, item: int) -> tuple[int, int] | None:
         """Height and width of a picture as it is shown; None if there is none to read."""
@@ -310,8 +318,8 @@ def _formats(content: bytes) -> list[str] | None:
     return next((list(names) for names, sign in _SIGNS if sign.match(content)), None)
 
 
-def decode_wave(content: bytes) -> tuple[NDArray[Any], int]:
-    """Decodes an encoded sound to a mono wave `[samples]` and its sample rate.
+def decode_channels(content: bytes) -> tuple[NDArray[Any], int]:
+    """Decodes an encoded sound to the waves of its channels `[samples, C]` and its sample rate.
 
     Raises:
         DataError: If it cannot be decoded, is cut off, has no samples or no finite ones.
@@ -338,9 +346,27 @@ def decode_wave(content: bytes) -> tuple[NDArray[Any], int]:
             f"its samples are fractions, which should be in -1..1. Found {np.abs(wave).max():g}: "
             "divide them by what full scale is (32768 for 16 bits), or save them as whole numbers"
         )
-    if wave.shape[1] == 1:
-        return wave[:, 0], rate
-    return wave.mean(axis=1, dtype=np.float32).astype(wave.dtype), rate
+    return wave, rate
+
+
+def mixed(channels: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+    """The mean of the channels `[samples, C]`, or the loudest where they cancel each other out.
+
+    Two channels with opposite signs, as a cable with crossed wires or some effects make them, have
+    a mean of nothing; a person hears either.
+
+    Returns:
+        The wave `[samples]`, and whether it is that of one channel for this reason.
+    """
+    if channels.shape[1] == 1:
+        return channels[:, 0], False
+    mean = channels.mean(axis=1, dtype=np.float32)
+    energies = (channels.astype(np.float32) ** 2).mean(axis=0, dtype=np.float64)
+    kept = float((mean**2).mean(dtype=np.float64)) / max(float(energies.mean()), 1e-30)
+    # Channels that have nothing to do with each other keep one Cth.
+    if energies.any() and kept * channels.shape[1] < _CANCELLED:
+        return channels[:, int(energies.argmax())], True
+    return mean.astype(channels.dtype), False
 
 
 def _missing_bytes(content: bytes) -> int:

@@ -4,6 +4,7 @@ Letters: B rows of a batch.
 """
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,15 @@ class Unlabelled:
                 "Mend or remove them, or leave them out with --on-bad skip."
             )
         self.skipped += bad
+        self._say_noted(reading)
         return good, items
+
+    def _say_noted(self, reading: _Reading) -> None:
+        """Says of the items that were decoded what people should know, and forgets it."""
+        for media in reading.table.media.values():
+            for item, note in sorted(media.noted.items()):
+                warnings.warn(f"{media.where(item)}: {note}", stacklevel=2)
+            media.noted.clear()
 
 
 class _Some(Store):

@@ -136,6 +136,7 @@ def _decode(
                 dataset.table, how, column=column, keep_bad=keep_bad, progress=progress
             )
             keep(result.store)
+            dataset.noted.setdefault(column, {}).update(result.noted)
             for row, reason in result.bad.items():
                 reasons[row] = f"{reasons[row]}; {reason}" if row in reasons else reason
         dataset.skipped = sorted(reasons.items())

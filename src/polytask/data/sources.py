@@ -6,6 +6,7 @@ Letters: N rows, H x W pixels; a row of a table is one example.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -58,6 +59,11 @@ class Media(ABC):
     kind: MediaKind
     windows: Windows | None = None
     whole: bool = False  # decode sounds to their end, though inputs may cut them
+
+    @cached_property
+    def noted(self) -> dict[int, str]:
+        """What people should know of items that were decoded so far, though they are no errors."""
+        return {}
 
     @abstractmethod
     def __len__(self) -> int:
