@@ -8,10 +8,15 @@ from typer.testing import CliRunner
 
 from polytask.cli import app
 from polytask.config.load import load_config
+from polytask.data.conll import UniversalDependencies
 from polytask.errors import DataError
 from polytask.survey.profile import profile_data
 from polytask.survey.showing import verdict
 from polytask.survey.treebanks import COLUMNS, draft_treebank, treebank_files
+from polytask.workflow import prepare_data
+from tests.data.conftest import own_cache
+
+__all__ = ["own_cache"]
 
 pytest.importorskip("conllu")
 
@@ -81,8 +86,8 @@ def test_a_single_file_is_divided(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("uppos", "no column or feature 'uppos' to predict. Did you mean 'upos'"),
-        ("Gender", "no column or feature 'Gender'"),
+        ("uppos", "no column, feature or comment 'uppos' to predict. Did you mean 'upos'"),
+        ("Gender", "no column, feature or comment 'Gender'"),
     ],
 )
 def test_what_is_no_target_is_named(tmp_path: Path, target: str, message: str) -> None:
@@ -112,3 +117,49 @@ def test_a_treebank_has_a_profile(tmp_path: Path) -> None:
     made = CliRunner().invoke(app, ["profile", str(tmp_path / "bank"), "--output", out])
     assert made.exit_code == 0, made.output
     assert "4 labels" in made.output and "4 labels" in (tmp_path / "out/profile.html").read_text()
+
+
+def documents(folder: Path, count: int = 12) -> Path:
+    """Documents of three genres, of three sentences each, of which each has a type of its own."""
+    lines = []
+    for k in range(count):
+        lines += [f"# newdoc id = d{k}", f"# meta::genre = {('news', 'web', 'talk')[k % 3]}"]
+        for at in range(3):
+            lines += [f"# sent_id = {k}-{at}", f"# s_type = {('decl', 'wh')[(k + at) % 2]}"]
+            lines += ["1\tHe\the\tPRON\tPRP\t_\t2\tnsubj\t_\t_"]
+            lines += ["2\truns\trun\tVERB\tVBZ\t_\t0\troot\t_\t_", ""]
+    (folder / "g.conllu").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "g.conllu"
+
+
+def test_comments_of_sentences_and_documents_are_columns(tmp_path: Path) -> None:
+    keys = ["meta::genre", "s_type", "newdoc id"]
+    table = UniversalDependencies(path=documents(tmp_path), metadata=keys).load()
+    assert table.cells(keys)[:5].tolist() == [
+        ["news", "decl", "d0"],
+        ["news", "wh", "d0"],
+        ["news", "decl", "d0"],
+        ["web", "wh", "d1"],
+        ["web", "decl", "d1"],
+    ]
+    text = (tmp_path / "g.conllu").read_text().replace("# s_type = wh\n", "")
+    (tmp_path / "g.conllu").write_text(text)  # a key of sentences, though some have none
+    cells = UniversalDependencies(path=tmp_path / "g.conllu", metadata=["s_type"]).load()
+    assert cells.cells(["s_type"])[:4, 0].tolist() == ["decl", None, "decl", None]
+
+
+def test_comments_are_drafted_as_labels_of_sentences(tmp_path: Path) -> None:
+    file = documents(tmp_path)
+    found = {"": file}
+    text = draft_treebank(found, [], tmp_path)
+    assert "# Comments say more: meta::genre (3 different), s_type (2 different);" in text
+    (tmp_path / "c.yaml").write_text(draft_treebank(found, ["upos", "meta::genre"], tmp_path))
+    config = load_config(tmp_path / "c.yaml")
+    assert config.tasks["upos"].kind == "tagging"
+    assert config.tasks["meta-genre"].kind == "multiclass"
+    prepared = prepare_data(config, None)
+    cells = prepared.datasets["data"].table.cells(["newdoc id"])[:, 0]
+    parts = [set(cells[by["data"].numpy()]) for by in prepared.parts.values()]
+    assert sum(map(len, parts)) == len(set(cells)) == 12  # no document is in two parts
+    with pytest.raises(DataError, match=r"comment 'genre' to predict. Did you mean 'meta::genre'"):
+        draft_treebank(found, ["genre"], tmp_path)

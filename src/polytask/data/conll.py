@@ -110,6 +110,8 @@ class UniversalDependencies(Source):
             `split: {fixed: true}` then keeps apart; also `.gz`.
         features: Keys of FEATS, such as `Number`; a word without one has no label.
         metadata: Keys of the comments above a sentence, such as `genre`: a label of the sentence.
+            A key that only first sentences of documents have (`# newdoc`) is one of all sentences
+            of the document, as is `newdoc id`, by which a split may group.
         encoding: How letters are stored, such as latin-1.
     """
 
@@ -140,6 +142,23 @@ class UniversalDependencies(Source):
         return table
 
     def _read(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The sentences of a file, those of a document with what its first one says of it."""
+        found = list(self._sentences(path))
+        begins = [new for _, _, new in found]
+        for key in self.metadata:
+            said = [cells[key] is not None for _, cells, _ in found]
+            if not any(said) or any(
+                here and not new for here, new in zip(said, begins, strict=True)
+            ):
+                continue
+            value = None
+            for _, cells, new in found:
+                value = cells[key] if new else value
+                cells[key] = value
+        return iter([(first, cells) for first, cells, _ in found])
+
+    def _sentences(self, path: Path) -> Iterator[tuple[int, dict[str, Any], bool]]:
+        """Each sentence's first line, its cells, and whether a document begins with it."""
         library = require("conllu", "text")
         for first, lines in blocks(path, None, self.encoding):
             for distance, text in lines:
@@ -163,7 +182,8 @@ class UniversalDependencies(Source):
                 cells[name] = tuple(c if c != "_" or name == "lemma" else None for c in found)
             for name in self.features:
                 cells[name] = tuple((word["feats"] or {}).get(name) for word in words)
-            yield first, cells | {name: tokens.metadata.get(name) for name in self.metadata}
+            new = any(key.split()[:1] == ["newdoc"] for key in tokens.metadata)
+            yield first, cells | {k: tokens.metadata.get(k) for k in self.metadata}, new
 
 
 def _require_ten(where: str, text: str) -> None:

@@ -53,7 +53,12 @@ def task_lines(name: str, why: str, *, spans: bool = False) -> list[str]:
 
 
 def source_lines(
-    kind: str, files: Mapping[str, Path], settings: Sequence[str], folder: Path
+    kind: str,
+    files: Mapping[str, Path],
+    settings: Sequence[str],
+    folder: Path,
+    *,
+    group: str | None = None,
 ) -> list[str]:
     """The lines of the sources: files by part, and how the rows are divided.
 
@@ -62,11 +67,13 @@ def source_lines(
         files: The files by part; the part of a single file that names none is ''.
         settings: Lines of further settings.
         folder: Where the text will be written; paths in it start there.
+        group: A column of which no value is in two parts, where parts are drawn.
     """
     lines = ["sources:", "  data:", f"    kind: {kind}"]
     if "" in files:
         lines.append(f"    path: {quoted(near(files[''], folder))}")
-        split = "{test: 0.15, validation: 0.15}  # drawn at random, for there is one file"
+        by = "" if group is None else f", group: {quoted(group)}"
+        split = f"{{test: 0.15, validation: 0.15{by}}}  # drawn at random, for there is one file"
     else:
         lines.append("    path:")
         lines += [f"      {part}: {quoted(near(file, folder))}" for part, file in files.items()]

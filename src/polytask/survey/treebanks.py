@@ -8,8 +8,12 @@ from typing import Any
 
 from polytask.data.conll import UniversalDependencies, read_text
 from polytask.errors import DataError, nearest, require
+from polytask.survey.guesses import guess_target
 from polytask.survey.lines import quoted
+from polytask.survey.lines import task_lines as label_lines
+from polytask.survey.persons import GROUPS
 from polytask.survey.tagged import (
+    MANY,
     in_order,
     part_of,
     profile,
@@ -21,6 +25,9 @@ from polytask.survey.tagged import (
 )
 
 COLUMNS = ("upos", "xpos", "deprel", "lemma")
+_COMMENT = re.compile(r"#\s*([^=]+?)\s*=\s*(.+)")
+_OWN = ("text", "sent_id")  # comments of which each sentence has another
+_DOCUMENT = "newdoc id"  # a comment that names the document that begins
 
 
 def treebank_files(data: Path, names: Sequence[str] | None = None) -> dict[str, Path]:
@@ -63,30 +70,47 @@ def draft_treebank(files: dict[str, Path], targets: Sequence[str], folder: Path)
 
     Args:
         files: What `treebank_files` found.
-        targets: Columns or keys of FEATS to predict; parts of speech if empty.
+        targets: Columns, keys of FEATS, or keys of comments above sentences (or documents) to
+            predict; parts of speech if empty.
         folder: Where the text will be written; paths in it start there.
 
     Raises:
         DataError: If there are no training sentences, or a target is none.
     """
     first = training_file(files)
-    known = _features(first)
+    known, comments = _features(first), _comments(first)
     wanted = list(dict.fromkeys(targets)) or ["upos"]
     for name in wanted:
-        if name not in (*COLUMNS, *known):
+        if name not in (*COLUMNS, *known, *comments):
             raise DataError(
-                f"{first.name} has no column or feature '{name}' to predict. "
-                f"{nearest(name, [*COLUMNS, *known])}"
+                f"{first.name} has no column, feature or comment '{name}' to predict. "
+                f"{nearest(name, [*COLUMNS, *known, *comments])}"
             )
-    features = [name for name in wanted if name in known]
-    table = UniversalDependencies(path=first, features=features).load()
-    tasks = [
-        line
-        for name in wanted
-        for line in task_lines(name, told(first, name, table.cells([name])[:, 0].tolist()))
-    ]
+    features = [name for name in wanted if name in known and name not in COLUMNS]
+    above = [name for name in wanted if name not in (*COLUMNS, *known)]
+    whole = "" in files and _DOCUMENT in comments  # else files are parts
+    read = [*above, _DOCUMENT] if above and whole and _DOCUMENT not in above else above
+    table = UniversalDependencies(path=first, features=features, metadata=read).load()
+    tasks: list[str] = []
+    for name in wanted:
+        cells = table.cells([name])[:, 0].tolist()
+        if name in above:
+            tasks += label_lines([guess_target(name, cells)])
+        else:
+            tasks += task_lines(name, told(first, name, cells))
     settings = [f"    features: [{', '.join(map(quoted, features))}]"] if features else []
-    source = source_lines("conllu", files, settings, folder)
+    settings += [f"    metadata: [{', '.join(map(quoted, read))}]"] if read else []
+    group = None
+    if _DOCUMENT in read and len(set(table.cells([_DOCUMENT])[:, 0])) >= GROUPS:
+        group = _DOCUMENT
+    source = source_lines("conllu", files, settings, folder, group=group)
+    comments.pop(_DOCUMENT, None)
+    others = [f"{key} ({count:,} different)" for key, count in comments.items()]
+    if others and not above:
+        source = [
+            f"# Comments say more: {', '.join(others[:6])}; --targets takes them, too.",
+            *source,
+        ]
     return written(f"{first.name}: {len(table):,} sentences", source, tasks)
 
 
@@ -114,6 +138,24 @@ def _features(file: Path) -> list[str]:
             parsed = library.parser.parse_dict_value(cells[5]) or {}
             counts.update(parsed.keys())
     return [name for name, _ in counts.most_common()]
+
+
+def _comments(file: Path) -> dict[str, int]:
+    """Keys of comments that are labels, or name documents, and how many different values each has.
+
+    A label recurs. What each sentence has of its own, such as its text, is none.
+    """
+    values: dict[str, list[str]] = {}
+    for line in read_text(file).split("\n"):
+        match = _COMMENT.match(line)
+        if match is not None and match[1].strip() not in _OWN:
+            values.setdefault(match[1].strip(), []).append(match[2].strip())
+    counts = {key: len(set(of)) for key, of in values.items()}
+    return {
+        key: count
+        for key, count in counts.items()
+        if key == _DOCUMENT or (1 < count <= MANY and 2 * count <= len(values[key]))
+    }
 
 
 def _is_treebank(file: Path) -> bool:
