@@ -9,12 +9,18 @@ import pytest
 import torch
 from PIL import Image
 
+from polytask.config import load_config
 from polytask.data.inputs import ImageInput
 from polytask.data.media import ArrayMedia, decode_picture
 from polytask.data.preparing import prepare
 from polytask.data.shapes import Shapes
 from polytask.encoders.colors import rgb_to_hsv
+from polytask.errors import ConfigError, DataError
 from polytask.tasks import Multiclass
+from polytask.workflow import prepare_data
+from tests.data.conftest import own_cache
+
+__all__ = ["own_cache"]
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -103,3 +109,51 @@ def test_predicting_reads_pictures_as_training_did(tmp_path: Path) -> None:
     reader = ImageInput(columns={"s": "image"}, size=8, color="grey", fit="pad")
     (batch,) = read_unlabelled(tmp_path, {"i": reader}).batches(4)
     assert batch.inputs["i"].values.shape == (1, 1, 8, 8)
+
+
+def twelve_bits(folder: Path, *, count: int = 8, bright: int = 0) -> Path:
+    """A table of grey ramps of 12 bits in 16, of which some have all 16."""
+    lines = ["image,y"]
+    for k in range(count):
+        ramp = np.tile(np.linspace(0, 4095, 64).astype(np.uint16), (8, 1)) * (
+            16 if k < bright else 1
+        )
+        Image.fromarray(ramp).save(folder / f"{k}.png")
+        lines.append(f"{k}.png,{k}")
+    (folder / "t.csv").write_text("\n".join(lines) + "\n")
+    (folder / "c.yaml").write_text(
+        "sources: {t: {kind: table, path: t.csv, media: {image: image}}}\n"
+        "inputs: {p: {kind: image, column: image, size: [8, 64], pool: mean}}\n"
+        "tasks: {y: {kind: regression, target: y}}\n"
+    )
+    return folder / "c.yaml"
+
+
+def test_twelve_bits_in_sixteen_are_said_and_read_by_their_white(tmp_path: Path) -> None:
+    path = twelve_bits(tmp_path)
+    prepared = prepare_data(load_config(path), None)
+    (said,) = [d for d in prepared.summary()["doubts"] if "12 of its 16 bits" in d]
+    assert said.endswith(f"set `white: 4095` at the input: 8, such as {tmp_path / '0.png'}")
+    pixels = prepared.datasets["t"].stores["p"].gather(np.arange(1)).values
+    assert int(pixels.max()) == 15  # 4095 of 65535
+    told = prepare_data(load_config(path, ["inputs.p.white=4095"]), None)
+    assert not any("bits" in doubt for doubt in told.summary()["doubts"])
+    pixels = told.datasets["t"].stores["p"].gather(np.arange(1)).values[0, 0, 0]
+    assert pixels.tolist() == (np.linspace(0, 4095, 64).astype(int) * 256 // 4096).tolist()
+
+
+def test_a_few_dark_pictures_of_sixteen_bits_are_dark(tmp_path: Path) -> None:
+    prepared = prepare_data(load_config(twelve_bits(tmp_path, bright=5)), None)
+    assert not any("bits" in doubt for doubt in prepared.summary()["doubts"])
+
+
+def test_a_white_is_for_pictures_of_files_and_at_most_of_16_bits() -> None:
+    pixels = ArrayMedia(1, lambda _: np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(DataError, match="bytes already: `white`"):
+        ImageInput(columns={"s": "image"}, white=4095).decode(pixels, 0)
+    with pytest.raises(ConfigError, match="`white` should be 1 to 65535"):
+        ImageInput(columns={"s": "image"}, white=70000)
+    grey = encoded(Image.fromarray(np.array([[0, 4095, 5000, 65535]], np.uint16)))
+    assert decode_picture(grey, white=4095)[0, :, 0].tolist() == [0, 255, 255, 255]
+    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    assert np.array_equal(decode_picture(encoded(Image.fromarray(ramp)))[..., 0], ramp >> 8)

@@ -14,7 +14,7 @@ import torch
 from polytask.data.columns import as_floats
 from polytask.data.dates import told_order
 from polytask.data.disguises import listed
-from polytask.data.media import FileMedia
+from polytask.data.media import FEW_SHADES, FileMedia
 from polytask.data.stand_ins import (
     marks_of_nothing,
     stand_in,
@@ -101,6 +101,8 @@ def _noted(prepared: "Prepared") -> Iterator[str]:
     for name, dataset in prepared.datasets.items():
         for column, notes in dataset.noted.items():
             for note, count in Counter(notes.values()).items():
+                if note == FEW_SHADES and 2 * count < len(dataset.table.media[column]):
+                    continue  # a few dark pictures among others
                 first = min(item for item, of in notes.items() if of == note)
                 where = dataset.table.media[column].where(first)
                 yield (

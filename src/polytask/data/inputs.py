@@ -89,6 +89,8 @@ class ImageInput(MediaInput):
             out, evenly on both sides.
         color: The space of the values that the network sees: `rgb`, `hsv` (hue, saturation,
             value), `lab` (CIE L*a*b*), or `grey`, which is one channel.
+        white: The number that is white in grey pictures of 16 bits: 65535 if None, 4095 for cameras
+            and scanners of 12 bits.
     """
 
     media = "image"
@@ -100,10 +102,14 @@ class ImageInput(MediaInput):
         size: int | tuple[int, int] = 32,
         fit: Fit = "stretch",
         color: ColorSpace = "rgb",
+        white: int | None = None,
     ) -> None:
         height, width = (size, size) if isinstance(size, int) else size
         if height < 1 or width < 1:
             raise ConfigError(f"`size` should be at least 1 pixel. Found {size}.")
+        if white is not None and not 1 <= white <= 65535:
+            raise ConfigError(f"`white` should be 1 to 65535. Found {white}.")
+        self.white = white
         self.columns = columns
         self.size = (int(height), int(width))
         self.how: Fit = fit
@@ -123,6 +129,7 @@ class ImageInput(MediaInput):
             "size": list(self.size),
             "fit": self.how,
             "channels": self.channels,
+            **({} if self.white is None else {"white": self.white}),
         }
 
     @property
@@ -137,7 +144,7 @@ class ImageInput(MediaInput):
 
     def decode(self, media: Media, item: int) -> NDArray[Any]:
         """One picture, `[C, H, W]` of uint8; scaled with an antialiasing filter if need be."""
-        picture = media.picture(item)
+        picture = media.picture(item, white=self.white)
         if picture.shape[:2] != self.size or self.channels == 1:
             image = require("PIL.Image", "image").fromarray(picture)
             if self.channels == 1:
@@ -189,8 +196,8 @@ def fitted(image: Any, size: tuple[int, int], how: Fit) -> Any:
 class SoundInput(MediaInput):
     """Sounds: mono waves of int16 at one sample rate, cleaned and cut to a greatest length.
 
-    Channels are averaged. What is done to a wave is done before it is stored, in the order of
-    the settings.
+    Channels are averaged; where they cancel each other out, the loudest is read. What is done to a
+    wave is done before it is stored, in the order of the settings.
 
     Args:
         columns: Per source, the column of sounds.

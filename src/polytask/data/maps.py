@@ -96,7 +96,13 @@ class TargetMaps(TargetMedia):
 
     @property
     def settings(self) -> dict[str, Any]:
-        how = {"size": list(self.size), "fit": self.pictures.how, "shape": list(self.shape)}
+        how: dict[str, Any] = {
+            "size": list(self.size),
+            "fit": self.pictures.how,
+            "shape": list(self.shape),
+        }
+        if self.task.media == "image" and self.pictures.white is not None:
+            how["white"] = self.pictures.white
         return {"kind": "target", **how, **self.task.settings}
 
     @property

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ _ORIENTATION = 0x0112  # the note of a camera that says how a picture is to be t
 _CANCELLED = 0.02
 OPPOSED = "its channels cancel each other out (opposite signs), so the louder one alone is read"
 
+_TWELVE_BITS = 4096
+FEW_SHADES = (
+    "no more than 12 of its 16 bits are used, so that at most 16 shades of grey are left; if 4095 "
+    "is white, set `white: 4095` at the input"
+)
+
 # Samples that are fractions: programs that mix and filter leave some beyond 1, which are clipped.
 _LOUDEST = 32.0
 _SLACK = 8  # bytes that headers may be wrong by: some recorders count their own length in
@@ -48,11 +55,12 @@ class EncodedMedia(Media):
     def content(self, item: int) -> bytes:
         """The encoded bytes of an item."""
 
-    def picture(self, item: int) -> NDArray[np.uint8]:
+    def picture(self, item: int, *, white: int | None = None) -> NDArray[np.uint8]:
         """One picture, `[H, W, 3]`, turned upright where a camera left a note to do so."""
         if self.kind != "image":
             return super().picture(item)
-        return decode_picture(self.content(item))
+        noting = partial(self.noted.__setitem__, item)
+        return decode_picture(self.content(item), white=white, noting=noting)
 
     def wave(self, item: int) -> tuple[NDArray[Any], int]:
         """One mono wave and its sample rate; channels are averaged, see `mixed`."""
@@ -235,13 +243,28 @@ class ArrayMedia(Media):
         """Empty: the row says it all."""
         return ""
 
-    def picture(self, item: int) -> NDArray[np.uint8]:
+    def picture(self, item: int, *, white: int | None = None) -> NDArray[np.uint8]:
         """One picture, `[H, W, 3]`."""
+        if white is not None:
+            raise DataError(
+                "its pixels are bytes already: `white` is about pictures of 16 bits in files"
+            )
         return self._pixels(item)
 
 
-def decode_picture(content: bytes) -> NDArray[np.uint8]:
+def decode_picture(
+    content: bytes,
+    *,
+    white: int | None = None,
+    noting: Callable[[str], None] | None = None,
+) -> NDArray[np.uint8]:
     """Decodes an encoded picture to `[H, W, 3]`; what is transparent is white.
+
+    Args:
+        content: The bytes of a file.
+        white: The number that is white in a grey picture of 16 bits, 65535 if None; greater ones
+            are white, too.
+        noting: Called with what people should know of it.
 
     Raises:
         DataError: If it cannot be decoded to the end.
@@ -258,7 +281,10 @@ def decode_picture(content: bytes) -> NDArray[np.uint8]:
             exif = opened.format != "WEBP" or "exif" in opened.info
             upright = turn(opened) if exif else opened
             if upright.mode.startswith("I;16"):
-                grey = (np.asarray(upright) >> 8).astype(np.uint8)
+                numbers = np.asarray(upright).astype(np.uint32)
+                if noting and white is None and 0 < int(numbers.max(initial=0)) < _TWELVE_BITS:
+                    noting(FEW_SHADES)
+                grey = np.minimum(numbers * 256 // ((white or 65535) + 1), 255).astype(np.uint8)
                 return np.repeat(grey[..., None], 3, axis=2)
             if upright.has_transparency_data:
                 ground = image.new("RGBA", upright.size, "white")

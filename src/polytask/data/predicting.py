@@ -59,6 +59,7 @@ class Unlabelled:
         self._on_bad = on_bad
         self._places: list[str] = []
         self._texts: list[dict[str, str]] = []
+        self._noted: set[str] = set()
         self.skipped: list[tuple[str, str]] = []
 
     def __len__(self) -> int:
@@ -150,11 +151,14 @@ class Unlabelled:
         return good, items
 
     def _say_noted(self, reading: _Reading) -> None:
-        """Says of the items that were decoded what people should know, and forgets it."""
+        """Says what people should know of items that were decoded, of each kind once."""
         for media in reading.table.media.values():
             for item, note in sorted(media.noted.items()):
-                warnings.warn(f"{media.where(item)}: {note}", stacklevel=2)
-            media.noted.clear()
+                if note not in self._noted:
+                    warnings.warn(
+                        f"{media.where(item)}: {note}. Others are not named.", stacklevel=2
+                    )
+                self._noted.add(note)
 
 
 class _Some(Store):

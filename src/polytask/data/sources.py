@@ -73,8 +73,12 @@ class Media(ABC):
     def where(self, item: int) -> str:
         """The file of an item, for messages; empty where the row says it all."""
 
-    def picture(self, item: int) -> NDArray[np.uint8]:
+    def picture(self, item: int, *, white: int | None = None) -> NDArray[np.uint8]:
         """One picture, `[H, W, 3]`.
+
+        Args:
+            item: Which.
+            white: The number that is white in pictures of 16 bits, 65535 if None.
 
         Raises:
             DataError: If this is not a column of pictures, or the picture is broken.
