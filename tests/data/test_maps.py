@@ -11,8 +11,8 @@ from PIL import Image
 
 from polytask.data.camvid import CamVid
 from polytask.data.dataset import Prepared
+from polytask.data.decoding import decode_map
 from polytask.data.inputs import ImageInput
-from polytask.data.media import decode_map
 from polytask.data.mixing import Proportional
 from polytask.data.preparing import prepare
 from polytask.data.random_augment import RandAugment

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from polytask.config import load_config
+from polytask.data.decoding import decode_picture
 from polytask.data.inputs import ImageInput
-from polytask.data.media import ArrayMedia, decode_picture
+from polytask.data.media import ArrayMedia
 from polytask.data.preparing import prepare
 from polytask.data.shapes import Shapes
 from polytask.encoders.colors import rgb_to_hsv

@@ -12,8 +12,9 @@ from PIL import Image
 
 from polytask.data import cache as cache_module
 from polytask.data.dataset import Prepared
+from polytask.data.decoding import decode_picture
 from polytask.data.inputs import ImageInput, SoundInput
-from polytask.data.media import FileMedia, decode_picture
+from polytask.data.media import FileMedia
 from polytask.data.mixing import Uniform
 from polytask.data.preparing import prepare
 from polytask.data.speech import SpokenDigits

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from polytask.config import load_config
+from polytask.data.decoding import decode_channels, mixed
 from polytask.data.inputs import SoundInput
-from polytask.data.media import FileMedia, decode_channels, mixed
+from polytask.data.media import FileMedia
 from polytask.data.predicting import read_unlabelled
 from polytask.data.preparing import prepare
 from polytask.data.sound_cleaning import (

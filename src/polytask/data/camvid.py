@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from polytask.data.media import FileMedia, ParquetMedia, decode_map
+from polytask.data.decoding import decode_map
+from polytask.data.media import FileMedia, ParquetMedia
 from polytask.data.places import content_key, file_key, files_key, find
 from polytask.data.sources import MediaKind, Source, Table
 from polytask.errors import DataError, require

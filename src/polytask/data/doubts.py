@@ -13,8 +13,9 @@ import torch
 
 from polytask.data.columns import as_floats
 from polytask.data.dates import told_order
+from polytask.data.decoding import FEW_SHADES
 from polytask.data.disguises import listed
-from polytask.data.media import FEW_SHADES, FileMedia
+from polytask.data.media import FileMedia
 from polytask.data.stand_ins import (
     marks_of_nothing,
     stand_in,

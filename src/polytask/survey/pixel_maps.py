@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from polytask.data.decoding import decode_map
 from polytask.data.files import files_in
 from polytask.data.mapped_pictures import MappedPictures
-from polytask.data.media import PICTURE_SUFFIXES, FileMedia, decode_map
+from polytask.data.media import PICTURE_SUFFIXES, FileMedia
 from polytask.data.sources import Table
 from polytask.data.splits import part_named
 from polytask.errors import DataError

@@ -1,0 +1,218 @@
+"""From encoded bytes to pixels, numbers and samples.
+
+Shapes: H x W pixels, C channels.
+"""
+
+import io
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.data.disguises import disguise
+from polytask.errors import DataError, require
+
+# Pillow asks one format after the other, which takes longer than decoding a small picture.
+_SIGNS = (
+    (("WEBP",), re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    (("PNG",), re.compile(rb"\x89PNG\r\n\x1a\n")),
+    (("JPEG", "MPO"), re.compile(rb"\xff\xd8\xff")),
+)
+
+# What Pillow raises for what it cannot read.
+_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error)
+_ORIENTATION = 0x0112  # the note of a camera that says how a picture is to be turned
+
+# What is left of the energy of channels, of what unrelated ones keep, if they are opposed.
+_CANCELLED = 0.02
+OPPOSED = "its channels cancel each other out (opposite signs), so the louder one alone is read"
+
+_TWELVE_BITS = 4096
+FEW_SHADES = (
+    "no more than 12 of its 16 bits are used, so that at most 16 shades of grey are left; if 4095 "
+    "is white, set `white: 4095` at the input"
+)
+
+# Samples that are fractions: programs that mix and filter leave some beyond 1, which are clipped.
+_LOUDEST = 32.0
+_SLACK = 8  # bytes that headers may be wrong by: some recorders count their own length in
+
+
+def decode_picture(
+    content: bytes,
+    *,
+    white: int | None = None,
+    noting: Callable[[str], None] | None = None,
+) -> NDArray[np.uint8]:
+    """Decodes an encoded picture to `[H, W, 3]`; what is transparent is white.
+
+    Args:
+        content: The bytes of a file.
+        white: The number that is white in a grey picture of 16 bits, 65535 if None; greater ones
+            are white, too.
+        noting: Called with what people should know of it.
+
+    Raises:
+        DataError: If it cannot be decoded to the end.
+    """
+    image = require("PIL.Image", "image")
+    turn = require("PIL.ImageOps", "image").exif_transpose
+    try:
+        with image.open(io.BytesIO(content), formats=_formats(content)) as opened:
+            if opened.mode in ("F", "I"):
+                raise DataError(
+                    f"its pixels are 32 bits wide (mode {opened.mode}), so that black and white "
+                    "are not known: save it with 8 or 16 bits"
+                )
+            exif = opened.format != "WEBP" or "exif" in opened.info
+            upright = turn(opened) if exif else opened
+            if upright.mode.startswith("I;16"):
+                numbers = np.asarray(upright).astype(np.uint32)
+                if noting and white is None and 0 < int(numbers.max(initial=0)) < _TWELVE_BITS:
+                    noting(FEW_SHADES)
+                grey = np.minimum(numbers * 256 // ((white or 65535) + 1), 255).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=2)
+            if upright.has_transparency_data:
+                ground = image.new("RGBA", upright.size, "white")
+                upright = image.alpha_composite(ground, upright.convert("RGBA"))
+            return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
+    except (*_UNREADABLE, image.DecompressionBombError) as error:
+        raise DataError(f"not a readable picture ({_found(content, error)})") from error
+
+
+def picture_size(content: bytes) -> tuple[int, int] | None:
+    """Height and width of an encoded picture, upright as `decode_picture` gives it.
+
+    Only its first bytes are read. None if it is none.
+    """
+    image = require("PIL.Image", "image")
+    try:
+        with image.open(io.BytesIO(content), formats=_formats(content)) as opened:
+            width, height = opened.size
+            turned = opened.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    except (*_UNREADABLE, image.DecompressionBombError):
+        return None
+    return (width, height) if turned else (height, width)
+
+
+def decode_map(content: bytes) -> NDArray[Any]:
+    """Decodes a picture of numbers: their colours, if they have any, do not matter.
+
+    Args:
+        content: A PNG (or another lossless picture), whose shades, or numbers of a palette, are
+            taken as they are; or a `.npy` file, or a `.npz` file of one array.
+
+    Raises:
+        DataError: If it cannot be decoded, or a picture's format changes numbers.
+    """
+    if content[:6] == b"\x93NUMPY" or content[:2] == b"PK":
+        try:
+            found = np.load(io.BytesIO(content), allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                return found
+            if len(found.files) == 1:
+                return np.asarray(found[found.files[0]])
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"not a readable array ({_found(content, error)})") from error
+        raise DataError(f"an .npz file of one array was expected. Found {found.files}")
+    image = require("PIL.Image", "image")
+    try:
+        with image.open(io.BytesIO(content)) as opened:
+            if opened.format == "JPEG":
+                raise DataError("JPEG changes the numbers of a map: save it as PNG")
+            return np.array(opened)
+    except _UNREADABLE as error:
+        raise DataError(f"not a readable map ({_found(content, error)})") from error
+
+
+def _formats(content: bytes) -> list[str] | None:
+    """What a picture's first bytes say it is; None to let Pillow try all that it knows."""
+    return next((list(names) for names, sign in _SIGNS if sign.match(content)), None)
+
+
+def decode_channels(content: bytes) -> tuple[NDArray[Any], int]:
+    """Decodes an encoded sound to the waves of its channels `[samples, C]` and its sample rate.
+
+    Raises:
+        DataError: If it cannot be decoded, is cut off, has no samples or no finite ones.
+    """
+    soundfile = require("soundfile", "audio")
+    missing = _missing_bytes(content)
+    if missing > _SLACK:
+        raise DataError(f"the sound is cut off: {missing} bytes are missing at its end")
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            kind = "int16" if file.subtype in ("PCM_16", "PCM_U8", "PCM_S8") else "float32"
+            declared, rate = file.frames, int(file.samplerate)
+            wave = file.read(dtype=kind, always_2d=True)
+    except (soundfile.SoundFileError, OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"not a readable sound ({_found(content, error)})") from error
+    if len(wave) < declared and declared < 2**40:
+        raise DataError(f"the sound is cut off: {len(wave)} of {declared} samples can be read")
+    if len(wave) == 0:
+        raise DataError("the sound has no samples")
+    if kind == "float32" and not np.isfinite(wave).all():
+        raise DataError("the sound has samples that are not finite numbers")
+    if kind == "float32" and np.abs(wave).max() > _LOUDEST:
+        raise DataError(
+            f"its samples are fractions, which should be in -1..1. Found {np.abs(wave).max():g}: "
+            "divide them by what full scale is (32768 for 16 bits), or save them as whole numbers"
+        )
+    return wave, rate
+
+
+def mixed(channels: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+    """The mean of the channels `[samples, C]`, or the loudest where they cancel each other out.
+
+    Two channels with opposite signs, as a cable with crossed wires or some effects make them, have
+    a mean of nothing; a person hears either.
+
+    Returns:
+        The wave `[samples]`, and whether it is that of one channel for this reason.
+    """
+    if channels.shape[1] == 1:
+        return channels[:, 0], False
+    mean = channels.mean(axis=1, dtype=np.float32)
+    energies = (channels.astype(np.float32) ** 2).mean(axis=0, dtype=np.float64)
+    kept = float((mean**2).mean(dtype=np.float64)) / max(float(energies.mean()), 1e-30)
+    # Channels that have nothing to do with each other keep one Cth.
+    if energies.any() and kept * channels.shape[1] < _CANCELLED:
+        return channels[:, int(energies.argmax())], True
+    return mean.astype(channels.dtype), False
+
+
+def _missing_bytes(content: bytes) -> int:
+    """How many bytes a RIFF, AIFF or NIST SPHERE header promises beyond the content's end."""
+    if content[:4] == b"FORM" and len(content) >= 8:
+        return int(struct.unpack(">I", content[4:8])[0]) + 8 - len(content)
+    if content[:4] == b"RIFF" and len(content) >= 8:
+        promised = struct.unpack("<I", content[4:8])[0]
+        return 0 if promised >= 2**32 - 256 else int(promised) + 8 - len(content) - promised % 2
+    if content[:7] == b"NIST_1A":
+        try:
+            length = int(content[8:16])
+            fields = [line.split() for line in content[16:length].decode("latin-1").splitlines()]
+            values = {f[0]: f[2] for f in fields if len(f) == 3}
+            coding = values.get("sample_coding", "pcm")
+            if "," in coding:  # packed with a codec: the length says nothing
+                return 0
+            size = int(values["sample_count"]) * int(values.get("channel_count", "1"))
+            return length + size * int(values.get("sample_n_bytes", "2")) - len(content)
+        except (ValueError, KeyError):
+            return 0
+    return 0
+
+
+def _found(content: bytes, error: Exception) -> str:
+    if not content:
+        return "the file is empty"
+    said = disguise(content[:64])
+    if said is not None:
+        return said
+    reason = re.sub(r" ?<_io\.BytesIO object at \w+>", "", str(error))
+    return f"{len(content)} bytes that start with {content[:8]!r}: {reason}"
