@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -205,10 +206,11 @@ def test_what_cannot_be_paired_is_told(tmp_path: Path) -> None:
         source(pictures="images/*")
 
 
-def test_numbers_of_classes_are_read_in_their_order_and_others_told() -> None:
-    def task(**settings: Any) -> Segmentation:
-        return Segmentation(name="s", input="x", target={}, classes=("a", "b"), **settings)
+def task(**settings: Any) -> Segmentation:
+    return Segmentation(name="s", input="x", target={}, classes=("a", "b"), **settings)
 
+
+def test_numbers_of_classes_are_read_in_their_order_and_others_told() -> None:
     array = np.array([[7, 3], [3, 255]], np.int32)
     assert task(numbers=(7, 3)).read(array).tolist() == [[0, 1], [1, 255]]
     with pytest.raises(DataError, match=r"2 pixels have other numbers than .*\(7, 9\), most 3"):
@@ -218,3 +220,15 @@ def test_numbers_of_classes_are_read_in_their_order_and_others_told() -> None:
     with pytest.raises(ConfigError, match="`numbers` and `ignore` both have 255"):
         task(numbers=(0, 255))
     assert task().settings == {k: v for k, v in task().settings.items() if k != "numbers"}
+
+
+def test_predicted_masks_have_the_numbers_of_the_files() -> None:
+    """Black and white in, black and white out; numbers that no colour has are 16 bits."""
+    decoded = torch.tensor([[[0, 1], [1, 0]]], dtype=torch.uint8)
+    mask = task(numbers=(0, 255), ignore=()).pictures(decoded)[0]
+    assert mask.pixels.tolist() == [[0, 255], [255, 0]] and mask.pixels.dtype == np.uint8
+    assert mask.palette is not None and tuple(mask.palette[255]) != tuple(mask.palette[0])
+    deep = task(numbers=(7, 1000)).pictures(decoded)[0]
+    assert deep.pixels.tolist() == [[7, 1000], [1000, 7]] and deep.pixels.dtype == np.uint16
+    assert deep.palette is None
+    assert task().pictures(decoded)[0].pixels.tolist() == decoded[0].tolist()

@@ -4,7 +4,7 @@ Shapes: B examples, C classes, H x W pixels of a target, h x w of the features.
 """
 
 import colorsys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -39,7 +39,8 @@ class Segmentation(DenseTask):
         classes: The names of the class numbers 0, 1, and so on.
         ignore: Numbers that mean that a pixel has no label.
         numbers: The number of each class in the maps, where they are not 0, 1, and so on:
-            `[0, 255]` for masks in black and white, whose `ignore` is then `[]`.
+            `[0, 255]` for masks in black and white, whose `ignore` is then `[]`. Predicted maps
+            have them too.
         class_weights: A factor per class name, or `balanced` for factors inversely proportional to
             the class's share of the training pixels. Scaled so that the mean factor over the
             training pixels is 1.
@@ -63,6 +64,8 @@ class Segmentation(DenseTask):
                 f"`numbers` should be a different number for each of the {len(self.classes)} "
                 f"classes. Found {list(self.numbers)}."
             )
+        if self.numbers and not 0 <= min(self.numbers) <= max(self.numbers) < 2**16:
+            raise ConfigError(f"`numbers` should be from 0 to 65535. Found {list(self.numbers)}.")
         both = sorted(set(self.numbers) & set(self.ignore))
         if both:
             raise ConfigError(
@@ -188,8 +191,15 @@ class Segmentation(DenseTask):
         ]
 
     def pictures(self, decoded: Tensor) -> list[Picture]:
-        """The class numbers, each in a colour of its own."""
-        return [Picture(numbers, _palette(self.outputs)) for numbers in decoded.cpu().numpy()]
+        """The numbers that the maps have for the classes, each in a colour of its own.
+
+        Numbers above 255 have no colours: 16 bits.
+        """
+        numbers = np.array(self.numbers or range(self.outputs))
+        small = numbers.max() <= 255
+        palette = _palette(numbers.tolist()) if small else None
+        named = numbers.astype(np.uint8 if small else np.uint16)
+        return [Picture(named[classes], palette) for classes in decoded.cpu().numpy()]
 
     def facts(self) -> dict[str, Any]:
         return {**super().facts(), "counts": list(self.counts)}
@@ -300,10 +310,10 @@ def region_edges(numbers: Stored) -> NDArray[np.bool_]:
     return edges
 
 
-def _palette(classes: int) -> NDArray[np.uint8]:
-    """A colour for each class, as different as a walk around the circle of hues makes them."""
+def _palette(numbers: Sequence[int]) -> NDArray[np.uint8]:
+    """A colour for each number, as different as a walk around the circle of hues makes them."""
     colours = np.zeros((256, 3), np.uint8)
-    for k in range(classes):
+    for k, number in enumerate(numbers):
         hue, light = (k * 0.61803) % 1.0, (0.95, 0.65)[k % 2]
-        colours[k] = [round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.75, light)]
+        colours[number] = [round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.75, light)]
     return colours
