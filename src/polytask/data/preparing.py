@@ -15,7 +15,8 @@ from torch import Tensor
 from polytask.data.cache import Decodes, Progress, decoded
 from polytask.data.checking import check_columns, check_names, kept_from
 from polytask.data.dataset import SHOWN, Dataset, Parts, Policy, Prepared
-from polytask.data.inputs import Input, MediaInput
+from polytask.data.frames import check_times, frame_labels, has_times
+from polytask.data.inputs import Input, MediaInput, SoundInput
 from polytask.data.labels import (
     columns_of,
     composed_cells,
@@ -28,13 +29,14 @@ from polytask.data.maps import target_media
 from polytask.data.ragged import TextStore
 from polytask.data.sources import Row, Source
 from polytask.data.splits import PARTS, Split
-from polytask.data.stores import VectorStore, as_rows
+from polytask.data.stores import SoundStore, VectorStore, as_rows
 from polytask.data.table_cleaning.selection import Target
 from polytask.data.tabular import TableInput
 from polytask.data.text import TextInput
 from polytask.errors import ConfigError, DataError, nearest
 from polytask.tasks.base import Task
 from polytask.tasks.dense import DenseTask
+from polytask.tasks.tagging import Tagging
 
 
 def prepare(
@@ -75,6 +77,7 @@ def prepare(
         DataError: If anything in the data is not as declared.
     """
     check_names(sources, inputs, tasks)
+    check_times(inputs, tasks)
     datasets: dict[str, Dataset] = {}
     for number, (name, source) in enumerate(sources.items()):
         table = source.load()
@@ -352,6 +355,12 @@ def _encode(
         require_token_labels(task, target, present, read.lengths(), dataset.table.describe)
         if isinstance(read, TextStore):
             target = cut_token_labels(task, target, read.kept())
+        if has_times(task):
+            some = inputs[task.input]
+            assert isinstance(task, Tagging) and isinstance(some, SoundInput)
+            assert isinstance(read, SoundStore)
+            where = dataset.table.describe
+            target, present = frame_labels(task, target, present, some, read, where)
         dataset.present[task.name] = present
         encoded.append(target)
         if missed:
@@ -364,6 +373,8 @@ def _encode(
     for source in inputs[task.input].columns:
         dataset = datasets[source]
         dataset.reads[task.name] = task.input
+        if has_times(task):
+            dataset.timed.add(task.name)
         if isinstance(task, DenseTask):
             dataset.blanks[task.name] = (task.blank, task.vectors)
         if task.name not in dataset.targets:

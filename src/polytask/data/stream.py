@@ -201,9 +201,15 @@ class BatchStream:
         inputs, targets = dict(batch.inputs), dict(batch.targets)
         for key in inputs:
             pixels = [task for task in dataset.blanks if dataset.reads[task] == key]
+            timed = [task for task in sorted(dataset.timed) if dataset.reads[task] == key]
             for transform in self.augment.get(key, ()):
                 if not transform.applies(step // self.steps_per_epoch):
                     continue
+                if timed and transform.moves_times:
+                    raise ConfigError(
+                        f"The augmentation {type(transform).__name__} changes when something is "
+                        f"heard, and task '{timed[0]}' has labels with times. Leave out one."
+                    )
                 before = generator.get_state()
                 inputs[key] = transform(inputs[key], generator)
                 after = generator.get_state()

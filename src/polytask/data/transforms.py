@@ -39,9 +39,11 @@ class Transform(ABC):
 
     Attributes:
         moves_pixels: Whether what was at one place of a picture may be at another afterwards.
+        moves_times: Whether what was heard at one time of a sound may be heard at another.
     """
 
     moves_pixels: bool = False
+    moves_times: bool = False
 
     @abstractmethod
     def __call__(self, features: Features, generator: Generator) -> Features:
@@ -248,6 +250,8 @@ class RandomShift(Transform):
         share: The greatest shift as a share of each wave's length, either way.
     """
 
+    moves_times = True
+
     def __init__(self, *, share: float = 0.1) -> None:
         self.share = probability(share)
 
@@ -322,6 +326,8 @@ class Speed(Transform):
         amount: Speeds lie in `1 - amount` to `1 + amount`. Slow waves are cut to the length of
             the batch.
     """
+
+    moves_times = True
 
     def __init__(self, *, amount: float = 0.1) -> None:
         if not 0 <= amount < 1:
