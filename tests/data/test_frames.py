@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Generator
 
 from polytask.backbones import RecurrentBackbone
 from polytask.data.dataset import Prepared
@@ -18,11 +20,13 @@ from polytask.data.stream import BatchStream
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
 from polytask.data.timit import Timit
-from polytask.data.transforms import Gain, RandomShift, Speed
+from polytask.data.transforms import Gain, RandomShift, Speed, Transform
 from polytask.encoders import LogMelEncoder
 from polytask.errors import ConfigError, DataError
 from polytask.tasks import Tagging
-from polytask.types import Features
+from polytask.tasks.intervals import read_intervals
+from polytask.tasks.sequences import PADDING, UNKNOWN
+from polytask.types import Batch, Features
 from tests.data.conftest import riff, sphere, timit_folder, wave
 
 # In frames of 0.02 s: 15, 20, 9 (the last of them not whole) and 5.
@@ -34,10 +38,10 @@ HEARD = Tagging(name="heard", input="sound", target={"own": "marks"}, frame=0.02
 def own(
     folder: Path, *, marks: Any = MARKS, task: Tagging = HEARD, at: Input | None = None
 ) -> Prepared:
-    """Four sounds with their marks, all of which train."""
+    """Four sounds with their marks, all of which train; see `marked`."""
     rows = []
     for k, (seconds, said) in enumerate(zip(LENGTHS, marks, strict=True)):
-        samples = wave(seconds, 16000)
+        samples = marked(seconds, MARKS[k])
         content = sphere(samples) if k % 2 else riff(samples, 16000)
         (folder / f"{k}.wav").write_bytes(content)
         rows.append(json.dumps({"file": f"{k}.wav", "marks": said, "length": seconds}))
@@ -46,6 +50,15 @@ def own(
     inputs = {"sound": at or sounds()}
     split = Split(test=0.0, validation=0.0)
     return prepare({"own": source}, inputs, [task], splits=split)
+
+
+def marked(seconds: float, said: Any) -> np.ndarray:
+    """A wave that is loud where marks say yes, softer where they say no and silent elsewhere."""
+    samples = wave(seconds, 16000)
+    level = np.zeros(len(samples))
+    for start, end, label in read_intervals(said or []):
+        level[round(start * 16000) : round(end * 16000)] = 1.0 if label == "yes" else 0.25
+    return (samples * level).astype(np.int16)
 
 
 def sounds(**settings: Any) -> SoundInput:
@@ -91,23 +104,58 @@ def test_times_have_to_be_those_of_a_sound(tmp_path: Path) -> None:
         own(tmp_path, at=TableInput(columns={"own": ["length"]}))
 
 
-def test_an_augmentation_that_changes_times_is_refused(tmp_path: Path) -> None:
+class Backwards(Transform):
+    """Plays sounds from their ends, and says nothing of labels."""
+
+    moves_times = True
+
+    def __call__(self, features: Features, generator: Generator) -> Features:
+        return Features(features.values.flip(1), features.mask)
+
+
+def augmented(ready: Prepared, *augment: Transform, step: int = 0) -> tuple[Batch, list[int]]:
+    """A batch of all four sounds, and which rows they are."""
+    stream = BatchStream(
+        ready.datasets,
+        ready.parts["train"],
+        batch_size=4,
+        mixing=Proportional(),
+        augment={"sound": augment},
+    )
+    batch = stream.batch(step)
+    return batch, batch.rows["sound"].tolist()
+
+
+def test_an_augmentation_that_changes_times_must_say_how(tmp_path: Path) -> None:
     ready = own(tmp_path)
+    batch, rows = augmented(ready, Gain())
+    assert torch.equal(batch.targets["heard"], ready.datasets["own"].targets["heard"][rows])
+    with pytest.raises(ConfigError, match="Backwards can't change the times of labels"):
+        augmented(ready, Gain(), Backwards())
 
-    def batch(*augment: Any) -> Any:
-        stream = BatchStream(
-            ready.datasets,
-            ready.parts["train"],
-            batch_size=4,
-            mixing=Proportional(),
-            augment={"sound": augment},
-        )
-        return stream.batch(0)
 
-    assert batch(Gain()).targets["heard"].shape == (4, 20)
-    for moves in (RandomShift(), Speed()):
-        with pytest.raises(ConfigError, match=f"{type(moves).__name__} changes when .* 'heard'"):
-            batch(Gain(), moves)
+@pytest.mark.parametrize("transform", [RandomShift(share=0.4), Speed(amount=0.4)])
+def test_labels_move_with_what_they_are_of(tmp_path: Path, transform: Transform) -> None:
+    """A sound is loud where it says yes, softer where it says no and silent elsewhere."""
+    ready = own(tmp_path)
+    for step in range(4):
+        batch, rows = augmented(ready, transform, Gain(decibels=0.0), step=step)
+        values, mask = batch.inputs["sound"]
+        target = batch.targets["heard"]
+        assert not torch.equal(target, ready.datasets["own"].targets["heard"][rows])
+        for k, row in enumerate(rows):
+            samples = values.shape[1] if mask is None else int(mask[k].sum())
+            frames = -(-samples // 160)
+            if row == 3:
+                assert (target[k] == PADDING).all()
+                continue
+            assert (target[k, :frames] > PADDING).all() and (target[k, frames:] == PADDING).all()
+            wave = values[k, : 160 * frames].float()
+            wave = torch.nn.functional.pad(wave, (0, 160 * frames - len(wave)))
+            level = wave.view(frames, 160)[:, 40:120].abs().amax(1)  # about each frame's middle
+            heard = torch.where(level > 7000, 1, torch.where(level > 1500, 0, UNKNOWN))
+            wrong = (heard != target[k, :frames]).sum()
+            assert int(wrong) <= 2  # where it gets louder or softer, and at its end
 
 
 def test_a_network_gives_as_many_frames_as_there_are_labels(tmp_path: Path) -> None:

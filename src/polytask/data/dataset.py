@@ -45,7 +45,8 @@ class Dataset:
         reads: Per task the input that it reads.
         blanks: Per task about pixels what a pixel without a label has, and whether the first value
             of a pixel points to the right.
-        timed: The tasks whose labels say when something is heard.
+        timed: Per task whose labels say when something is heard how many samples a frame has, and
+            what a frame has of which nothing is said.
         skipped: Rows that are in no part, and why.
         unknown: Per task, the labels that count as absent because training never saw them, and how
             often each is there.
@@ -63,7 +64,7 @@ class Dataset:
     present: dict[str, Tensor] = field(default_factory=dict)
     reads: dict[str, str] = field(default_factory=dict)
     blanks: dict[str, tuple[float, bool]] = field(default_factory=dict)
-    timed: set[str] = field(default_factory=set)
+    timed: dict[str, tuple[float, int]] = field(default_factory=dict)
     skipped: list[tuple[int, str]] = field(default_factory=list)
     unknown: dict[str, dict[str, int]] = field(default_factory=dict)
     composed: dict[str, int] = field(default_factory=dict)

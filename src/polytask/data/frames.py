@@ -4,6 +4,7 @@ Letters: N rows, L frames of the longest row.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from polytask.tasks.sequences import PADDING
 from polytask.tasks.tagging import Tagging
 
 
-def has_times(task: Task) -> bool:
+def has_times(task: Task) -> TypeGuard[Tagging]:
     """Whether a task's labels say when something is heard."""
     return isinstance(task, Tagging) and task.frame > 0
 

@@ -36,7 +36,6 @@ from polytask.data.text import TextInput
 from polytask.errors import ConfigError, DataError, nearest
 from polytask.tasks.base import Task
 from polytask.tasks.dense import DenseTask
-from polytask.tasks.tagging import Tagging
 
 
 def prepare(
@@ -357,8 +356,7 @@ def _encode(
             target = cut_token_labels(task, target, read.kept())
         if has_times(task):
             some = inputs[task.input]
-            assert isinstance(task, Tagging) and isinstance(some, SoundInput)
-            assert isinstance(read, SoundStore)
+            assert isinstance(some, SoundInput) and isinstance(read, SoundStore)
             where = dataset.table.describe
             target, present = frame_labels(task, target, present, some, read, where)
         dataset.present[task.name] = present
@@ -374,7 +372,9 @@ def _encode(
         dataset = datasets[source]
         dataset.reads[task.name] = task.input
         if has_times(task):
-            dataset.timed.add(task.name)
+            some = inputs[task.input]
+            assert isinstance(some, SoundInput)
+            dataset.timed[task.name] = (task.frame * some.sample_rate, task.rest)
         if isinstance(task, DenseTask):
             dataset.blanks[task.name] = (task.blank, task.vectors)
         if task.name not in dataset.targets:
