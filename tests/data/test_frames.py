@@ -179,7 +179,6 @@ def test_the_phones_of_a_sentence_have_times(tmp_path: Path) -> None:
     for column, names in {
         "phone_times": ("h#", "sh", "iy", "tcl", "t"),
         "phone39_times": ("sil", "sh", "iy", "sil", "t"),
-        "broad_times": ("silence", "strong-fricative", "vowel", "closure", "stop"),
     }.items():
         assert table.frame[column].tolist() == [marks.format(*names)] * 2
     sound = SoundInput(columns={"timit": "audio"}, sample_rate=16000)

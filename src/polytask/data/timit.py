@@ -54,9 +54,9 @@ class Timit(Source):
     `polytask.data.phones`), `speaker`, `sex`, `dialect`, `utterance`, `start` (seconds). Frames
     after an utterance's last marked phone are left out. One row per utterance: `audio`, `speaker`,
     `sex`, `dialect`, `utterance`, `words`, `phones` (the 61 symbols in order, with spaces between
-    them), `phones39` (folded as in Lee & Hon 1989), and with their times, as a tagging task with a
-    `frame` reads them, `phone_times`, `phone39_times` and `broad_times`. The LDC's TRAIN and TEST
-    folders are the fixed split; NLTK's sample has none.
+    them), `phones39` (folded as in Lee & Hon 1989), and both with their times, `phone_times` and
+    `phone39_times`, as a tagging task with a `frame` reads them. The LDC's TRAIN and TEST folders
+    are the fixed split; NLTK's sample has none.
 
     Args:
         path: The LDC folder, NLTK's folder or its zip. Looked for in `$POLYTASK_DATA/timit` and in
@@ -119,10 +119,8 @@ class Timit(Source):
         phones = [[phone for _, _, phone in marked] for marked in marks]
         frame["phones"] = [" ".join(names) for names in phones]
         frame["phones39"] = [" ".join(folded(names)) for names in phones]
-        same = {phone: phone for phone in PHONES}
-        broad = {phone: name.replace(" ", "-") for phone, name in BROAD_CLASS_OF.items()}
-        for column, names in (("phone", same), ("phone39", same | FOLDED), ("broad", broad)):
-            frame[f"{column}_times"] = [_times(marked, names) for marked in marks]
+        frame["phone_times"] = [_times(marked, {}) for marked in marks]
+        frame["phone39_times"] = [_times(marked, FOLDED) for marked in marks]
         split = _fixed_split(utterances, np.arange(len(utterances)))
         return Table("timit", frame, {"audio": media}, key, media.where, split)
 
@@ -204,8 +202,14 @@ def timed_phones(text: str, name: str, *, rate: int = RATE) -> list[tuple[float,
 
 
 def _times(marks: Sequence[tuple[float, float, str]], names: Mapping[str, str | None]) -> str:
-    """Phones as a text of `start end name`, without those that have no name."""
-    return " ".join(f"{start:.6g} {end:.6g} {names[p]}" for start, end, p in marks if names[p])
+    """Phones as a text of `start end name`.
+
+    Args:
+        marks: As of `timed_phones`.
+        names: What phones are called, where that is another name; None for one that is left out.
+    """
+    named = ((start, end, names.get(phone, phone)) for start, end, phone in marks)
+    return " ".join(f"{start:.6g} {end:.6g} {name}" for start, end, name in named if name)
 
 
 def _marks(text: str, name: str) -> tuple[list[int], list[int], list[int]]:
