@@ -12,10 +12,12 @@ from torch import Generator
 
 from polytask.backbones import RecurrentBackbone
 from polytask.data.dataset import Prepared
+from polytask.data.frames import require_ends
 from polytask.data.inputs import Input, SoundInput
 from polytask.data.mixing import Proportional
 from polytask.data.preparing import prepare
 from polytask.data.splits import Split
+from polytask.data.stores import SoundStore
 from polytask.data.stream import BatchStream
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
@@ -28,6 +30,7 @@ from polytask.tasks.intervals import read_intervals
 from polytask.tasks.sequences import PADDING, UNKNOWN
 from polytask.types import Batch, Features
 from tests.data.conftest import riff, sphere, timit_folder, wave
+from tests.tasks.kinds import cells
 
 # In frames of 0.02 s: 15, 20, 9 (the last of them not whole) and 5.
 LENGTHS = (0.3, 0.4, 0.175, 0.1)
@@ -91,10 +94,23 @@ def test_what_is_cut_off_a_sound_loses_its_labels(tmp_path: Path) -> None:
 
 
 def test_labels_after_the_end_of_a_sound_name_its_row(tmp_path: Path) -> None:
-    marks = (*MARKS[:2], [[0, 170, "yes"]], None)
-    with pytest.raises(DataError, match=r"rows\.jsonl .*3: .* up to 170\.00 s.* ends at 0\.17 s"):
+    marks = (*MARKS[:2], [[0, 1.7e9, "yes"]], None)
+    with pytest.raises(DataError, match=r"rows\.jsonl .*3: .* up to 17\d+\.00 s.* ends at 0\.17 s"):
         own(tmp_path, marks=marks)
-    own(tmp_path, marks=(*MARKS[:2], [[0, 0.2, "yes"]], None))  # a frame more is rounding
+    own(tmp_path, marks=(*MARKS[:2], [[0, 0.19, "yes"]], None))  # less than a frame more
+
+
+def test_times_that_cannot_be_read_name_their_row_in_every_part(tmp_path: Path) -> None:
+    ready = own(tmp_path)
+    dataset, task, read = ready.datasets["own"], ready.tasks[0], ready.inputs["sound"]
+    store = dataset.stores["sound"]
+    assert isinstance(task, Tagging) and isinstance(read, SoundInput)
+    assert isinstance(store, SoundStore)
+    table = cells("0 0.1 yes", None, "0 x yes", "")
+    with pytest.raises(DataError, match=r"rows\.jsonl .*3: .*from 0 to x seconds"):
+        require_ends(task, table, read, store, dataset.table.describe)
+    table[2, 0] = "0 0.1 no"
+    require_ends(task, table, read, store, dataset.table.describe)
 
 
 def test_times_have_to_be_those_of_a_sound(tmp_path: Path) -> None:

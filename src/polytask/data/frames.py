@@ -4,9 +4,11 @@ Letters: N rows, L frames of the longest row.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from polytask.data.inputs import Input, SoundInput
@@ -14,6 +16,7 @@ from polytask.data.stores import SoundStore
 from polytask.errors import ConfigError, DataError
 from polytask.tasks import sequences
 from polytask.tasks.base import Task
+from polytask.tasks.labels import LabelError
 from polytask.tasks.sequences import PADDING
 from polytask.tasks.tagging import Tagging
 
@@ -45,13 +48,44 @@ def check_times(inputs: Mapping[str, Input], tasks: Sequence[Task]) -> None:
             )
 
 
-def frame_labels(
+def require_ends(
     task: Tagging,
-    target: Tensor,
-    present: Tensor,
+    cells: NDArray[Any],
     read: SoundInput,
     store: SoundStore,
     describe: Callable[[int], str],
+) -> None:
+    """Makes sure that no labels go on after the end of their sound, by more than a frame.
+
+    This comes before there is a label for each frame: times that are no seconds would give many.
+
+    Args:
+        task: Says how long a frame is.
+        cells: `[N, 1]`, None where there are no labels.
+        read: The input that has the sounds.
+        store: The sounds.
+        describe: Names a row.
+
+    Raises:
+        DataError: For the first row whose labels do, or cannot be read.
+    """
+    try:
+        ends = np.array(task.ends(cells))
+    except LabelError as error:
+        raise DataError(f"{describe(error.row)}: {error}") from error
+    samples = store.spans[:, 1]
+    seconds = samples / read.sample_rate
+    wrong = (ends > seconds + task.frame) & (samples < read.samples)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{describe(row)}: task '{task.name}' has labels up to {ends[row]:.2f} s, and the "
+            f"sound ends at {seconds[row]:.2f} s. Are the times in seconds, and of this sound?"
+        )
+
+
+def frame_labels(
+    task: Tagging, target: Tensor, present: Tensor, read: SoundInput, store: SoundStore
 ) -> tuple[Tensor, Tensor]:
     """Targets with a place for each frame of a row's sound, and where any has a label.
 
@@ -64,24 +98,10 @@ def frame_labels(
         present: `[N]`.
         read: The input that has the sounds.
         store: The sounds.
-        describe: Names a row.
-
-    Raises:
-        DataError: For the first row whose labels go on after the end of its sound, by more than a
-            frame.
     """
     samples = torch.from_numpy(store.spans[:, 1])
     places = (samples / (task.frame * read.sample_rate) - 1e-6).ceil().long()
     said = task.lengths(target)
-    wrong = present & (said > places + 1) & (samples < read.samples)
-    if bool(wrong.any()):
-        row = int(wrong.nonzero()[0])
-        raise DataError(
-            f"{describe(row)}: task '{task.name}' has labels up to "
-            f"{int(said[row]) * task.frame:.2f} s, and the sound ends at "
-            f"{int(samples[row]) / read.sample_rate:.2f} s. Are the times in seconds, and of this "
-            "sound?"
-        )
     place = torch.arange(int(places.max()) if len(places) else 0)
     target = sequences.widened(target, len(place))
     silent = (place >= said[:, None]) & (said > 0)[:, None]

@@ -15,7 +15,7 @@ from torch import Tensor
 from polytask.data.cache import Decodes, Progress, decoded
 from polytask.data.checking import check_columns, check_names, kept_from
 from polytask.data.dataset import SHOWN, Dataset, Parts, Policy, Prepared
-from polytask.data.frames import check_times, frame_labels, has_times
+from polytask.data.frames import check_times, frame_labels, has_times, require_ends
 from polytask.data.inputs import Input, MediaInput, SoundInput
 from polytask.data.labels import (
     columns_of,
@@ -347,18 +347,19 @@ def _encode(
         cells, changed = composed_cells(task, cells)
         if changed:
             dataset.composed[task.name] = changed
+        read, some = dataset.stores[task.input], inputs[task.input]
+        if has_times(task):
+            assert isinstance(some, SoundInput) and isinstance(read, SoundStore)
+            require_ends(task, cells, some, read, dataset.table.describe)
         target, present, missed = encode_cells(
             task, cells, unknown=unknown, describe=dataset.table.describe
         )
-        read = dataset.stores[task.input]
         require_token_labels(task, target, present, read.lengths(), dataset.table.describe)
         if isinstance(read, TextStore):
             target = cut_token_labels(task, target, read.kept())
         if has_times(task):
-            some = inputs[task.input]
             assert isinstance(some, SoundInput) and isinstance(read, SoundStore)
-            where = dataset.table.describe
-            target, present = frame_labels(task, target, present, some, read, where)
+            target, present = frame_labels(task, target, present, some, read)
         dataset.present[task.name] = present
         encoded.append(target)
         if missed:

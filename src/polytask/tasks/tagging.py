@@ -170,6 +170,20 @@ class Tagging(Task):
                 "in seconds, or a text of these with spaces between all of them: " + f"{error}.",
             ) from error
 
+    def ends(self, values: Cells) -> list[float]:
+        """With `frame`, the seconds at which each row's last interval ends; 0 without any.
+
+        Args:
+            values: `[N, 1]` raw cells.
+
+        Raises:
+            LabelError: For the first cell that cannot be read.
+        """
+        return [
+            max((i.end for i in self._intervals(cell, row)), default=0.0)
+            for row, cell in enumerate(["" if is_missing(c) else c for c in values[:, 0]])
+        ]
+
     def _names(self, cell: object, row: int) -> list[str]:
         """The labels of a cell, one per token or frame; empty where one has none."""
         if self.frame:
