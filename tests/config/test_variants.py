@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from polytask.config.build import build_model
 from polytask.config.variants import varied, with_seed, with_tasks
 from polytask.errors import ConfigError
 from polytask.workflow import prepare_data
@@ -51,6 +52,15 @@ def test_what_is_said_of_absent_parts_goes_with_them(load: Load) -> None:
     assert raw["training"]["monitor"] == "mean" and raw["training"]["freeze"] == []
     assert raw["training"]["unfreeze"] == {"heads.color": 1, "trunk": 1}
     assert with_tasks(load(TWO_SOURCES), ["color", "shape"]) == load(TWO_SOURCES)
+
+
+def test_where_a_task_leaves_the_trunk_goes_with_it(load: Load) -> None:
+    trunk = "trunk: {kind: hierarchy, leaves: {color: 1, shape: 2}, backbone: {kind: residual}}\n"
+    config = load(TWO_SOURCES.replace(", pool: mean", "") + trunk)
+    only = with_tasks(config, ["shape"])
+    assert only.resolved()["trunk"]["leaves"] == {"shape": 2}
+    prepared = prepare_data(only, None)
+    build_model(only, prepared.inputs, prepared.tasks)
 
 
 def test_a_task_alone_does_not_read_the_labels_of_the_others(load: Load, tmp_path: Path) -> None:

@@ -177,6 +177,9 @@ def test_timit_utterances_from_the_sample_zip(tmp_path: Path) -> None:
         "words": "she had",
         "phones": "h# sh iy tcl t h#",
         "phones39": "sil sh iy sil t sil",
+        "phone_times": "0 0.1 h# 0.1 0.14 sh 0.14 0.24 iy 0.24 0.25 tcl 0.25 0.31 t 0.31 0.4 h#",
+        "phone39_times": "0 0.1 sil 0.1 0.14 sh 0.14 0.24 iy 0.24 0.25 sil "
+        "0.25 0.31 t 0.31 0.4 sil",
     }
     assert table.fixed_split is None
 

@@ -129,6 +129,18 @@ EXAMPLES: dict[str, tuple[type[Task], dict[str, Any], Cells]] = {
             "B-PER I-PER",
         ),
     ),
+    "heard": (
+        Tagging,
+        {"frame": 0.1, "outside": "nothing"},
+        cells(
+            "0 0.2 bark 0.2 0.3 miaow",
+            ((0.1, 0.4, "miaow"), (0.2, 0.3, "bark")),
+            None,
+            ((0, 0.1, ""), (0.1, 0.2, "bark")),
+            "",
+            "0.2 0.4 bark",
+        ),
+    ),
     "one-vs-rest": (
         Multiclass,
         {"criterion": "one-vs-rest", "class_weights": "effective", "focal": 1.5},

@@ -37,7 +37,7 @@ def with_tasks(config: Config, names: Sequence[str]) -> Config:
 
     A source stays if it has labels for one of the tasks, or another that stays is made of it. What
     is said of parts that are gone (a score to monitor, parts that do not learn, classes to even
-    out) goes with them.
+    out, where a task leaves the trunk) goes with them.
 
     Args:
         config: The configuration.
@@ -84,6 +84,8 @@ def with_tasks(config: Config, names: Sequence[str]) -> Config:
 
     training["freeze"] = [part for part in training["freeze"] if stays(part)]
     training["unfreeze"] = {p: n for p, n in training["unfreeze"].items() if stays(p)}
+    if raw["trunk"].get("leaves"):
+        raw["trunk"]["leaves"] = {t: n for t, n in raw["trunk"]["leaves"].items() if t in tasks}
     return validated(Document(f"'{config.name}' with {', '.join(tasks)} only", raw), Path())
 
 

@@ -46,6 +46,8 @@ class Dataset:
         blanks: Per task about pixels what a pixel without a label has, and whether the first value
             of a pixel points to the right.
         noted: Per column of media what people should know of items.
+        timed: Per task whose labels say when something is heard how many samples a frame has, and
+            what a frame has of which nothing is said.
         skipped: Rows that are in no part, and why.
         unknown: Per task, the labels that count as absent because training never saw them, and how
             often each is there.
@@ -64,6 +66,7 @@ class Dataset:
     reads: dict[str, str] = field(default_factory=dict)
     blanks: dict[str, tuple[float, bool]] = field(default_factory=dict)
     noted: dict[str, dict[int, str]] = field(default_factory=dict)
+    timed: dict[str, tuple[float, int]] = field(default_factory=dict)
     skipped: list[tuple[int, str]] = field(default_factory=list)
     unknown: dict[str, dict[str, int]] = field(default_factory=dict)
     composed: dict[str, int] = field(default_factory=dict)

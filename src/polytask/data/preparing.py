@@ -15,7 +15,8 @@ from torch import Tensor
 from polytask.data.cache import Decodes, Progress, decoded
 from polytask.data.checking import check_columns, check_names, kept_from
 from polytask.data.dataset import SHOWN, Dataset, Parts, Policy, Prepared
-from polytask.data.inputs import Input, MediaInput
+from polytask.data.frames import check_times, frame_labels, has_times, require_ends
+from polytask.data.inputs import Input, MediaInput, SoundInput
 from polytask.data.labels import (
     columns_of,
     composed_cells,
@@ -28,7 +29,7 @@ from polytask.data.maps import target_media
 from polytask.data.ragged import TextStore
 from polytask.data.sources import Row, Source
 from polytask.data.splits import PARTS, Split
-from polytask.data.stores import VectorStore, as_rows
+from polytask.data.stores import SoundStore, VectorStore, as_rows
 from polytask.data.table_cleaning.selection import Target
 from polytask.data.tabular import TableInput
 from polytask.data.text import TextInput
@@ -76,6 +77,7 @@ def prepare(
         DataError: If anything in the data is not as declared.
     """
     check_names(sources, inputs, tasks)
+    check_times(inputs, tasks)
     datasets: dict[str, Dataset] = {}
     for number, (name, source) in enumerate(sources.items()):
         table = source.load()
@@ -348,13 +350,19 @@ def _encode(
         cells, changed = composed_cells(task, cells)
         if changed:
             dataset.composed[task.name] = changed
+        read, some = dataset.stores[task.input], inputs[task.input]
+        if has_times(task):
+            assert isinstance(some, SoundInput) and isinstance(read, SoundStore)
+            require_ends(task, cells, some, read, dataset.table.describe)
         target, present, missed = encode_cells(
             task, cells, unknown=unknown, describe=dataset.table.describe
         )
-        read = dataset.stores[task.input]
         require_token_labels(task, target, present, read.lengths(), dataset.table.describe)
         if isinstance(read, TextStore):
             target = cut_token_labels(task, target, read.kept())
+        if has_times(task):
+            assert isinstance(some, SoundInput) and isinstance(read, SoundStore)
+            target, present = frame_labels(task, target, present, some, read)
         dataset.present[task.name] = present
         encoded.append(target)
         if missed:
@@ -367,6 +375,10 @@ def _encode(
     for source in inputs[task.input].columns:
         dataset = datasets[source]
         dataset.reads[task.name] = task.input
+        if has_times(task):
+            some = inputs[task.input]
+            assert isinstance(some, SoundInput)
+            dataset.timed[task.name] = (task.frame * some.sample_rate, task.rest)
         if isinstance(task, DenseTask):
             dataset.blanks[task.name] = (task.blank, task.vectors)
         if task.name not in dataset.targets:

@@ -23,7 +23,7 @@ from polytask.data.dataset import Dataset
 from polytask.data.mixing import Mixing
 from polytask.data.steering import Steering, ValidationLoss
 from polytask.data.stores import Rows, as_rows
-from polytask.data.transforms import Maps, Transform
+from polytask.data.transforms import Maps, Times, Transform
 from polytask.errors import ConfigError, DataError
 from polytask.types import Batch, Blend, Scores
 
@@ -197,20 +197,26 @@ class BatchStream:
     def _changed(
         self, dataset: Dataset, batch: Batch, step: int, generator: torch.Generator
     ) -> Batch:
-        """A part of a batch, augmented and blended; targets of pixels move with their pictures."""
+        """A part of a batch, augmented and blended; targets of pixels move with their pictures, and
+        labels of frames with their sounds."""
         inputs, targets = dict(batch.inputs), dict(batch.targets)
         for key in inputs:
             pixels = [task for task in dataset.blanks if dataset.reads[task] == key]
+            timed = [task for task in dataset.timed if dataset.reads[task] == key]
             for transform in self.augment.get(key, ()):
                 if not transform.applies(step // self.steps_per_epoch):
                     continue
-                before = generator.get_state()
-                inputs[key] = transform(inputs[key], generator)
+                before, sounds = generator.get_state(), inputs[key]
+                inputs[key] = transform(sounds, generator)
                 after = generator.get_state()
                 for task in pixels:
                     generator.set_state(before)
                     maps = Maps(targets[task], *dataset.blanks[task])
                     targets[task] = transform.moved(maps, generator)
+                for task in timed:
+                    generator.set_state(before)
+                    times = Times(targets[task], *dataset.timed[task])
+                    targets[task] = transform.retimed(times, sounds, generator)
                 generator.set_state(after)
         blends = {}
         for key in [name for name in inputs if name in self.blend]:

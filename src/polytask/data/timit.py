@@ -3,7 +3,7 @@
 import re
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.data.media import EncodedMedia, FileMedia, ZipMedia
-from polytask.data.phones import BROAD_CLASS_OF, PHONES, folded
+from polytask.data.phones import BROAD_CLASS_OF, FOLDED, PHONES, folded
 from polytask.data.places import content_key, files_key, find
 from polytask.data.sources import Source, Table, Windows
 from polytask.errors import ConfigError, DataError, require
@@ -54,8 +54,9 @@ class Timit(Source):
     `polytask.data.phones`), `speaker`, `sex`, `dialect`, `utterance`, `start` (seconds). Frames
     after an utterance's last marked phone are left out. One row per utterance: `audio`, `speaker`,
     `sex`, `dialect`, `utterance`, `words`, `phones` (the 61 symbols in order, with spaces between
-    them) and `phones39` (folded as in Lee & Hon 1989). The LDC's TRAIN and TEST folders are the
-    fixed split; NLTK's sample has none.
+    them), `phones39` (folded as in Lee & Hon 1989), and both with their times, `phone_times` and
+    `phone39_times`, as a tagging task with a `frame` reads them. The LDC's TRAIN and TEST folders
+    are the fixed split; NLTK's sample has none.
 
     Args:
         path: The LDC folder, NLTK's folder or its zip. Looked for in `$POLYTASK_DATA/timit` and in
@@ -114,9 +115,12 @@ class Timit(Source):
             else None
             for u in utterances
         ]
-        phones = [phones_of(files.text(u.name), u.name) for u in utterances]
+        marks = [timed_phones(files.text(u.name), u.name) for u in utterances]
+        phones = [[phone for _, _, phone in marked] for marked in marks]
         frame["phones"] = [" ".join(names) for names in phones]
         frame["phones39"] = [" ".join(folded(names)) for names in phones]
+        frame["phone_times"] = [_times(marked, {}) for marked in marks]
+        frame["phone39_times"] = [_times(marked, FOLDED) for marked in marks]
         split = _fixed_split(utterances, np.arange(len(utterances)))
         return Table("timit", frame, {"audio": media}, key, media.where, split)
 
@@ -174,23 +178,42 @@ def frame_phones(
     Raises:
         DataError: If a line cannot be read or has a symbol that TIMIT does not have.
     """
-    starts, end, codes = _marks(text, name)
-    centres = (np.arange(int(end / (frame_seconds * rate) + 1e-6)) + 0.5) * (frame_seconds * rate)
+    starts, ends, codes = _marks(text, name)
+    length = frame_seconds * rate
+    centres = (np.arange(int(ends[-1] / length + 1e-6)) + 0.5) * length
     which = np.clip(np.searchsorted(np.array(starts), centres, side="right") - 1, 0, None)
     return np.array(codes, dtype=np.int16)[which]
 
 
-def phones_of(text: str, name: str) -> list[str]:
-    """The phones of a `.phn` file in order.
+def timed_phones(text: str, name: str, *, rate: int = RATE) -> list[tuple[float, float, str]]:
+    """The phones of a `.phn` file in order, each with its start and end in seconds.
+
+    Args:
+        text: As for `frame_phones`.
+        name: The file, for messages.
+        rate: Samples per second of the marks.
 
     Raises:
         DataError: If a line cannot be read or has a symbol that TIMIT does not have.
     """
-    return [PHONES[code] for code in _marks(text, name)[2]]
+    starts, ends, codes = _marks(text, name)
+    marks = zip(starts, ends, codes, strict=True)
+    return [(first / rate, last / rate, PHONES[code]) for first, last, code in marks]
 
 
-def _marks(text: str, name: str) -> tuple[list[int], int, list[int]]:
-    """The first sample of each phone, the last sample of all, and numbers into `PHONES`."""
+def _times(marks: Sequence[tuple[float, float, str]], names: Mapping[str, str | None]) -> str:
+    """Phones as a text of `start end name`.
+
+    Args:
+        marks: As of `timed_phones`.
+        names: What phones are called, where that is another name; None for one that is left out.
+    """
+    named = ((start, end, names.get(phone, phone)) for start, end, phone in marks)
+    return " ".join(f"{start:.6g} {end:.6g} {name}" for start, end, name in named if name)
+
+
+def _marks(text: str, name: str) -> tuple[list[int], list[int], list[int]]:
+    """The first and the last sample of each phone, and numbers into `PHONES`."""
     index = {phone: k for k, phone in enumerate(PHONES)}
     starts, ends, codes = [], [], []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -209,7 +232,7 @@ def _marks(text: str, name: str) -> tuple[list[int], int, list[int]]:
         ends.append(last)
     if not ends:
         raise DataError(f"{name} has no phones.")
-    return starts, ends[-1], codes
+    return starts, ends, codes
 
 
 def _speaker_columns(utterances: Sequence[_Utterance]) -> dict[str, list[str]]:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from polytask.errors import ConfigError
+from polytask.tasks import sequences
+from polytask.tasks.sequences import PADDING
 from polytask.types import Features
 
 _NOISE = 2**16  # samples of noise that the waves of a batch take their stretches from
@@ -34,14 +36,30 @@ class Maps(NamedTuple):
     vectors: bool = False
 
 
+class Times(NamedTuple):
+    """Labels of the frames of a batch of sounds.
+
+    Attributes:
+        values: `[B, M]`, `PADDING` past a sound's last frame.
+        samples: How many samples a frame has.
+        rest: The label of frames of which nothing is said.
+    """
+
+    values: Tensor
+    samples: float
+    rest: int
+
+
 class Transform(ABC):
     """Changes a batch of raw features at random.
 
     Attributes:
         moves_pixels: Whether what was at one place of a picture may be at another afterwards.
+        moves_times: Whether what was heard at one time of a sound may be heard at another.
     """
 
     moves_pixels: bool = False
+    moves_times: bool = False
 
     @abstractmethod
     def __call__(self, features: Features, generator: Generator) -> Features:
@@ -62,6 +80,24 @@ class Transform(ABC):
         raise ConfigError(
             f"The augmentation {type(self).__name__} can't change targets of pixels along with "
             "their pictures. Leave it out, or the task about pixels."
+        )
+
+    def retimed(self, times: Times, sounds: Features, generator: Generator) -> Tensor:
+        """The labels of frames, as the sounds that they belong to were changed.
+
+        Args:
+            times: The labels.
+            sounds: As they were before.
+            generator: In the state that it had when they were changed.
+
+        Raises:
+            ConfigError: If this transform moves sounds in time and has no way to do so.
+        """
+        if not self.moves_times:
+            return times.values
+        raise ConfigError(
+            f"The augmentation {type(self).__name__} can't change the times of labels along with "
+            "their sounds. Leave it out, or the task whose labels have times."
         )
 
     def applies(self, epoch: int) -> bool:
@@ -248,6 +284,8 @@ class RandomShift(Transform):
         share: The greatest shift as a share of each wave's length, either way.
     """
 
+    moves_times = True
+
     def __init__(self, *, share: float = 0.1) -> None:
         self.share = probability(share)
 
@@ -255,8 +293,7 @@ class RandomShift(Transform):
         """Waves `[B, L]`, each shifted inside its own length."""
         waves = features.values
         lengths = _lengths(features)
-        draw = torch.rand(len(waves), generator=generator) * 2 - 1
-        shifts = (draw * self.share * lengths).round().long().tolist()
+        shifts = self._drawn(lengths, generator).tolist()
         result = torch.zeros_like(waves)
         source, moved = waves.numpy(), result.numpy()
         for k, (shift, count) in enumerate(zip(shifts, lengths.tolist(), strict=True)):
@@ -265,6 +302,17 @@ class RandomShift(Transform):
             else:
                 moved[k, : count + shift] = source[k, -shift:count]
         return Features(result, features.mask)
+
+    def retimed(self, times: Times, sounds: Features, generator: Generator) -> Tensor:
+        """By the same shifts; nothing is said of the silence that comes in."""
+        shifts = self._drawn(_lengths(sounds), generator) / times.samples
+        middles = torch.arange(times.values.shape[1]) + 0.5
+        return _labels_at(times, middles - shifts.unsqueeze(1), sequences.lengths(times.values))
+
+    def _drawn(self, lengths: Tensor, generator: Generator) -> Tensor:
+        """How many samples each wave is moved by, `[B]`."""
+        draw = torch.rand(len(lengths), generator=generator) * 2 - 1
+        return (draw * self.share * lengths).round().long()
 
 
 class Gain(Transform):
@@ -323,6 +371,8 @@ class Speed(Transform):
             the batch.
     """
 
+    moves_times = True
+
     def __init__(self, *, amount: float = 0.1) -> None:
         if not 0 <= amount < 1:
             raise ConfigError(f"`amount` should be in 0..1. Found {amount}.")
@@ -331,9 +381,8 @@ class Speed(Transform):
     def __call__(self, features: Features, generator: Generator) -> Features:
         """Waves `[B, L]`, each with its own speed and so its own length."""
         size = features.values.shape[1]
-        speeds = 1 + self.amount * (torch.rand(len(features.values), generator=generator) * 2 - 1)
         lengths = _lengths(features)
-        kept = (lengths / speeds).long().clamp(min=1, max=size)
+        speeds, kept = self._drawn(lengths, size, generator)
         result = torch.zeros_like(features.values)
         source, played, place = features.values.numpy(), result.numpy(), np.arange(size)
         for k, (speed, old, new) in enumerate(
@@ -343,12 +392,39 @@ class Speed(Transform):
         mask = torch.arange(size) < kept.unsqueeze(1)
         return Features(result, None if bool(mask.all()) else mask)
 
+    def retimed(self, times: Times, sounds: Features, generator: Generator) -> Tensor:
+        """At the same speeds, up to where each sound ends then."""
+        speeds, kept = self._drawn(_lengths(sounds), sounds.values.shape[1], generator)
+        middles = (torch.arange(times.values.shape[1]) + 0.5) * speeds.unsqueeze(1)
+        return _labels_at(times, middles, (kept / times.samples - 1e-6).ceil().long())
+
+    def _drawn(self, lengths: Tensor, size: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Each wave's speed and its new length in samples, `[B]` both."""
+        speeds = 1 + self.amount * (torch.rand(len(lengths), generator=generator) * 2 - 1)
+        return speeds, (lengths / speeds).long().clamp(min=1, max=size)
+
 
 def _lengths(features: Features) -> Tensor:
     """The number of samples of every wave, `[B]` int64."""
     if features.mask is not None:
         return features.mask.sum(1)
     return torch.full((len(features.values),), features.values.shape[1])
+
+
+def _labels_at(times: Times, places: Tensor, counts: Tensor) -> Tensor:
+    """Labels `[B, M]` of the frames in which some places are; sounds without any stay so.
+
+    Args:
+        times: The labels.
+        places: `[B, M]`, where each new frame's middle was before, in frames.
+        counts: `[B]`, how many frames each sound has now.
+    """
+    had = sequences.lengths(times.values).unsqueeze(1)
+    index = places.floor().long()
+    found = times.values.gather(1, index.clamp(min=0, max=times.values.shape[1] - 1))
+    found = found.masked_fill((index < 0) | (index >= had), times.rest)
+    beyond = torch.arange(places.shape[1]) >= counts.unsqueeze(1)
+    return found.masked_fill(beyond | (had == 0), PADDING)
 
 
 def _rounded(waves: Tensor) -> Tensor:

@@ -108,6 +108,7 @@ def part_of(whole: Prepared, config: Config) -> Prepared | None:
             present=some_of(dataset.present, config.tasks),
             reads=some_of(dataset.reads, config.tasks),
             blanks=some_of(dataset.blanks, config.tasks),
+            timed=some_of(dataset.timed, config.tasks),
             unknown=some_of(dataset.unknown, config.tasks),
             composed=some_of(dataset.composed, config.tasks),
         )

@@ -1,6 +1,6 @@
-"""A label for each token of a sequence.
+"""A label for each token of a sequence, or for each frame of a sound.
 
-Shapes: N rows, B examples, L tokens of the longest example, C tags, D features.
+Shapes: N rows, B examples, L tokens (or frames) of the longest example, C tags, D features.
 """
 
 from collections import Counter
@@ -17,6 +17,7 @@ from polytask.errors import ConfigError, DataError
 from polytask.tasks import sequences
 from polytask.tasks.base import Task
 from polytask.tasks.crf import best_tags, negative_log_likelihood
+from polytask.tasks.intervals import Interval, at_frames, read_intervals, written
 from polytask.tasks.labels import (
     Cells,
     LabelError,
@@ -28,7 +29,7 @@ from polytask.tasks.labels import (
     sort_labels,
     unknown_label,
 )
-from polytask.tasks.sequences import UNKNOWN
+from polytask.tasks.sequences import PADDING, UNKNOWN
 from polytask.types import Features
 
 if TYPE_CHECKING:
@@ -80,21 +81,38 @@ class TokenHead(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Tagging(Task):
-    """A label for each token: parts of speech, names, chunks.
+    """A label for each token: parts of speech, names, chunks; or for each frame of a sound.
 
     A cell is a list of labels, one per token, or a text of labels with white space between them. A
     None or '' in the list is a token without a label; it is left out of loss and metrics. The loss
     is the mean over an example's labelled tokens; that of a chain is minus the log-probability of
     all its labels, divided by their number.
 
+    With `frame` a cell says what is heard when: a list of `[start, end, label]` in seconds, or a
+    text of these with white space between all of them (`0 0.13 sil 0.13 0.2 sh`), such as phones
+    that were aligned by hand or events that were marked. A frame has the label that is there in
+    its middle; where intervals overlap, that of the later one. An interval's label may be None or
+    ''.
+
     Attributes:
         classes: The label names in order of their index. Empty: those of the training rows.
         decoder: `linear` labels each token by itself; `crf` learns which labels follow each other
             (a linear-chain conditional random field) and finds the best sequence.
+        frame: Seconds from one frame that the trunk gives to the next, where cells say times: the
+            `hop` of a sound's encoder times the strides behind it. 0: a label per token.
+        outside: With `frame`, the label of frames that are in no interval; empty: they have none.
     """
 
     classes: tuple[str, ...] = ()
     decoder: Literal["linear", "crf"] = "linear"
+    frame: float = 0.0
+    outside: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.frame < float("inf"):
+            raise ConfigError(f"`frame` should be a number of seconds. Found {self.frame}.")
+        if self.outside and not self.frame:
+            raise ConfigError("`outside` is of labels with times: say how long a `frame` is.")
 
     @property
     def outputs(self) -> int:
@@ -120,7 +138,7 @@ class Tagging(Task):
 
     def fit(self, values: Cells) -> Self:
         labelled = require_labels(self, values)
-        seen = {n for r in np.flatnonzero(labelled) for n in self._names(values[r, 0], int(r)) if n}
+        seen = {n for r in np.flatnonzero(labelled) for n in self._said(values[r, 0], int(r)) if n}
         classes = self.classes or sort_labels(list(seen))
         if not seen:
             raise DataError(
@@ -136,8 +154,40 @@ class Tagging(Task):
             )
         return replace(self, classes=classes)
 
+    def _said(self, cell: object, row: int) -> list[str]:
+        """The labels that there are in a cell, those too short for any frame among them."""
+        if not self.frame:
+            return self._names(cell, row)
+        return [*(interval.label for interval in self._intervals(cell, row)), self.outside]
+
+    def _intervals(self, cell: object, row: int) -> list[Interval]:
+        try:
+            return read_intervals(cell)
+        except ValueError as error:
+            raise LabelError(
+                row,
+                f"Task '{self.name}' (tagging with a 'frame') needs a list of [start, end, label] "
+                "in seconds, or a text of these with spaces between all of them: " + f"{error}.",
+            ) from error
+
+    def ends(self, values: Cells) -> list[float]:
+        """With `frame`, the seconds at which each row's last interval ends; 0 without any.
+
+        Args:
+            values: `[N, 1]` raw cells.
+
+        Raises:
+            LabelError: For the first cell that cannot be read.
+        """
+        return [
+            max((i.end for i in self._intervals(cell, row)), default=0.0)
+            for row, cell in enumerate(["" if is_missing(c) else c for c in values[:, 0]])
+        ]
+
     def _names(self, cell: object, row: int) -> list[str]:
-        """The labels of a cell; empty where a token has none."""
+        """The labels of a cell, one per token or frame; empty where one has none."""
+        if self.frame:
+            return at_frames(self._intervals(cell, row), self.frame, self.outside)
         if isinstance(cell, str):
             return cell.split()
         if not isinstance(cell, (list, tuple, np.ndarray)):
@@ -179,6 +229,11 @@ class Tagging(Task):
     def lengths(self, target: Tensor) -> Tensor:
         return sequences.lengths(target)
 
+    @property
+    def rest(self) -> int:
+        """The number of the label of frames that are in no interval."""
+        return self.classes.index(self.outside) if self.outside in self.classes else UNKNOWN
+
     def _parts(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scores `[B, L, C]`, mask `[B, L]` and chain `[C + 2, C]` of a head's output."""
         chain = output.new_zeros(self.outputs + 2, self.outputs)
@@ -192,7 +247,7 @@ class Tagging(Task):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         scores, mask, chain = self._parts(output)
         self._require_aligned(mask, target)
-        target = sequences.widened(target, scores.shape[1]).long()
+        target = sequences.widened(target, scores.shape[1]).long().masked_fill(~mask, PADDING)
         known = target >= 0
         count = known.sum(1).clamp(min=1)
         if self.decoder == "linear":
@@ -206,11 +261,24 @@ class Tagging(Task):
         return negative_log_likelihood(scores, mask, chain[2:], chain[:2], target) / count
 
     def _require_aligned(self, mask: Tensor, target: Tensor) -> None:
-        """Raise unless each example has a label per token, but for those cut off at its end."""
+        """Raise unless each example has a label per token, but for those cut off at its end.
+
+        Frames are counted from seconds, and a network may round them otherwise: one more or less.
+        """
         tokens, labels = mask.sum(1), self.lengths(target)
         wrong = (tokens != labels) & (tokens != labels.clamp(max=mask.shape[1]))
+        if self.frame:
+            wrong = (tokens - labels).abs() > 1
         if bool(wrong.any()):
             row = int(wrong.nonzero()[0])
+            if self.frame:
+                right = self.frame * int(labels[row]) / max(1, int(tokens[row]))
+                raise DataError(
+                    f"Task '{self.name}' has {int(labels[row])} frames of {self.frame:g} s for an "
+                    f"example of which the network gives {int(tokens[row])}. Set "
+                    f"'tasks.{self.name}.frame' to the hop of the sound's encoder times the "
+                    f"strides behind it, which is about {right:.2g}."
+                )
             raise DataError(
                 f"Task '{self.name}' has {int(labels[row])} labels for an example whose features "
                 f"have {int(tokens[row])} places. Every token needs one label (None or '' where it "
@@ -241,9 +309,9 @@ class Tagging(Task):
 
     def describe(self, decoded: Tensor) -> list[dict[str, Any]]:
         names = [name.replace(" ", "\u00a0") for name in self.classes]  # one for each word
+        rows = [[names[tag] for tag in tags if tag >= 0] for tags in decoded.tolist()]
         return [
-            {self.name: " ".join(names[tag] for tag in tags if tag >= 0)}
-            for tags in decoded.tolist()
+            {self.name: written(row, self.frame) if self.frame else " ".join(row)} for row in rows
         ]
 
     def facts(self) -> dict[str, Any]:
