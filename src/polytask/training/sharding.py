@@ -5,6 +5,7 @@ the trunk's shared and frozen parameters is spread: heads, encoders and what is 
 in every process, as ever.
 """
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,10 @@ def shard(model: MultiTaskModel, mesh: "DeviceMesh") -> MultiTaskModel:
     """
     trunk, along = model.trunk, mesh["data_parallel"]
     names = spread_names(model)
+    # Where a trunk gives views, FSDP2 warns of operations in place on them. There are none: heads
+    # read aliases of features, which `backward` forbids to change.
+    view = rf"FSDP2-wrapped module \(FSDP{type(trunk).__name__}\) returned a view"
+    warnings.filterwarnings("ignore", message=view)
     whole = {p for name, p in model.named_parameters() if name not in names}
     stages = [stage for backbone in trunk.backbones() for stage in backbone.stages]
     for unit in [*stages, trunk]:

@@ -171,7 +171,7 @@ class Trainer:
                     self._save()
                     if finished:
                         break
-                elif time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
+                elif self._due():
                     self._save()
         stopped = self.progress.step < self.steps and self._asked_to_stop()
         if stopped and self.progress.step % self.stream.steps_per_epoch:
@@ -180,10 +180,18 @@ class Trainer:
 
     def _asked_to_stop(self) -> bool:
         """Whether any process was asked to stop; all processes must leave at the same step."""
-        asked = self._stop.is_set()
+        return self._anywhere(self._stop.is_set())
+
+    def _due(self) -> bool:
+        """Whether it is time for a checkpoint; where it is made together, for all at once."""
+        due = time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes
+        return self._anywhere(due) if self.sharded else due
+
+    def _anywhere(self, here: bool) -> bool:
+        """Whether something is so in any process."""
         if self.fabric.world_size == 1:
-            return asked
-        flag = torch.tensor(float(asked), device=self.fabric.device)
+            return here
+        flag = torch.tensor(float(here), device=self.fabric.device)
         return bool(all_reduced(self.fabric, flag, "sum"))
 
     def _step(self) -> None:
@@ -326,7 +334,7 @@ class Trainer:
         named = dict(self.bare.named_parameters())
         finite = torch.stack([part(p.detach()).isfinite().all() for p in named.values()])
         if self.sharded:  # A process sees its parts only, and all have to stop.
-            finite = all_reduced(self.fabric, finite.float()) == 1.0
+            finite = all_reduced(self.fabric, (~finite).float(), "sum") == 0.0
         for name, fine in zip(named, finite.tolist(), strict=True):
             if not fine:
                 raise TrainingError(
