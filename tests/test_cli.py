@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,7 @@ def same_result(one: Path, other: Path) -> None:
         assert {**left, "seconds": 0} == {**right, "seconds": 0}
 
 
-def history(run: Path) -> list[dict[str, object]]:
+def history(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
 
 
@@ -253,10 +254,12 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_task(home: Path) -> None:
     assert "Step" in out and "not a finite number" in out and "Traceback" not in out
 
 
-@pytest.mark.parametrize("launcher", ["devices", "torchrun"])
+@pytest.mark.parametrize("launcher", ["devices", "torchrun", "torchrun, sharded"])
 def test_two_processes_make_one_run(home: Path, launcher: str) -> None:
     runs = home / launcher
-    more = ("--runs", str(runs), "--set", "training.accelerator=cpu")
+    more = ["--runs", str(runs), "--set", "training.accelerator=cpu"]
+    if "sharded" in launcher:
+        more += ["--set", "training.sharding=trunk"]
     epochs = ("--set", "training.epochs=1")
     if launcher == "devices":
         out = polytask(home, "train", "tiny.yaml", *more, *epochs, "--set", "training.devices=2")
@@ -275,7 +278,11 @@ def test_two_processes_make_one_run(home: Path, launcher: str) -> None:
         assert found.returncode == 0, out
     assert out.count("epoch 1/1") == out.count("Finished") == 1
     assert "processes: 2" in out
-    assert len(history(only_run(runs))) == 1
+    (epoch,) = history(only_run(runs))
+    polytask(home, "evaluate", str(only_run(runs)), "--part", "validation")
+    scores = json.loads((only_run(runs) / "scores.json").read_text())["validation"]
+    for task, known in epoch["scores"].items():
+        assert scores[task] == pytest.approx(known, rel=1e-4)
 
 
 def test_who_stops_a_search_is_told_how_it_goes_on(

@@ -95,6 +95,9 @@ def shard(model: MultiTaskModel, mesh: "DeviceMesh") -> MultiTaskModel:
     view = rf"FSDP2-wrapped module \(FSDP{type(trunk).__name__}\) returned a view"
     warnings.filterwarnings("ignore", message=view)
     whole = {p for name, p in model.named_parameters() if name not in names}
+    for name, p in model.named_parameters():
+        if name in names:  # FSDP2 takes no other order in memory, such as channels_last.
+            p.data = p.data.contiguous()
     stages = [stage for backbone in trunk.backbones() for stage in backbone.stages]
     for unit in [*stages, trunk]:
         if not whole.issuperset(unit.parameters()):
@@ -153,7 +156,7 @@ def spread(tensor: Tensor, like: Tensor) -> Tensor:
     """A whole tensor as another one is: this process's part of it, where that is spread."""
     if not isinstance(like, DTensor) or isinstance(tensor, DTensor):
         return tensor
-    there = tensor.to(like.device)
+    there = tensor.to(like.device).contiguous()
     return distribute_tensor(there, like.device_mesh, like.placements, src_data_rank=None)
 
 
