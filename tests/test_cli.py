@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from polytask.cli.studies import tune
+from polytask.training.devices import own_cores
 
 SHAPES = """\
 name: tiny
@@ -264,7 +265,9 @@ def test_two_processes_make_one_run(home: Path, launcher: str) -> None:
     if launcher == "devices":
         out = polytask(home, "train", "tiny.yaml", *more, *epochs, "--set", "training.devices=2")
     else:
-        surroundings = os.environ | {"POLYTASK_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
+        more += ["--set", "training.threads=auto"]
+        surroundings = os.environ | {"POLYTASK_CACHE": str(home / "cache")}
+        surroundings.pop("OMP_NUM_THREADS", None)
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
         found = subprocess.run(
             [*torchrun, "-m", "polytask.cli", "train", "tiny.yaml", *more, *epochs],
@@ -278,11 +281,13 @@ def test_two_processes_make_one_run(home: Path, launcher: str) -> None:
         assert found.returncode == 0, out
     assert out.count("epoch 1/1") == out.count("Finished") == 1
     assert "processes: 2" in out
+    known = json.loads((only_run(runs) / "environment.json").read_text())
+    assert known["threads"] in (1, own_cores() // 2)  # each process has its share
     (epoch,) = history(only_run(runs))
     polytask(home, "evaluate", str(only_run(runs)), "--part", "validation")
     scores = json.loads((only_run(runs) / "scores.json").read_text())["validation"]
-    for task, known in epoch["scores"].items():
-        assert scores[task] == pytest.approx(known, rel=1e-4)
+    for task, measured in epoch["scores"].items():
+        assert scores[task] == pytest.approx(measured, rel=1e-4)
 
 
 def test_who_stops_a_search_is_told_how_it_goes_on(
