@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from polytask.backbones import TransformerBackbone
 from polytask.balancing import (
     BALANCERS,
     MGDA,
@@ -21,6 +22,7 @@ from polytask.balancing import (
 )
 from polytask.balancing.needs import sees_parameters
 from polytask.config.catalogue import TRUNKS
+from polytask.encoders import StackedEncoder, VectorEncoder
 from polytask.errors import ConfigError, TrainingError
 from polytask.model import MultiTaskModel
 from polytask.tasks import Task
@@ -30,10 +32,11 @@ from polytask.training.optim import SGD, Adam, AdamW, OptimizerSpec, RMSprop
 from polytask.training.sharding import is_spread, spread_names, whole
 from polytask.training.step import train_step
 from polytask.types import Batch, Features
-from tests.networks import TASKS, batch, network
+from tests.networks import TASKS, WIDTHS, batch, network
 from tests.processes import in_two_processes, launched
 from tests.sharing.test_two_processes import joined, model_of, without
 from tests.training.loops import Memory, Watcher, fabric, trainer
+from tests.training.test_step import teachers
 
 REFUSED = {
     "independent": "shares nothing",
@@ -90,11 +93,14 @@ def trained(
     batches: Sequence[Batch],
     balancer: Balancer,
     tasks: Sequence[Task] = TASKS,
+    *,
+    taught: bool = False,
 ) -> dict[str, Tensor]:
     """Whole weights and what the last step says, after a step for each batch.
 
     Without running means, which are of each process's own rows.
     """
+    teaching = teachers(model) if taught else None
     names = spread_names(model)
     wrapped = runner.setup_module(model)
     spec = OPTIMIZERS["sgd"]
@@ -116,6 +122,7 @@ def trained(
             shared=[p for p in kept if id(p) in shared],
             private=[p for p in kept if id(p) not in shared],
             clip=0.5,
+            teaching=teaching,
         )
         average.update(model)
     assert record.norm is not None
@@ -132,7 +139,20 @@ def all_of_them(runner: Fabric, batches: Sequence[Batch], few: Sequence[Batch]) 
     }
     for name, balancer in balancers(len(FEW)).items():
         found[name] = trained(runner, network(FEW), few, balancer, FEW)
+    equal = EqualWeighting(len(TASKS))
+    found["taught"] = trained(runner, network(), batches, equal, taught=True)
+    found["stages that give views"] = trained(runner, with_attention(), batches, equal)
     return found
+
+
+def with_attention() -> MultiTaskModel:
+    """A network whose trunk is a transformer."""
+    torch.manual_seed(0)
+    encoders = {name: StackedEncoder(VectorEncoder(size), width=6) for name, size in WIDTHS.items()}
+    trunk = TRUNKS["hard"](
+        lambda: TransformerBackbone(6, width=8, heads=2, dropout=0.0), [t.name for t in TASKS]
+    )
+    return MultiTaskModel(encoders, trunk, TASKS)
 
 
 def one_of_two(rank: int, port: int, folder: str) -> None:

@@ -5,6 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import nn
@@ -108,7 +109,8 @@ class SGD(OptimizerSpec):
     def make(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
         """The optimiser over parameter groups."""
         # PyTorch has no fused step of SGD for sharded parameters, which are of another type.
-        fused = {type(p) for group in groups for p in group["params"]} <= {Parameter}
+        given = [p for group in groups for p in cast("list[Parameter]", group["params"])]
+        fused = all(type(p) is Parameter for p in given)
         made = torch.optim.SGD(
             groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=fused
         )

@@ -24,7 +24,7 @@ from polytask.errors import ConfigError, TrainingError
 from polytask.model import MultiTaskModel
 from polytask.sharing.base import Trunk
 from polytask.training.processes import all_reduced
-from polytask.types import Batch
+from polytask.types import Batch, Features
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -90,15 +90,18 @@ def shard(model: MultiTaskModel, mesh: "DeviceMesh") -> MultiTaskModel:
     """
     trunk, along = model.trunk, mesh["data_parallel"]
     names = spread_names(model)
-    # Where a trunk gives views, FSDP2 warns of operations in place on them. There are none: heads
-    # read aliases of features, which `backward` forbids to change.
+    # FSDP2 warns of views, since it would not notice an operation in place on one, and gradients
+    # would be wrong. What a trunk gives nobody changes: heads read aliases, and `backward` forbids
+    # to change those. A stage may change what the one before it gave, so it gets no view.
     view = rf"FSDP2-wrapped module \(FSDP{type(trunk).__name__}\) returned a view"
     warnings.filterwarnings("ignore", message=view)
     whole = {p for name, p in model.named_parameters() if name not in names}
     for name, p in model.named_parameters():
         if name in names:  # FSDP2 takes no other order in memory, such as channels_last.
             p.data = p.data.contiguous()
-    stages = [stage for backbone in trunk.backbones() for stage in backbone.stages]
+    stages = list(dict.fromkeys(stage for b in trunk.backbones() for stage in b.stages))
+    for stage in stages:
+        stage.register_forward_hook(unviewed)
     for unit in [*stages, trunk]:
         if not whole.issuperset(unit.parameters()):
             # Root units are taken apart after forward too, as nothing outside a pass may see them
@@ -111,6 +114,12 @@ def shard(model: MultiTaskModel, mesh: "DeviceMesh") -> MultiTaskModel:
         if not isinstance(tensor, DTensor):
             torch.distributed.broadcast(tensor.detach(), 0)
     return model
+
+
+def unviewed(stage: nn.Module, given: object, features: Features) -> Features:
+    """What a stage gives, as a tensor of its own: a forward hook."""
+    values, mask = features
+    return features if values._base is None else Features(values.clone(), mask)
 
 
 def gathered(features: Iterable[Tensor | None], known: Iterable[Tensor]) -> list[Tensor]:
