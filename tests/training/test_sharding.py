@@ -141,8 +141,17 @@ def all_of_them(runner: Fabric, batches: Sequence[Batch], few: Sequence[Batch]) 
         found[name] = trained(runner, network(FEW), few, balancer, FEW)
     equal = EqualWeighting(len(TASKS))
     found["taught"] = trained(runner, network(), batches, equal, taught=True)
+    one = TASKS[:1]  # `type`, which reads `picture`
+    alone = [of_type(examples) for examples in batches]
+    found["alone"] = trained(runner, network(one), alone, EqualWeighting(1), one)
     found["stages that give views"] = trained(runner, with_attention(), batches, equal)
     return found
+
+
+def of_type(whole: Batch) -> Batch:
+    """What the task `type` has of a batch."""
+    targets, present = {"type": whole.targets["type"]}, {"type": whole.present["type"]}
+    return Batch({"picture": whole.inputs["picture"]}, targets, present)
 
 
 def with_attention() -> MultiTaskModel:

@@ -70,12 +70,15 @@ def require_shardable(model: MultiTaskModel, balancer: Balancer, precision: str)
 
 
 def spread_names(model: MultiTaskModel) -> set[str]:
-    """The names of the parameters that are spread: the trunk's, without those of single tasks."""
-    shared = {id(p) for p in model.trunk.shared_parameters()}
+    """The names of the parameters that are spread: the trunk's, without those of one among several
+    tasks, whose gradients no balancer weights.
+    """
+    trunk = model.trunk
+    shared = {id(p) for p in trunk.shared_parameters()}
     return {
         f"trunk.{name}"
-        for name, p in model.trunk.named_parameters()
-        if id(p) in shared or not p.requires_grad
+        for name, p in trunk.named_parameters()
+        if id(p) in shared or not p.requires_grad or len(trunk.tasks) == 1
     }
 
 

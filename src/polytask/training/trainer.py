@@ -143,7 +143,7 @@ class Trainer:
         self.shared = [p for p in kept if id(p) in shared]
         self.private = [p for p in kept if id(p) not in shared]
         self.private += [p for adaptor in self.adaptors for p in adaptor.parameters()]
-        shares = bool(self.shared) or len(kept) < len(trained)
+        shares = any(id(p) in shared for p in trained)
         self.acting = acting(self.balancer, shares)
         self.measurement = Measurement()
         if shares or len(trained) == len(list(self.bare.parameters())):
