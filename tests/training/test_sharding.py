@@ -302,7 +302,11 @@ def test_a_trunk_that_can_not_be_spread_is_refused(tmp_path: Path, kind: str) ->
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [("mgda", "set balancer.at to 'features', or choose"), ("pcgrad", "balancer.at"), ("modo", "")],
+    [
+        ("mgda", "set balancer.at to 'features', or choose"),
+        ("pcgrad", "balancer.at"),
+        ("modo", "out, or choose"),
+    ],
 )
 def test_a_balancer_of_gradients_at_parameters_is_refused(
     tmp_path: Path, name: str, advice: str

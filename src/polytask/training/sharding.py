@@ -5,6 +5,7 @@ the trunk's shared and frozen parameters is spread: heads, encoders and what is 
 in every process, as ever.
 """
 
+import inspect
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,8 @@ def require_shardable(model: MultiTaskModel, balancer: Balancer, precision: str)
     trunk, name = model.trunk, type(model.trunk).__name__
     if sees_parameters(balancer):
         kind = type(balancer).__name__
-        advice = "set balancer.at to 'features', or choose" if hasattr(balancer, "at") else "choose"
+        movable = "at" in inspect.signature(type(balancer)).parameters
+        advice = "set balancer.at to 'features', or choose" if movable else "choose"
         raise ConfigError(
             f"training.sharding: {kind} needs each task's gradient at the trunk's parameters, and "
             "of these a process has only a part. Leave training.sharding out, or "
