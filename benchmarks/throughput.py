@@ -37,6 +37,7 @@ from polytask.training.devices import (
     choose_threads,
     leaves_a_core,
     make_fabric,
+    own_cores,
     resolve_precision,
 )
 from polytask.training.settings import Settings
@@ -64,7 +65,9 @@ class Shortened:
     def __init__(self, stream: BatchStream, steps: int) -> None:
         self.steps_per_epoch = steps
         device, threads = torch.device("cpu"), torch.get_num_threads()
-        self.batch = (Prefetcher(stream) if leaves_a_core(device, threads) else stream).batch
+        self.batch = (
+            Prefetcher(stream) if leaves_a_core(device, threads, own_cores()) else stream
+        ).batch
 
 
 def by_hand(
@@ -111,7 +114,7 @@ def main() -> None:
     model.fit_to(sample(prepared))
     stream = make_stream(config, prepared, 0, 1)
     batches = [stream.batch(k) for k in range(asked.steps)]
-    threads = choose_threads(fabric, model, prepared.tasks, batches[0])
+    threads = choose_threads(fabric, model, prepared.tasks, batches[0], own_cores())
     examples = sum(batch.size for batch in batches)
     smoothing = getattr(prepared.tasks[0], "label_smoothing", 0.0)
     spec = build_optimizer(config)

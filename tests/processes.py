@@ -9,6 +9,8 @@ import torch
 import torch.multiprocessing as mp
 from lightning_fabric import Fabric
 
+from polytask.training.sharding import strategy
+
 
 def in_two_processes(work: Callable[..., None], *given: Any) -> None:
     """Run `work(rank, port, *given)` in two processes that can find each other by the port."""
@@ -18,7 +20,7 @@ def in_two_processes(work: Callable[..., None], *given: Any) -> None:
     mp.spawn(work, args=(port, *given), nprocs=2)
 
 
-def launched(rank: int, port: int) -> Fabric:
+def launched(rank: int, port: int, *, sharded: bool = False) -> Fabric:
     """The Fabric of one of the two processes, on one thread."""
     torch.set_num_threads(1)
     os.environ |= {
@@ -31,6 +33,6 @@ def launched(rank: int, port: int) -> Fabric:
         "MASTER_PORT": str(port),
         "TORCHELASTIC_RUN_ID": "test",
     }
-    runner = Fabric(accelerator="cpu", devices=2, strategy="ddp")
+    runner = Fabric(accelerator="cpu", devices=2, strategy=strategy(2) if sharded else "ddp")
     runner.launch()
     return runner

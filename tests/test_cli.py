@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from polytask.cli.studies import tune
+from polytask.training.devices import own_cores
 
 SHAPES = """\
 name: tiny
@@ -100,7 +102,7 @@ def same_result(one: Path, other: Path) -> None:
         assert {**left, "seconds": 0} == {**right, "seconds": 0}
 
 
-def history(run: Path) -> list[dict[str, object]]:
+def history(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
 
 
@@ -253,15 +255,19 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_task(home: Path) -> None:
     assert "Step" in out and "not a finite number" in out and "Traceback" not in out
 
 
-@pytest.mark.parametrize("launcher", ["devices", "torchrun"])
+@pytest.mark.parametrize("launcher", ["devices", "torchrun", "torchrun, sharded"])
 def test_two_processes_make_one_run(home: Path, launcher: str) -> None:
     runs = home / launcher
-    more = ("--runs", str(runs), "--set", "training.accelerator=cpu")
+    more = ["--runs", str(runs), "--set", "training.accelerator=cpu"]
+    if "sharded" in launcher:
+        more += ["--set", "training.sharding=trunk"]
     epochs = ("--set", "training.epochs=1")
     if launcher == "devices":
         out = polytask(home, "train", "tiny.yaml", *more, *epochs, "--set", "training.devices=2")
     else:
-        surroundings = os.environ | {"POLYTASK_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
+        more += ["--set", "training.threads=auto"]
+        surroundings = os.environ | {"POLYTASK_CACHE": str(home / "cache")}
+        surroundings.pop("OMP_NUM_THREADS", None)
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
         found = subprocess.run(
             [*torchrun, "-m", "polytask.cli", "train", "tiny.yaml", *more, *epochs],
@@ -275,7 +281,13 @@ def test_two_processes_make_one_run(home: Path, launcher: str) -> None:
         assert found.returncode == 0, out
     assert out.count("epoch 1/1") == out.count("Finished") == 1
     assert "processes: 2" in out
-    assert len(history(only_run(runs))) == 1
+    known = json.loads((only_run(runs) / "environment.json").read_text())
+    assert known["threads"] in (1, own_cores() // 2)  # each process has its share
+    (epoch,) = history(only_run(runs))
+    polytask(home, "evaluate", str(only_run(runs)), "--part", "validation")
+    scores = json.loads((only_run(runs) / "scores.json").read_text())["validation"]
+    for task, measured in epoch["scores"].items():
+        assert scores[task] == pytest.approx(measured, rel=1e-4)
 
 
 def test_who_stops_a_search_is_told_how_it_goes_on(

@@ -32,7 +32,9 @@ def require_validation(prepared: Prepared) -> None:
             )
 
 
-def tune(run: Run, model: nn.Module, prepared: Prepared, device: torch.device) -> list[Task]:
+def tune(
+    run: Run, model: nn.Module, prepared: Prepared, device: torch.device, *, keep: bool = True
+) -> list[Task]:
     """Choose on the validation part with a run's best weights, and keep it in `facts.json`.
 
     Args:
@@ -40,6 +42,7 @@ def tune(run: Run, model: nn.Module, prepared: Prepared, device: torch.device) -
         model: Its network, with the best weights.
         prepared: Its data.
         device: Where the model is.
+        keep: Whether this process is the one that writes.
 
     Returns:
         The tasks that chose something, with it.
@@ -49,6 +52,8 @@ def tune(run: Run, model: nn.Module, prepared: Prepared, device: torch.device) -
     batches = evaluation_batches(prepared.datasets, rows, EVALUATION_BATCH)
     found = decoded_labels(model, batches, wanting, device)
     tuned: list[Task] = [task.tuned(*found[task.name]) for task in wanting]
+    if not keep:
+        return tuned
     facts = run.read_json("facts.json", needs=("inputs", "tasks"))
     facts["tasks"] |= {task.name: task.facts() for task in tuned}
     run.write_json("facts.json", facts)

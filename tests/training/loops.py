@@ -80,11 +80,12 @@ def trainer(
     validate: Callable[[nn.Module], Scores] | None = scored,
     keep: Callable[[Mapping[str, Tensor]], None] = lambda state: None,
     teaching: Teaching | None = None,
+    runner: Fabric | None = None,
     **settings: Any,
 ) -> Trainer:
     """A trainer; what is not given is small and plain."""
     return Trainer(
-        fabric(),
+        runner or fabric(),
         model or network(),
         balancer or EqualWeighting(len(TASKS)),
         TASKS,

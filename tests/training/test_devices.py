@@ -10,8 +10,19 @@ import pytest
 import torch
 
 from polytask.errors import ConfigError
-from polytask.training.devices import kept_precision, leaves_a_core, own_cores, processes
+from polytask.training import devices
+from polytask.training.devices import (
+    choose_threads,
+    kept_precision,
+    leaves_a_core,
+    named_threads,
+    own_cores,
+    processes,
+    share_of_cores,
+)
 from polytask.training.settings import Settings
+from tests.networks import TASKS, batch, network
+from tests.training.loops import fabric
 
 
 def test_the_settings_say_how_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +39,58 @@ def test_torchrun_says_how_many_processes(monkeypatch: pytest.MonkeyPatch) -> No
         processes(Settings(devices=4))
 
 
+@pytest.mark.parametrize(
+    ("says", "torchrun", "named"),
+    [
+        (None, None, None),
+        ("1", None, 1),
+        ("4,2", None, 4),
+        ("many", None, None),
+        ("0", None, None),
+        ("1", "1", 1),  # torchrun sets nothing for one process
+        ("1", "2", None),  # it does for two
+        ("3", "2", 3),
+    ],
+)
+def test_the_environment_names_threads_unless_it_was_torchrun(
+    monkeypatch: pytest.MonkeyPatch, says: str | None, torchrun: str | None, named: int | None
+) -> None:
+    given = {
+        "OMP_NUM_THREADS": says,
+        "TORCHELASTIC_RUN_ID": torchrun and "x",
+        "LOCAL_WORLD_SIZE": torchrun,
+    }
+    for name, value in given.items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert named_threads() == named
+
+
+def test_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.setattr(devices, "own_cores", lambda: 7)
+    shares = [share_of_cores(Settings(devices=count)) for count in (1, 2, 3, 8)]
+    assert shares == [7, 3, 2, 1]
+
+
+@pytest.mark.parametrize(("quicker", "chosen"), [("many", 3), ("one", 1)])
+def test_threads_are_one_or_all_of_the_share(
+    monkeypatch: pytest.MonkeyPatch, quicker: str, chosen: int
+) -> None:
+    def seconds(*_: object) -> float:
+        return torch.get_num_threads() * (1.0 if quicker == "one" else -1.0)
+
+    monkeypatch.setattr(devices, "_pass_seconds", seconds)
+    before = torch.get_num_threads()
+    try:
+        assert choose_threads(fabric(), network(), TASKS, batch(), 3) == chosen
+        assert torch.get_num_threads() == chosen
+        assert choose_threads(fabric(), network(), TASKS, batch(), 1) == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_run_of_a_better_machine_is_computed_in_single_precision_here() -> None:
     here = Settings(accelerator="cpu")
     with pytest.warns(UserWarning, match="trained in fp16, for which this machine has no units"):
@@ -41,11 +104,10 @@ def test_a_run_of_a_better_machine_is_computed_in_single_precision_here() -> Non
 
 
 def test_batches_are_made_beside_the_steps_where_a_core_is_left() -> None:
-    cores = own_cores()
-    assert cores >= 1
-    assert not leaves_a_core(torch.device("cpu"), cores)
-    assert leaves_a_core(torch.device("cpu"), cores - 1)
-    assert leaves_a_core(torch.device("cuda"), cores)
+    assert own_cores() >= 1
+    assert not leaves_a_core(torch.device("cpu"), 4, 4)
+    assert leaves_a_core(torch.device("cpu"), 3, 4)
+    assert leaves_a_core(torch.device("cuda"), 4, 4)
 
 
 FAULTS = """

@@ -20,7 +20,7 @@ from polytask.balancing.base import (
 from polytask.balancing.by_gradients import by_gradients
 from polytask.balancing.by_gramian import by_probes, by_rows, probes_of
 from polytask.balancing.graph import Differentiate, Losses, Shared
-from polytask.balancing.needs import active_tasks, need_balancer
+from polytask.balancing.needs import active_tasks, need_balancer, need_whole
 from polytask.balancing.passes import Passes, identity, precisely
 from polytask.balancing.weighing import weighted
 from polytask.errors import TrainingError
@@ -32,6 +32,7 @@ def backward(
     balancer: Balancer,
     shared: Iterable[Tensor] = (),
     *,
+    sharded: Iterable[Tensor] = (),
     active: Tensor | None = None,
     features: Sequence[Tensor | None] | None = None,
     differentiate: Differentiate = Tensor.backward,
@@ -67,6 +68,10 @@ def backward(
             task that is not active.
         balancer: How they are combined.
         shared: Parameters that several tasks train. Their gradients are dense.
+        sharded: More of them, of which each process holds a part: the whole ones that the graph
+            ends in (for FSDP2, `gathered` of `polytask.training.sharding` finds them). Their
+            gradients are taken away as they arrive, by whoever averages and divides them among
+            the processes, so no balancer can see them: it is one of losses, or `at='features'`.
         active: `[T]` bool, the tasks that have a label in this step (on any process). Entries of
             other tasks may hold anything and are not differentiated. None: all.
         features: Per task its own alias of the shared features (`z.view_as(z)`), through which
@@ -99,11 +104,12 @@ def backward(
     passes = Passes(
         losses=pieces,
         tasks=tasks,
-        shared=Shared(shared),
+        shared=Shared(shared, sharded),
         features=None if features is None else _aliases(features, tasks, balancer),
         call=differentiate,
         reduce=reduce,
     )
+    need_whole(balancer, passes)
     values = _values(passes)
     second = _second(balancer, passes, independent)
     apart = measured is not None or estimate is not None or groups != 1

@@ -77,7 +77,7 @@ def _rows_in_turn(
         others_weighted(passes, passes.ones())
         return rows
     rows = some.jacobian([cotangents[i] for i in turn], factor, heads=False)
-    mine = set(passes.shared.parameters)
+    mine = set(passes.shared.everyone)
     below = [p for p in leaves(f.grad_fn for f in features if f is not None) if p not in mine]
     if below:  # Encoders of one task's own.
         passes.pull(range(len(cotangents)), cotangents, factor, inputs=below)

@@ -28,7 +28,7 @@ def pushes(passes: Passes, cotangents: Sequence[Tensor | None]) -> Tensor:
             f"feature. Found {sorted(map(tuple, shapes))}."
         )
     size = _agreed(passes, prod(next(iter(shapes))) if shapes else 0)
-    kind = torch.promote_types(passes.shared.parameters[0].dtype, torch.float32)
+    kind = torch.promote_types(passes.shared.everyone[0].dtype, torch.float32)
     rows = torch.zeros(len(pairs), size, dtype=kind, device=passes.losses.values.device)
     for row, (feature, cotangent) in zip(rows, pairs, strict=True):
         if feature is not None and cotangent is not None:

@@ -203,7 +203,7 @@ def linear_heads(passes: Passes) -> list[Place] | None:
     entered.clear()
     above = passes.reached_above(entered)
     linear = _linear(passes, entered)
-    if not linear or not set(above).isdisjoint(passes.shared.parameters):
+    if not linear or not set(above).isdisjoint(passes.shared.everyone):
         return None
     return _caught(passes, linear, above)
 

@@ -163,13 +163,22 @@ class Shared:
 
     Args:
         parameters: They should be of one dtype and on one device. Frozen ones are left out.
+        sharded: More of them, of which each process holds a part. They are no part of the vector:
+            whoever sharded them takes their gradients as they arrive.
+
+    Attributes:
+        parameters: Those of the vector.
+        everyone: These and the sharded ones.
+        declared: Whether there are any, even if all of them are frozen.
     """
 
-    def __init__(self, parameters: Iterable[Tensor]) -> None:
+    def __init__(self, parameters: Iterable[Tensor], sharded: Iterable[Tensor] = ()) -> None:
         given = tensors(parameters)
-        self.declared = bool(given)  # Even if all of them are frozen.
+        apart = tensors(sharded, "`sharded`")
+        self.declared = bool(given or apart)
         self.parameters = [p for p in given if p.requires_grad]
-        kinds = {(p.dtype, p.device) for p in self.parameters}
+        self.everyone = self.parameters + [p for p in apart if p.requires_grad]
+        kinds = {(p.dtype, p.device) for p in self.everyone}
         if len(kinds) > 1:
             raise ValueError(
                 f"`shared` parameters should be of one dtype and on one device. Found {kinds}. "
@@ -178,7 +187,7 @@ class Shared:
         self.size = sum(p.numel() for p in self.parameters)  # P
 
     def __bool__(self) -> bool:
-        return bool(self.parameters)
+        return bool(self.everyone)
 
     def zeros(self, *rows: int) -> Tensor:
         """Zeros `[*rows, P]` of the parameters' dtype and device."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from polytask.balancing.base import Balancer
+from polytask.balancing.base import Balancer, LossBalancer
 from polytask.balancing.graph import Losses, leaves
 from polytask.balancing.passes import Passes, identity
 from polytask.errors import TrainingError
@@ -71,7 +71,7 @@ def need_shared(balancer: Balancer, passes: Passes) -> None:
 def need_reached(passes: Passes, reached: Iterable[Tensor] | None) -> None:
     """Raise if all tasks are there and none of them reaches a shared parameter."""
     everyone = len(passes.tasks) == len(passes.losses.values)
-    if reached is None or not everyone or not set(reached).isdisjoint(passes.shared.parameters):
+    if reached is None or not everyone or not set(reached).isdisjoint(passes.shared.everyone):
         return
     raise ValueError(
         "No loss depends on any of the `shared` parameters, so they would not learn. Are they "
@@ -79,6 +79,22 @@ def need_reached(passes: Passes, reached: Iterable[Tensor] | None) -> None:
         "`torch.no_grad()`, its output detached, or hidden by `checkpoint` (which needs "
         "`use_reentrant=False`)?"
     )
+
+
+def sees_parameters(balancer: Balancer) -> bool:
+    """Whether a balancer needs each task's gradient at the shared parameters."""
+    return not isinstance(balancer, LossBalancer) and getattr(balancer, "at", "") != "features"
+
+
+def need_whole(balancer: Balancer, passes: Passes) -> None:
+    """Raise if each task's gradient is needed at parameters of which a process has a part."""
+    if len(passes.shared.everyone) == len(passes.shared.parameters):
+        return
+    if sees_parameters(balancer):
+        raise ValueError(
+            f"{type(balancer).__name__} needs each task's gradient at shared parameters, which "
+            "can't be had of sharded ones. Take at='features', or a balancer that sees losses."
+        )
 
 
 def need_features(passes: Passes) -> None:

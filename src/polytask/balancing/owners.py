@@ -24,7 +24,7 @@ def owners_of(passes: Passes, weights: list[float]) -> tuple[list[Tensor], list[
         return None
     nodes = passes.losses.nodes(passes.tasks)
     features = passes.features or [None] * len(nodes)
-    mine = {id(p) for p in passes.shared.parameters}
+    mine = {id(p) for p in passes.shared.everyone}
     mine.update(id(f) for f in features if f is not None)
     edges = {f.grad_fn for f in features if f is not None}
     visitor: dict[Node, int] = {}  # The task whose loss comes by first.

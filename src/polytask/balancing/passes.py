@@ -132,7 +132,7 @@ class Passes:
     def above(self, entered: dict[Node, list[Node]] | None = None) -> list[Tensor]:
         """The parameters between features and losses; `entered` as in `leaves`."""
         found = self.reached_above(entered)
-        if not set(found).isdisjoint(self.shared.parameters):
+        if not set(found).isdisjoint(self.shared.everyone):
             raise ValueError(
                 "A loss reaches a `shared` parameter other than through its entry of `features`. "
                 "Make one alias of the shared features per task (`z.view_as(z)`) and compute that "

@@ -44,7 +44,7 @@ def weighted(passes: Passes, weights: Tensor, weight_heads: bool) -> None:
 
 def _twice(passes: Passes, weights: Tensor) -> None:
     """One pass for all that isn't shared, and one with weights for what is."""
-    shared = passes.shared.parameters
+    shared = passes.shared.everyone
     mine = set(shared)
     reached = leaves(passes.losses.nodes(passes.tasks))
     need_reached(passes, reached)
@@ -59,7 +59,7 @@ def _twice(passes: Passes, weights: Tensor) -> None:
 @contextmanager
 def averaged(passes: Passes) -> Iterator[None]:
     """Within this context shared parameters receive gradients, then averaged over processes."""
-    if passes.reduce is identity or not passes.shared:
+    if passes.reduce is identity or not passes.shared.parameters:
         yield
         return
     update = passes.shared.zeros()
@@ -85,7 +85,7 @@ def features_weighted(
         if heads:
             _pulled(passes, places, weights, factor)
         else:
-            only = passes.shared.parameters
+            only = passes.shared.everyone
             passes.pull(*_scaled(places, weights), factor, inputs=only, retain_graph=True)
 
 
@@ -105,7 +105,7 @@ def _scaled(places: Sequence[Place], weights: Tensor) -> tuple[list[int], list[T
 
 def others_weighted(passes: Passes, weights: Tensor) -> None:
     """Everything that isn't shared gets the weighted sum."""
-    mine = set(passes.shared.parameters)
+    mine = set(passes.shared.everyone)
     others = [p for p in leaves(passes.losses.nodes(passes.tasks)) if p not in mine]
     if others:
         passes.losses.differentiate(passes.tasks, weights, passes.call, inputs=others)
@@ -126,7 +126,7 @@ def private_unweighted(
     features where `given` makes the gradients there.
     """
     assert passes.features is not None
-    mine = {id(p) for p in passes.shared.parameters}
+    mine = {id(p) for p in passes.shared.everyone}
     nodes = [None if f is None else f.grad_fn for f in passes.features]
     below = [p for p in leaves(nodes) if id(p) not in mine]
     if not below:

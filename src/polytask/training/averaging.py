@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from polytask.training.sharding import part, spread
+
 
 class WeightAverage:
     """The average that evaluation sees while training moves the weights themselves.
@@ -32,8 +34,8 @@ class WeightAverage:
         theirs: list[Tensor] = []
         for name, value in model.state_dict().items():
             if value.is_floating_point():
-                ours.append(self.average[name])
-                theirs.append(value)
+                ours.append(part(self.average[name]))
+                theirs.append(part(value))
             else:
                 self.average[name].copy_(value)
         torch._foreach_lerp_(ours, theirs, 1.0 - keep)
@@ -48,7 +50,7 @@ class WeightAverage:
         assert isinstance(updates, int) and isinstance(average, dict)
         self.updates = updates
         for name, value in average.items():
-            self.average[name].copy_(value)
+            self.average[name].copy_(spread(value, self.average[name]))
 
 
 @contextmanager

@@ -56,13 +56,24 @@ def make_fabric(settings: Settings) -> "Fabric":
         accelerator=accelerator,
         devices=devices,
         num_nodes=machines,
-        strategy="ddp" if devices * machines > 1 else "auto",
+        strategy=_strategy(devices * machines, settings),
         precision=chosen,
     )
     fabric.launch()
     if fabric.device.type == "cpu":
         keep_freed_memory()
     return fabric
+
+
+def _strategy(count: int, settings: Settings) -> Any:
+    """How so many processes share a model: each with a copy, or with a part of the trunk."""
+    if count == 1:
+        return "auto"
+    if settings.sharding is None:
+        return "ddp"
+    from polytask.training.sharding import strategy
+
+    return strategy(count)
 
 
 def processes(settings: Settings) -> tuple[int, int]:
@@ -139,31 +150,57 @@ def own_cores() -> int:
     return os.cpu_count() or 1
 
 
-def leaves_a_core(device: torch.device, threads: int) -> bool:
+def share_of_cores(settings: Settings) -> int:
+    """Cores for each of the processes that train together on this machine; at least 1."""
+    return max(1, own_cores() // processes(settings)[0])
+
+
+def named_threads() -> int | None:
+    """The number of threads that `OMP_NUM_THREADS` names for this process; None if it doesn't.
+
+    For several processes torchrun sets it to 1 where nobody did, so that a 1 says nothing there.
+    Fabric sets it where it starts processes itself, so that this is asked before.
+    """
+    named = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if not named.isdecimal() or int(named) == 0:
+        return None
+    several = "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["LOCAL_WORLD_SIZE"]) > 1
+    return None if several and int(named) == 1 else int(named)
+
+
+def leaves_a_core(device: torch.device, threads: int, share: int) -> bool:
     """Whether the next batch can be made while a step is computed.
 
     Where the step's threads have all cores, one more holds them up at every operation: steps of
     spoken commands took 1.3 times as long as with batches made in between, by all threads.
+
+    Args:
+        device: Where steps are computed.
+        threads: Their threads.
+        share: The cores of this process.
     """
-    return device.type != "cpu" or threads < own_cores()
+    return device.type != "cpu" or threads < share
 
 
-def choose_threads(fabric: "Fabric", model: nn.Module, tasks: Sequence[Task], batch: Batch) -> int:
-    """The number of threads with which a step is fastest: one, or all cores.
+def choose_threads(
+    fabric: "Fabric", model: nn.Module, tasks: Sequence[Task], batch: Batch, cores: int
+) -> int:
+    """The number of threads with which a step is fastest: one, or all of this process's cores.
 
     Two threads on busy cores can be many times slower than one, so this is measured, on copies:
-    the model, its statistics and all generators are as before.
+    the model, its statistics and all generators are as before. Several processes measure at the
+    same time, as they will compute, and do as the first one finds.
     """
-    cores = own_cores()
     if fabric.device.type != "cpu" or cores == 1:
-        return torch.get_num_threads()
+        return cores
+    fabric.barrier()
     times = {}
     with torch.random.fork_rng(devices=[]):
         trial = copy.deepcopy(model)
         for threads in (1, cores):
             torch.set_num_threads(threads)
             times[threads] = min(_pass_seconds(fabric, trial, tasks, batch) for _ in range(2))
-    chosen = min(times, key=times.__getitem__)
+    chosen = min(cores, int(fabric.broadcast(min(times, key=times.__getitem__))))
     torch.set_num_threads(chosen)
     return chosen
 

@@ -3,8 +3,9 @@
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import nn
@@ -36,13 +37,20 @@ class OptimizerSpec(ABC):
     def make(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
         """The optimiser over parameter groups."""
 
-    def groups(self, model: nn.Module, others: Iterable[Parameter]) -> list[dict[str, object]]:
+    def groups(
+        self, model: nn.Module, others: Iterable[Parameter], apart: Container[str] = ()
+    ) -> list[dict[str, object]]:
         """Parameter groups of a model, by decay and learning rate, and of a balancer's parameters.
+
+        Args:
+            model: The model.
+            others: The balancer's parameters.
+            apart: Names of parameters that can't be in a group with others: sharded ones.
 
         Raises:
             ValueError: If a name under `factors` fits no parameter.
         """
-        collected: dict[tuple[float, bool], list[Parameter]] = {}
+        collected: dict[tuple[float, bool, bool], list[Parameter]] = {}
         unused = set(self.factors)
         depth = stage_depths([name for name, _ in model.named_parameters()])
         for name, parameter in model.named_parameters():
@@ -52,13 +60,14 @@ class OptimizerSpec(ABC):
             unused -= set(fits)
             factor = self.factors[max(fits, key=len)] if fits else 1.0
             factor *= self.layer_decay ** depth.get(name, 0)
-            collected.setdefault((factor, parameter.ndim > 1), []).append(parameter)
+            kind = (factor, parameter.ndim > 1, name in apart)
+            collected.setdefault(kind, []).append(parameter)
         if unused:
             raise ValueError(
                 f"optimizer.factors names {sorted(unused)}, which begins no parameter's name. "
                 f"Parameters begin with: {', '.join(name_beginnings(model))}."
             )
-        collected.setdefault((1.0, False), []).extend(others)
+        collected.setdefault((1.0, False, False), []).extend(others)
         return [
             {
                 "params": parameters,
@@ -66,7 +75,7 @@ class OptimizerSpec(ABC):
                 "peak": self.lr * factor,
                 "weight_decay": self.weight_decay if decays else 0.0,
             }
-            for (factor, decays), parameters in collected.items()
+            for (factor, decays, _), parameters in collected.items()
             if parameters
         ]
 
@@ -99,8 +108,11 @@ class SGD(OptimizerSpec):
 
     def make(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
         """The optimiser over parameter groups."""
+        # PyTorch has no fused step of SGD for sharded parameters, which are of another type.
+        given = [p for group in groups for p in cast("list[Parameter]", group["params"])]
+        fused = all(type(p) is Parameter for p in given)
         made = torch.optim.SGD(
-            groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=True
+            groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=fused
         )
         if self.momentum:
             made.register_step_pre_hook(begin_momentum)

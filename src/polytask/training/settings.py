@@ -31,9 +31,14 @@ class Settings:
         freeze: Beginnings of parameters' names that do not learn, such as `[encoders.sound]`.
         unfreeze: Beginnings of names that do not learn in the first so many epochs, such as
             `{trunk: 2}`.
-        threads: Threads of the CPU; `auto` times a few steps with one and with all.
+        threads: Threads of the CPU in each process; `auto` is what `OMP_NUM_THREADS` says (1 under
+            torchrun says nothing, as torchrun sets that itself), or else times a few steps with one
+            and with all cores, which processes on one machine share evenly.
         accelerator: Where to compute.
         devices: How many processes with a device each.
+        sharding: With several processes, what each holds a part of instead of a copy: null for
+            nothing (DDP), or the `trunk` (FSDP2), for a model that is too large for one device.
+            For balancers that see losses alone or have `at: features`.
     """
 
     epochs: int = 10
@@ -51,6 +56,7 @@ class Settings:
     threads: int | Literal["auto"] = "auto"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = 1
+    sharding: Literal["trunk"] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.subsample <= 1:

@@ -21,6 +21,7 @@ from polytask.model import Boundary
 from polytask.tasks.base import Task
 from polytask.training.losses import active_tasks, lessons_of, partial_losses, task_losses
 from polytask.training.processes import all_reduced, reduce_gradients
+from polytask.training.sharding import clip_gradients, gathered, require_alike, shards
 from polytask.types import Batch
 
 
@@ -99,7 +100,7 @@ def train_step(
         tasks: All tasks, in the balancer's order.
         balancer: Makes one update of the losses.
         optimizer: Set up by Fabric.
-        shared: Parameters that several tasks move.
+        shared: Parameters that several tasks move, without sharded ones.
         private: All other trained parameters.
         clip: The greatest norm of the gradient, or None.
         second: Independent examples, for a balancer that compares gradients of two batches.
@@ -112,7 +113,10 @@ def train_step(
     """
     boundary = Boundary()
     lessons = lessons_of(fabric, teaching, batch, tasks, progress)
-    with fabric.no_backward_sync(model, enabled=fabric.world_size > 1):
+    if sharded := shards(fabric):
+        require_alike(fabric, batch, [task.input for task in tasks])
+    # Copies of a model are averaged below; parts of one, as their gradients arrive.
+    with fabric.no_backward_sync(model, enabled=fabric.world_size > 1 and not sharded):
         losses, counts = task_losses(fabric, model, batch, tasks, boundary, lessons)
         values = all_reduced(fabric, torch.stack([loss.detach() for loss in losses]))
         require_finite(values, tasks)
@@ -125,12 +129,14 @@ def train_step(
         if not bool(active.any()):
             return StepRecord(values, counts, None, None, batch.size)
         penalty = differentiate_penalty(fabric, boundary.penalty, shared)
+        features = [learnable(boundary.aliases.get(task.name)) for task in tasks]
         weights = backward(
             losses,
             balancer,
             shared,
+            sharded=gathered(features, [*shared, *private]) if sharded else (),
             active=active,
-            features=[learnable(boundary.aliases.get(task.name)) for task in tasks],
+            features=features,
             measured=measurement.parameters,
             estimate=partial_losses(
                 fabric,
@@ -150,7 +156,7 @@ def train_step(
     reduce_gradients(fabric, private)
     norm = None
     if clip is not None:
-        norm = fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)
+        norm = clip_gradients(fabric, model, optimizer, clip)
     optimizer.step()
     optimizer.zero_grad()
     if isinstance(balancer, RecomputesLosses):

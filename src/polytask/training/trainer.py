@@ -26,12 +26,23 @@ from polytask.model import MultiTaskModel
 from polytask.tasks.base import Task
 from polytask.training.averaging import WeightAverage, borrowed_weights
 from polytask.training.checkpoint import load_state, save_state
+from polytask.training.devices import resolve_precision
 from polytask.training.freezing import Freezing
 from polytask.training.history import monitored
 from polytask.training.optim import OptimizerSpec, Schedule
 from polytask.training.processes import all_reduced
 from polytask.training.progress import Progress
 from polytask.training.settings import Settings
+from polytask.training.sharding import (
+    is_spread,
+    load_moments,
+    load_weights,
+    part,
+    require_shardable,
+    shards,
+    spread_names,
+    whole,
+)
 from polytask.training.sides import Follows, Reporter, Stream
 from polytask.training.step import Measurement, train_step
 from polytask.training.stopping import stopped_by_signals
@@ -86,12 +97,22 @@ class Trainer:
         self.keep, self.directory, self.reporter, self.seed = keep, directory, reporter, seed
         self.bare = model
         self.balancer = balancer.to(fabric.device)
+        if settings.sharding is not None:
+            require_shardable(model, balancer, resolve_precision(settings))
+            if probe is not None:
+                raise ConfigError(
+                    "training.sharding: gradients of tasks can't be looked at where each process "
+                    "has a part of the trunk. Leave it out for this."
+                )
+        apart = set() if settings.sharding is None else spread_names(model)
+        self.model = fabric.setup_module(model)
+        self.sharded = shards(fabric)
         self.freezing = Freezing(model, settings.freeze, settings.unfreeze)
         self.teaching = None if teaching is None else teaching.to(fabric.device)
         self.adaptors = [] if teaching is None else teaching.adaptors()
         adapting = [p for adaptor in self.adaptors for p in adaptor.parameters()]
-        groups = optimizer.groups(model, [*balancer.parameters(), *adapting])
-        self.model, self.optimizer = fabric.setup(model, optimizer.make(groups))
+        groups = optimizer.groups(model, [*balancer.parameters(), *adapting], apart)
+        self.optimizer: Any = fabric.setup_optimizers(optimizer.make(groups))
         self._divide()
         self.average = None if settings.ema is None else WeightAverage(model, settings.ema)
         self.progress = Progress.start(len(tasks))
@@ -118,12 +139,14 @@ class Trainer:
         """Tell the parameters that learn now into shared and private ones."""
         shared = {id(p) for p in self.bare.shared_parameters()}
         trained = [p for p in self.bare.parameters() if p.requires_grad]
-        self.shared = [p for p in trained if id(p) in shared]
-        self.private = [p for p in trained if id(p) not in shared]
+        kept = [p for p in trained if not is_spread(p)]
+        self.shared = [p for p in kept if id(p) in shared]
+        self.private = [p for p in kept if id(p) not in shared]
         self.private += [p for adaptor in self.adaptors for p in adaptor.parameters()]
-        self.acting = acting(self.balancer, bool(self.shared))
+        shares = any(id(p) in shared for p in trained)
+        self.acting = acting(self.balancer, shares)
         self.measurement = Measurement()
-        if self.shared or len(trained) == len(list(self.bare.parameters())):
+        if shares or len(trained) == len(list(self.bare.parameters())):
             asked = measurement(self.settings, self.balancer, self.bare)
             self.measurement = asked if self.acting is self.balancer else Measurement()
 
@@ -148,7 +171,7 @@ class Trainer:
                     self._save()
                     if finished:
                         break
-                elif time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
+                elif self._due():
                     self._save()
         stopped = self.progress.step < self.steps and self._asked_to_stop()
         if stopped and self.progress.step % self.stream.steps_per_epoch:
@@ -157,10 +180,18 @@ class Trainer:
 
     def _asked_to_stop(self) -> bool:
         """Whether any process was asked to stop; all processes must leave at the same step."""
-        asked = self._stop.is_set()
+        return self._anywhere(self._stop.is_set())
+
+    def _due(self) -> bool:
+        """Whether it is time for a checkpoint; where it is made together, for all at once."""
+        due = time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes
+        return self._anywhere(due) if self.sharded else due
+
+    def _anywhere(self, here: bool) -> bool:
+        """Whether something is so in any process."""
         if self.fabric.world_size == 1:
-            return asked
-        flag = torch.tensor(float(asked), device=self.fabric.device)
+            return here
+        flag = torch.tensor(float(here), device=self.fabric.device)
         return bool(all_reduced(self.fabric, flag, "sum"))
 
     def _step(self) -> None:
@@ -225,7 +256,7 @@ class Trainer:
         value = monitored(scores, self.settings.monitor, self.tasks) if scores else None
         # Where nothing can be measured, the latest weights are the best known.
         better = progress.best is None if value is None else improves(value, progress.best)
-        if better and self._kept(state):
+        if better and self._kept(whole(state, self.fabric.is_global_zero)):
             progress.best, progress.best_epoch = value, epoch
         drawn = None
         if self.follows is not None:
@@ -274,7 +305,9 @@ class Trainer:
         """Scores of `state`; the model's own weights are as before afterwards."""
         assert self.validate is not None
         with borrowed_weights(self.bare, state if self.average else None):
-            scores = self.validate(self.model) if self.fabric.is_global_zero else {}
+            # Where each process has a part, all go through the same batches.
+            takes_part = self.sharded or self.fabric.is_global_zero
+            scores = self.validate(self.model) if takes_part else {}
         broadcast: Scores = self.fabric.broadcast(scores)
         return broadcast
 
@@ -282,10 +315,11 @@ class Trainer:
         """Save a checkpoint. A full disk loses none of the training: the previous one stays."""
         self._saved_at = time.monotonic()
         self._require_finite_weights()
+        state = self.state_dict()
         if not self.fabric.is_global_zero:
             return
         try:
-            save_state(self.checkpoint, self.state_dict())
+            save_state(self.checkpoint, state)
         except OSError as error:
             message = (
                 f"Could not save '{self.checkpoint}' ({error}). An earlier checkpoint is whole. "
@@ -297,15 +331,22 @@ class Trainer:
 
     def _require_finite_weights(self) -> None:
         """Stop rather than save weights that a gradient has broken."""
-        for name, parameter in self.bare.named_parameters():
-            if not bool(parameter.detach().isfinite().all()):
+        named = dict(self.bare.named_parameters())
+        finite = torch.stack([part(p.detach()).isfinite().all() for p in named.values()])
+        if self.sharded:  # A process sees its parts only, and all have to stop.
+            finite = all_reduced(self.fabric, (~finite).float(), "sum") == 0.0
+        for name, fine in zip(named, finite.tolist(), strict=True):
+            if not fine:
                 raise TrainingError(
                     f"Step {self.progress.step}: '{name}' is no longer finite. {self._last_good()}"
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed training needs."""
-        return {
+        """Everything that a resumed training needs, whole in the first process.
+
+        All processes take part.
+        """
+        state = {
             "model": self.bare.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "balancer": self.balancer.state_dict(),
@@ -316,11 +357,13 @@ class Trainer:
             "progress": asdict(self.progress),
             "steps": self.steps,
         }
+        found: dict[str, Any] = whole(state, self.fabric.is_global_zero)
+        return found
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state."""
-        self.bare.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_weights(self.bare, state["model"])
+        load_moments(self.optimizer, state["optimizer"])
         self.balancer.load_state_dict(state["balancer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])

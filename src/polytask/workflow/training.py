@@ -30,7 +30,9 @@ from polytask.training.devices import (
     kept_precision,
     leaves_a_core,
     make_fabric,
+    named_threads,
     resolve_precision,
+    share_of_cores,
 )
 from polytask.training.history import compared_by
 from polytask.training.settings import Settings
@@ -79,6 +81,7 @@ def train(
     config = start.config if isinstance(start, Run) else start
     stopped = start if isinstance(start, Run) and (start.path / "facts.json").exists() else None
     settings = settings_of(config, stopped)
+    named, share = named_threads(), share_of_cores(settings)
     fabric = make_fabric(settings)
     first = fabric.is_global_zero
     watcher = watcher if first else Silent()
@@ -102,7 +105,9 @@ def train(
     for source in [*([origin.run] if origin else []), *teachers]:
         warn_of_leaks(prepared, source, watcher)
     stream = make_stream(config, prepared, fabric.global_rank, fabric.world_size)
-    threads = threads_of(settings, fabric, model, prepared, stream)
+    threads = named if settings.threads == "auto" else settings.threads
+    if threads is None:
+        threads = choose_threads(fabric, model, prepared.tasks, stream.batch(0), share)
     torch.set_num_threads(threads)
     facts = environment(resolve_precision(settings), threads, str(fabric.device), command)
     run = open_run(fabric, start, root)
@@ -113,7 +118,7 @@ def train(
         if origin is not None and begun is not None:
             origin.record(run, begun)
     keeper = HistoryKeeper(run, watcher, loggers) if first else None
-    ahead_of_time = leaves_a_core(fabric.device, threads)
+    ahead_of_time = leaves_a_core(fabric.device, threads, share)
     with Prefetcher(stream) if ahead_of_time else nullcontext(stream) as ahead:
         trainer = make_trainer(
             config,
@@ -141,25 +146,13 @@ def train(
             watcher.warn(costs)
         step = trainer.progress.step
         finished = trainer.fit() if keeper is None else keeper.follow(trainer.fit, step)
-    if first and any(task.tunes for task in prepared.tasks):
-        model.load_state_dict(run.weights())
-        tune(run, model, prepared, fabric.device)
+    if (first or trainer.sharded) and any(task.tunes for task in prepared.tasks):
+        from polytask.training.sharding import load_weights
+
+        load_weights(model, run.weights())
+        tune(run, model, prepared, fabric.device, keep=first)
     watcher.on_end(run, finished)
     return finished
-
-
-def threads_of(
-    settings: Settings,
-    fabric: "Fabric",
-    model: MultiTaskModel,
-    prepared: Prepared,
-    stream: BatchStream,
-) -> int:
-    """With how many threads to compute: as asked for, or as a first batch shows."""
-    if settings.threads != "auto":
-        return settings.threads
-    batch = stream.batch(0).to(fabric.device)
-    return choose_threads(fabric, model.to(fabric.device), prepared.tasks, batch)
 
 
 def overview_of(
@@ -186,13 +179,19 @@ def overview_of(
 
 
 def settings_of(config: Config, stopped: Run | None) -> Settings:
-    """How to train; a stopped run goes on with the precision and the threads that it had."""
+    """How to train; a stopped run goes on with the precision and the threads that it had.
+
+    With no more threads than there are cores for each process here, unless they are asked for.
+    """
     settings = build_settings(config)
     if stopped is None:
         return settings
     known = stopped.read_json("environment.json", needs=("precision", "threads"))
     precision = kept_precision(settings, known["precision"])
-    return replace(settings, precision=precision, threads=known["threads"])
+    threads: int = known["threads"]
+    if settings.threads == "auto":
+        threads = min(threads, max(named_threads() or 0, share_of_cores(settings)))
+    return replace(settings, precision=precision, threads=threads)
 
 
 def make_trainer(
