@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing import AutoLambda
+from polytask.errors import TrainingError
 
 
 def quadratics(seed: int, theta: Tensor) -> Tensor:
@@ -46,6 +47,43 @@ def test_the_derivative_is_that_of_the_virtual_step(
     torch.testing.assert_close(balancer.weights, moved, rtol=1e-4, atol=1e-8)
 
 
+def test_rates_and_decay_of_each_parameter_are_those_of_its_step() -> None:
+    """Of three parameters with rates of their own the derivative is that of one vector."""
+    parts = [torch.nn.Parameter(torch.randn(n).double()) for n in (2, 1, 2)]
+    rates, decays = (0.05, 0.0, 0.3), (0.1, 0.2, 0.0)
+    before = torch.cat([p.detach() for p in parts])
+    balancer = AutoLambda(3, primary=(0, 2)).double()
+    weights = balancer.weights.clone().requires_grad_()
+    slope = balancer.look_ahead(
+        parts,
+        lambda: quadratics(1, torch.cat(parts)),
+        lambda: quadratics(2, torch.cat(parts)),
+        lr=dict(zip(parts, rates, strict=True)),
+        weight_decay=dict(zip(parts, decays, strict=True)),
+    )
+    assert torch.equal(torch.cat([p.detach() for p in parts]), before)
+
+    rate, decay = (
+        torch.cat([torch.full((len(p),), v).double() for p, v in zip(parts, values, strict=True)])
+        for values in (rates, decays)
+    )
+    fixed = before.clone().requires_grad_()
+    (g,) = torch.autograd.grad(weights @ quadratics(1, fixed), fixed, create_graph=True)
+    goal = quadratics(2, before - rate * (g + decay * before))[[0, 2]].sum()
+    (expected,) = torch.autograd.grad(goal, weights)
+    torch.testing.assert_close(slope, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_step_that_leads_to_infinity_is_told_and_leaves_the_parameters() -> None:
+    theta = torch.nn.Parameter(torch.ones(2).double())
+    balancer = AutoLambda(1).double()
+    with pytest.raises(TrainingError, match=r"looked a step ahead.*learning rate"):
+        balancer.look_ahead(
+            [theta], lambda: theta.exp().sum()[None], lambda: (-theta).exp().sum()[None], lr=1e9
+        )
+    assert theta.tolist() == [1.0, 1.0] and balancer.weights.tolist() == [0.1]
+
+
 def test_a_harmful_task_loses_weight() -> None:
     theta = torch.nn.Parameter(torch.zeros(2).double())
     good, bad = torch.tensor([1.0, 0.0]).double(), torch.tensor([-3.0, 0.0]).double()
@@ -76,7 +114,7 @@ def test_absent_tasks_stand_still() -> None:
     balancer.look_ahead([theta], losses, losses, lr=0.1, active=active)
     assert balancer.weights[1] == pytest.approx(0.1)
     assert balancer.adam.counts.tolist() == [1, 0, 1]
-    with pytest.raises(ValueError, match="primary"):
-        balancer.look_ahead(
-            [theta], losses, losses, lr=0.1, active=torch.tensor([False, False, True])
-        )
+    weights = balancer.weights.clone()
+    only = torch.tensor([False, False, True])
+    assert balancer.look_ahead([theta], losses, losses, lr=0.1, active=only).tolist() == [0.0]
+    assert torch.equal(balancer.weights, weights)

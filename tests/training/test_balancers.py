@@ -5,13 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from polytask.balancing import BALANCERS
+from polytask.balancing import BALANCERS, ConstantWeights
 from polytask.types import Batch
 from tests.networks import TASKS, network
 from tests.training.loops import Memory, Watcher, trainer
-
-# Learns in a call of its own, from validation data, which the loop does not hand to balancers.
-OWN_LOOP = {"auto-lambda"}
 
 
 def without_a_task(step: int, made: Batch) -> Batch:
@@ -21,7 +18,7 @@ def without_a_task(step: int, made: Batch) -> Batch:
     return made
 
 
-@pytest.mark.parametrize("kind", sorted(set(BALANCERS) - OWN_LOOP))
+@pytest.mark.parametrize("kind", sorted(BALANCERS))
 def test_every_balancer_trains(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, watcher = network(), Watcher()
@@ -43,6 +40,23 @@ def test_every_balancer_trains(kind: str, tmp_path: Path) -> None:
     assert all(record.weights is None or record.weights[0] == 0 for record in absent)
 
 
-def test_a_balancer_that_the_loop_cannot_serve_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="look_ahead"):
-        trainer(tmp_path, balancer=BALANCERS["auto-lambda"](len(TASKS))).fit()
+def test_looking_ahead_moves_weights_and_nothing_else(tmp_path: Path) -> None:
+    """Weights that hardly move give the steps of weights that are given, dropout and all."""
+    models = [network(dropout=0.3), network(dropout=0.3)]
+    given = ConstantWeights(len(TASKS), weights=(1.0,) * len(TASKS))
+    looks = BALANCERS["auto-lambda"](len(TASKS), lr=1e-12)
+    for model, balancer in zip(models, (looks, given), strict=True):
+        trainer(tmp_path, model=model, balancer=balancer).fit()
+    states = [model.state_dict() for model in models]
+    torch.testing.assert_close(*states, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(looks.weights, torch.full_like(looks.weights, 0.1))
+
+
+def test_a_primary_task_without_labels_leaves_the_weights(tmp_path: Path) -> None:
+    def without(step: int, made: Batch) -> Batch:
+        made.present[TASKS[0].name].fill_(False)
+        return made
+
+    balancer = BALANCERS["auto-lambda"](len(TASKS), primary=(0,))
+    trainer(tmp_path, balancer=balancer, stream=Memory(change=without)).fit()
+    assert torch.equal(balancer.weights, torch.full_like(balancer.weights, 0.1))

@@ -1,14 +1,16 @@
 """One training step against a hand-written one."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from polytask.balancing import EqualWeighting, PCGrad
+from polytask.balancing import AutoLambda, EqualWeighting, PCGrad
 from polytask.balancing.base import Balancer
 from polytask.distillation import Lesson, Teacher, Teaching
 from polytask.errors import TrainingError
@@ -30,6 +32,7 @@ def step(
     clip: float | None = None,
     lr: float = 0.1,
     taught: bool = False,
+    second: Batch | None = None,
 ) -> StepRecord:
     spec = SGD(lr=lr)
     wrapped, optimizer = runner.setup(model, spec.make(spec.groups(model, [])))
@@ -45,6 +48,7 @@ def step(
         shared=shared,
         private=private,
         clip=clip,
+        second=second,
         teaching=teachers(model) if taught else None,
         progress=0.25,
     )
@@ -166,23 +170,38 @@ def joined(parts: list[Batch]) -> Batch:
     )
 
 
+BALANCING: dict[str, type[Balancer]] = {"pcgrad": PCGrad, "ahead": AutoLambda}
+
+
+def halves_step(runner: Fabric, kind: str, batches: Callable[[list[Batch]], Batch]) -> Any:
+    """A step of a new network, and what it gave."""
+    model = network()
+    balancer = BALANCING.get(kind, EqualWeighting)(len(TASKS))
+    second = batches(halves(kind)[::-1]) if kind == "ahead" else None
+    record = step(
+        runner,
+        model,
+        batches(halves(kind)),
+        balancer=balancer,
+        taught=kind == "taught",
+        second=second,
+    )
+    return parameters(model), record.losses, record.counts, balancer.state_dict()
+
+
 def one_of_two(rank: int, port: int, folder: str, kind: str) -> None:
     runner = launched(rank, port)
-    model = network()
-    balancer = EqualWeighting(len(TASKS)) if kind != "pcgrad" else PCGrad(len(TASKS))
-    record = step(runner, model, halves(kind)[rank], balancer=balancer, taught=kind == "taught")
-    torch.save((parameters(model), record.losses, record.counts), f"{folder}/{rank}.pt")
+    torch.save(halves_step(runner, kind, lambda parts: parts[rank]), f"{folder}/{rank}.pt")
 
 
-@pytest.mark.parametrize("kind", ["equal", "pcgrad", "taught"])
+@pytest.mark.parametrize("kind", ["equal", "pcgrad", "taught", "ahead"])
 def test_two_processes_are_one_on_the_joined_batch(kind: str, tmp_path: Path) -> None:
     in_two_processes(one_of_two, str(tmp_path), kind)
-    model = network()
-    balancer = EqualWeighting(len(TASKS)) if kind != "pcgrad" else PCGrad(len(TASKS))
-    record = step(fabric(), model, joined(halves(kind)), balancer=balancer, taught=kind == "taught")
-    expected = copy.deepcopy(parameters(model))
+    weights, losses, counts, state = halves_step(fabric(), kind, joined)
+    expected = copy.deepcopy(weights)
     for rank in range(2):
-        ours, losses, counts = torch.load(tmp_path / f"{rank}.pt")
+        ours, their_losses, their_counts, theirs = torch.load(tmp_path / f"{rank}.pt")
         same(ours, expected, tolerance=1e-5)
-        torch.testing.assert_close(losses, record.losses, atol=1e-5, rtol=1e-5)
-        assert torch.equal(counts, record.counts)
+        torch.testing.assert_close(their_losses, losses, atol=1e-5, rtol=1e-5)
+        assert torch.equal(their_counts, counts)
+        torch.testing.assert_close(theirs, state, atol=1e-6, rtol=1e-2, equal_nan=True)

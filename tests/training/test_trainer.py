@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing import (
+    AutoLambda,
     DynamicWeightAverage,
     EqualWeighting,
     RandomWeights,
@@ -31,6 +32,7 @@ BALANCERS = {
     "uncertainty": UncertaintyWeighting,
     "random": RandomWeights,
     "dwa": DynamicWeightAverage,
+    "auto-lambda": AutoLambda,
 }
 
 
@@ -83,6 +85,7 @@ def full(
         ("dwa", False, "hard"),
         ("equal", True, "hard"),
         ("equal", True, "independent"),
+        ("auto-lambda", False, "hard"),
     ],
 )
 def test_a_stop_and_a_resume_change_nothing(

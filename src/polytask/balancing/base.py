@@ -6,7 +6,7 @@ T tasks in all, A active tasks (those with a label in this step), P shared param
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import ClassVar, Literal, Protocol, runtime_checkable
@@ -49,6 +49,25 @@ class UsesIndependentBatches(Protocol):
     """A balancer that needs the losses of a second, independent batch (MoDo, SDMGrad)."""
 
     batches: int
+
+
+@runtime_checkable
+class LooksAhead(Protocol):
+    """A balancer that learns, before a step, what it would do to other examples (Auto-Lambda)."""
+
+    def look_ahead(
+        self,
+        parameters: Iterable[Tensor],
+        train: Callable[[], Tensor],
+        validate: Callable[[], Tensor],
+        *,
+        lr: float | Mapping[Tensor, float],
+        momentum: Mapping[Tensor, Tensor] | None = None,
+        weight_decay: float | Mapping[Tensor, float] = 0.0,
+        active: Tensor | None = None,
+        reduce: Callable[[Tensor], Tensor] = ...,
+    ) -> Tensor:
+        """Learn from the losses `[T]` of the step's batch, and of another one after it."""
 
 
 @runtime_checkable

@@ -95,14 +95,8 @@ def task_losses(
         if task.name in boundary.drafts:
             drafted = batch_loss(task, boundary.drafts[task.name], batch)
             sums[task.name] = sums[task.name] + boundary.draft_weight * drafted
-    counted = {
-        task.name: task.counted(batch.targets[task.name], batch.present[task.name]).sum()
-        for task in here
-    }
     zero = torch.zeros((), device=fabric.device)
-    counts = torch.stack([counted.get(task.name, zero.long()) for task in tasks])
-    if fabric.world_size > 1:
-        counts = all_reduced(fabric, counts, "sum")
+    counts = label_counts(fabric, batch, tasks)
     sizes = counts.tolist() if not batch.blends else label_sizes(fabric, batch, tasks)
     losses = [
         sums.get(task.name, zero) * (task.weight * fabric.world_size / (size or 1))
@@ -118,6 +112,18 @@ def task_losses(
             loss = said.loss(task.name, outputs[task.name], boundary)
             losses[place] = losses[place] + loss * (task.weight * fabric.world_size / total)
     return losses, counts
+
+
+def label_counts(fabric: Fabric, batch: Batch, tasks: Sequence[Task]) -> Tensor:
+    """How many labels of each task, `[T]`, the batches of all processes have."""
+    counted = {
+        task.name: task.counted(batch.targets[task.name], batch.present[task.name]).sum()
+        for task in tasks
+        if task.input in batch.inputs
+    }
+    none = torch.zeros((), dtype=torch.int64, device=fabric.device)
+    counts = torch.stack([counted.get(task.name, none) for task in tasks])
+    return all_reduced(fabric, counts, "sum") if fabric.world_size > 1 else counts
 
 
 def partial_losses(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from polytask.balancing import Balancer
+from polytask.balancing import Balancer, LooksAhead
 from polytask.balancing.graph import leaves
 from polytask.balancing.needs import sees_parameters
 from polytask.errors import ConfigError, TrainingError
@@ -56,6 +56,12 @@ def require_shardable(model: MultiTaskModel, balancer: Balancer, precision: str)
             f"training.sharding: {kind} needs each task's gradient at the trunk's parameters, and "
             "of these a process has only a part. Leave training.sharding out, or "
             f"{advice} a balancer that sees losses alone."
+        )
+    if isinstance(balancer, LooksAhead):
+        raise ConfigError(
+            f"training.sharding: {type(balancer).__name__} looks a step ahead, for which each "
+            "process needs the whole trunk. Leave training.sharding out, or choose another "
+            "balancer."
         )
     if trunk.apart or type(trunk)._penalty is not Trunk._penalty or not spread_names(model):
         raise ConfigError(

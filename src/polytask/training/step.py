@@ -13,12 +13,13 @@ from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor
 from torch.nn import Parameter
 
-from polytask.balancing import Balancer, RecomputesLosses, backward
+from polytask.balancing import Balancer, LooksAhead, RecomputesLosses, backward
 from polytask.balancing.passes import identity
 from polytask.distillation import Teaching
 from polytask.errors import TrainingError
 from polytask.model import Boundary
 from polytask.tasks.base import Task
+from polytask.training.ahead import look_ahead
 from polytask.training.losses import active_tasks, lessons_of, partial_losses, task_losses
 from polytask.training.processes import all_reduced, reduce_gradients
 from polytask.training.sharding import clip_gradients, gathered, require_alike, shards
@@ -103,7 +104,8 @@ def train_step(
         shared: Parameters that several tasks move, without sharded ones.
         private: All other trained parameters.
         clip: The greatest norm of the gradient, or None.
-        second: Independent examples, for a balancer that compares gradients of two batches.
+        second: Independent examples, for a balancer that compares gradients of two batches or
+            looks ahead.
         measurement: What the balancer's Gramian is made of.
         teaching: Teachers, if there are any.
         progress: Share of the training that is done, for teachers that step back.
@@ -111,6 +113,20 @@ def train_step(
     Raises:
         TrainingError: If a loss or the trunk's penalty is not finite. The model has not been moved.
     """
+    if second is not None and isinstance(balancer, LooksAhead):
+        look_ahead(
+            fabric,
+            model.module,
+            batch,
+            second,
+            tasks,
+            balancer=balancer,
+            optimizer=optimizer,
+            parameters=[*shared, *private],
+            teaching=teaching,
+            progress=progress,
+        )
+        second = None
     boundary = Boundary()
     lessons = lessons_of(fabric, teaching, batch, tasks, progress)
     if sharded := shards(fabric):

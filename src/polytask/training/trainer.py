@@ -17,6 +17,7 @@ from polytask.balancing import (
     EndsEpoch,
     EqualWeighting,
     GramianBalancer,
+    LooksAhead,
     LossBalancer,
     UsesIndependentBatches,
 )
@@ -49,6 +50,9 @@ from polytask.training.stopping import stopped_by_signals
 from polytask.types import Batch, Scores
 
 Probe = Callable[["Trainer", Batch], None]
+
+# What needs a second batch in each step, to compare gradients or to look ahead at.
+TWO_BATCHES = (UsesIndependentBatches, LooksAhead)
 
 
 class Trainer:
@@ -123,7 +127,7 @@ class Trainer:
         if validate is not None:
             check_monitor(settings.monitor, self.tasks)
         self.follows = stream if isinstance(stream, Follows) else None
-        if self.follows and self.follows.follows and isinstance(balancer, UsesIndependentBatches):
+        if self.follows and self.follows.follows and isinstance(balancer, TWO_BATCHES):
             raise ConfigError(
                 f"{type(balancer).__name__} compares each batch with one from after the end of "
                 "training, and this mixing decides only by then what is in that. Choose another "
@@ -230,8 +234,8 @@ class Trainer:
         self.reporter.on_step(self.progress.step, record, self.optimizer.param_groups[0]["lr"])
 
     def _second(self, step: int) -> Batch | None:
-        """A batch independent of the step's, if the balancer compares two: from after the end."""
-        if not isinstance(self.acting, UsesIndependentBatches):
+        """A batch independent of the step's, if the balancer needs two: from after the end."""
+        if not isinstance(self.acting, TWO_BATCHES):
             return None
         return self.stream.batch(self.steps + step).to(self.fabric.device)
 
