@@ -36,7 +36,7 @@ class AutoLambda(LossBalancer):
 
     Args:
         num_tasks: T.
-        primary: The numbers of the tasks that count; None for all.
+        primary: The tasks that count, by their places in the file from 0; None for all.
         init: Where weights start.
         lr: Adam's learning rate for the weights.
         scale: `unit` rescales the weights to mean 1; `paper` leaves them.
