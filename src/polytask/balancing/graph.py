@@ -174,10 +174,13 @@ class Shared:
 
     def __init__(self, parameters: Iterable[Tensor], sharded: Iterable[Tensor] = ()) -> None:
         given = tensors(parameters)
-        apart = tensors(sharded, "`sharded`")
+        none = isinstance(sharded, tuple) and not sharded  # The usual case, and a hot path.
+        apart = [] if none else tensors(sharded, "`sharded`")
         self.declared = bool(given or apart)
         self.parameters = [p for p in given if p.requires_grad]
-        self.everyone = self.parameters + [p for p in apart if p.requires_grad]
+        self.everyone = self.parameters
+        if apart:
+            self.everyone = self.parameters + [p for p in apart if p.requires_grad]
         kinds = {(p.dtype, p.device) for p in self.everyone}
         if len(kinds) > 1:
             raise ValueError(

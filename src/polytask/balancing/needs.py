@@ -88,7 +88,8 @@ def sees_parameters(balancer: Balancer) -> bool:
 
 def need_whole(balancer: Balancer, passes: Passes) -> None:
     """Raise if each task's gradient is needed at parameters of which a process has a part."""
-    if len(passes.shared.everyone) == len(passes.shared.parameters):
+    shared = passes.shared
+    if shared.everyone is shared.parameters or len(shared.everyone) == len(shared.parameters):
         return
     if sees_parameters(balancer):
         raise ValueError(
