@@ -8,9 +8,10 @@ from polytask.data.arff import ArffFile
 from polytask.data.places import PathOrParts, by_part
 from polytask.data.sources import Table
 from polytask.data.tables import TableFile
+from polytask.errors import DataError
 from polytask.survey.drafted import Drafted, written
 from polytask.survey.folders import draft_folders
-from polytask.survey.guesses import Column, guess_column
+from polytask.survey.guesses import Column, Target, guess_column
 from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import guess_group
 from polytask.survey.pixel_maps import draft_maps
@@ -84,7 +85,7 @@ def _of_table(
             *reading,
             *([f"    media: {{{declared}}}"] if media else []),
         ],
-        media_input=_media_input(source, table, media) if words is None else (),
+        media_input=_media_input(source, table, media, goals) if words is None else (),
         words=words,
         group=group,
         parts=list(files) if isinstance(files, Mapping) else (),
@@ -98,15 +99,34 @@ def _numbers_parts(table: Table, cells: Sequence[Any]) -> bool:
     return parts is not None and len(set(zip(parts, map(str, cells), strict=True))) == len(cells)
 
 
-def _media_input(source: TableFile | ArffFile, table: Table, media: Mapping[str, str]) -> list[str]:
-    """An input of the first column of pictures or sounds, which cells may name by their paths."""
+def _media_input(
+    source: TableFile | ArffFile,
+    table: Table,
+    media: Mapping[str, str],
+    goals: Sequence[Target],
+) -> list[str]:
+    """An input of the first column of pictures or sounds, which cells may name by their paths.
+
+    Raises:
+        DataError: If labels have times and there is no sound.
+    """
+    timed = next((goal for goal in goals if goal.timed), None)
+    if timed is not None:
+        media = {name: kind for name, kind in media.items() if kind == "sound"}
+        if not media:
+            raise DataError(
+                f"Column '{timed.name}' says when something is heard, and no other column has "
+                "sounds (or the paths of some). Name another column under --targets."
+            )
     column, kind = next(iter(media.items()), ("", ""))
     if not kind:
         return []
     if column not in table.media and isinstance(source, TableFile):
         source.media[column] = "sound" if kind == "sound" else "image"
         table = source.load()
-    return (sound_input if kind == "sound" else picture_input)(table.media[column], column)
+    if kind == "sound":
+        return sound_input(table.media[column], column, timed=timed is not None)
+    return picture_input(table.media[column], column)
 
 
 def _path_lines(files: PathOrParts, folder: Path) -> list[str]:

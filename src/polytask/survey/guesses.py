@@ -20,6 +20,7 @@ from polytask.errors import DataError, require
 from polytask.survey.notations import with_thousands
 from polytask.survey.orders import ranges_in_order, says_amount, says_grade
 from polytask.survey.scales import words_in_order
+from polytask.tasks.intervals import read_intervals
 from polytask.tasks.labels import composed, label_text, truth_names
 
 Kind = Literal[
@@ -28,6 +29,7 @@ Kind = Literal[
 
 FEW = 20  # different numbers up to which a whole-number target may be classes
 MANY = 100  # different words above which a target is no class
+FRAME = 0.02  # seconds from one label to the next, where labels have times
 RARE = 5  # examples of a class below which some part may have none
 _FORMULA = re.compile(r"(?<![a-z])(smiles|selfies|inchi|sequence|dna|rna)(?![a-z])", re.IGNORECASE)
 _NUMBERING = re.compile(r"(?:nr|no|num|number|unnamed(?:: ?0)?|#)?[_\W]*")
@@ -80,6 +82,11 @@ class Target:
     missing: int = 0
     even: bool = False
     rare: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def timed(self) -> bool:
+        """Whether its labels are of the frames of a sound."""
+        return "frame" in self.settings
 
 
 def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
@@ -141,6 +148,9 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
     """
     known = [c for c in cells if c is not None]
     missing = len(cells) - len(known)
+    timed = _of_times(name, known, missing)
+    if timed is not None:
+        return timed
     if any(is_list(c) for c in known):
         return _of_lists(name, known, missing)
     counts = Counter(composed(label_text(c)) for c in known)
@@ -234,6 +244,25 @@ def _of_numbers(name: str, known: Sequence[float], different: int) -> tuple[str,
 def _rare(counts: Mapping[str, int]) -> dict[str, int]:
     """The classes with few examples, the fewest first."""
     return {n: k for n, k in sorted(counts.items(), key=lambda pair: pair[1]) if k < RARE}
+
+
+def _of_times(name: str, known: Sequence[Any], missing: int) -> Target | None:
+    """Labels of frames, if every cell says when something is there: start, end and label."""
+    try:
+        cells = [read_intervals(cell) for cell in known]
+    except ValueError:
+        return None
+    names = {interval.label for cell in cells for interval in cell}
+    if not names or any(map(_number, names)):  # three numbers may be anything
+        return None
+    inside = sum(i.end - i.start for cell in cells for i in cell)
+    whole = sum(max(i.end for i in cell) for cell in cells if cell)
+    settings: dict[str, Any] = {"frame": FRAME}
+    why = f"{len(names)} labels, each from a second to another"
+    if inside < 0.95 * whole and "nothing" not in names:
+        why += f"; between them, {1 - inside / whole:.0%} of the time, is nothing"
+        settings["outside"] = "nothing"
+    return Target(name, "tagging", why, settings, missing)
 
 
 def _of_lists(name: str, known: Sequence[Any], missing: int) -> Target:

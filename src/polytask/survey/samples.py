@@ -10,6 +10,7 @@ import numpy as np
 from polytask.data.media import EncodedMedia, FileMedia
 from polytask.data.sources import BlankCell, Media
 from polytask.errors import DataError, require
+from polytask.survey.guesses import FRAME
 from polytask.survey.lines import quoted
 
 _LOOKED = 40  # sounds whose headers are read
@@ -35,12 +36,13 @@ class _Headers:
     broken: int = 0
 
 
-def sound_input(media: Media, column: str) -> list[str]:
+def sound_input(media: Media, column: str, *, timed: bool = False) -> list[str]:
     """An input of sounds, at the rate and the length that most of them have.
 
     Args:
         media: The column.
         column: Its name.
+        timed: Whether frames are kept apart, one each `FRAME` seconds, for labels with times.
     """
     found = _headers(media)
     rate, kept = _SPEECH, 2.0
@@ -51,11 +53,14 @@ def sound_input(media: Media, column: str) -> list[str]:
         rate = Counter(found.rates).most_common(1)[0][0]
         kept = min(_LONGEST, rounded_up(float(np.percentile(found.seconds, 95))))
         said = _reasons(found, rate, kept)
+    how = "pool: mean, body: {kind: recurrent, width: 64}"
+    if timed:
+        how = f"encoder: {{hop: {FRAME / 2:g}}}, body: {{kind: recurrent, width: 64, stride: 2}}"
     return [
         *said,
         "  sound:",
         f"    {{kind: sound, column: {quoted(column)}, sample_rate: {rate}, seconds: {kept:g},",
-        "     pool: mean, body: {kind: recurrent, width: 64}}",
+        f"     {how}}}",
     ]
 
 

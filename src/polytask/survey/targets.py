@@ -108,7 +108,7 @@ def words_of_labels(
         if not known or not all(is_list(c) and all(isinstance(w, str) for w in c) for c in known):
             continue
         found = [_of_words(goal, cells[goal.name], cells[column]) for goal in goals]
-        if any(goal.kind == "tagging" for goal in found):
+        if any(goal.kind == "tagging" and not goal.timed for goal in found):
             return column, found
     return None, list(goals)
 
