@@ -44,7 +44,7 @@ def test_times_are_drafted_for_the_frames_of_sounds(form: str, tmp_path: Path) -
     else:
         rows = [{"file": f"{k}.wav", "heard": some} for k, some in enumerate(marks)]
         table.write_text("\n".join(map(json.dumps, rows)), "utf-8")
-    text = draft(table, ["heard"], tmp_path)
+    text = draft(table, ["heard"], tmp_path / "mine.yaml")
     task = yaml.safe_load(text)["tasks"]["heard"]
     assert task == {
         "kind": "tagging",
@@ -62,7 +62,7 @@ def test_times_need_a_sound(tmp_path: Path) -> None:
     table = tmp_path / "marks.csv"
     table.write_text("size,heard\n" + "3,0 0.5 a 0.5 1 b\n" * 9, "utf-8")
     with pytest.raises(DataError, match=r"'heard' says when something is heard, and no other col"):
-        draft(table, ["heard"], tmp_path)
+        draft(table, ["heard"], tmp_path / "mine.yaml")
 
 
 @pytest.mark.parametrize(
