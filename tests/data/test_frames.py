@@ -16,13 +16,14 @@ from polytask.data.frames import require_ends
 from polytask.data.inputs import Input, SoundInput
 from polytask.data.mixing import Proportional
 from polytask.data.preparing import prepare
+from polytask.data.sound_transforms import Gain, RandomShift, Speed
 from polytask.data.splits import Split
 from polytask.data.stores import SoundStore
 from polytask.data.stream import BatchStream
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
 from polytask.data.timit import Timit
-from polytask.data.transforms import Gain, RandomShift, Speed, Transform
+from polytask.data.transforms import Transform
 from polytask.encoders import LogMelEncoder
 from polytask.errors import ConfigError, DataError
 from polytask.tasks import Tagging

@@ -22,10 +22,11 @@ from polytask.data.mixing import (
     Temperature,
     Uniform,
 )
+from polytask.data.sound_transforms import Gain
 from polytask.data.sources import Table
 from polytask.data.stores import PictureStore, SoundStore, VectorStore, pack_waves
 from polytask.data.stream import BatchStream, Prefetcher, evaluation_batches
-from polytask.data.transforms import Gain, HorizontalFlip, RandomCrop, Shrink
+from polytask.data.transforms import HorizontalFlip, RandomCrop, Shrink
 from polytask.errors import ConfigError, DataError
 from polytask.types import Batch
 

@@ -3,16 +3,13 @@
 import pytest
 import torch
 
+from polytask.data.sound_transforms import Gain, Noise, RandomShift, Speed
 from polytask.data.transforms import (
     Brightness,
     Cutout,
-    Gain,
     HorizontalFlip,
-    Noise,
     RandomCrop,
-    RandomShift,
     Shrink,
-    Speed,
     Transform,
 )
 from polytask.errors import ConfigError

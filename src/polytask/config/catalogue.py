@@ -36,6 +36,7 @@ from polytask.data.recoloring import Blur, Contrast, Grey, Hue, PixelNoise, Satu
 from polytask.data.resampling import Over, Resampling, Tomek, Under
 from polytask.data.sentences import Chunks, EnglishWeb, Lines, Questions, Sentences
 from polytask.data.shapes import Shapes
+from polytask.data.sound_transforms import Gain, Noise, RandomShift, Speed
 from polytask.data.sources import Source
 from polytask.data.speech import SpokenDigits
 from polytask.data.steering import ValidationLoss
@@ -63,13 +64,9 @@ from polytask.data.timit import Timit
 from polytask.data.transforms import (
     Brightness,
     Cutout,
-    Gain,
     HorizontalFlip,
-    Noise,
     RandomCrop,
-    RandomShift,
     Shrink,
-    Speed,
     Transform,
 )
 from polytask.data.turning import QuarterTurns

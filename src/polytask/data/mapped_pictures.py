@@ -65,8 +65,7 @@ class MappedPictures(Source):
         """Lists the files, by name.
 
         Raises:
-            DataError: If no picture has a map, two files have one name, or a list names a picture
-                that is in another list or not there.
+            DataError: If no picture has a map, two files have one name, or two lists one picture.
         """
         pandas = require("pandas", "train")
         require_folder(self.path)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from polytask.errors import ConfigError, nearest
 from polytask.tasks.base import Task
 from polytask.types import Scores
 
@@ -92,3 +93,15 @@ ERRORS = frozenset(
         *("wer", "cer", "angle", "mel_error", "length_error"),
     }
 )
+
+
+def check_monitor(monitor: str, tasks: Sequence[Task]) -> None:
+    """Raise unless `monitor` names something that validation will measure."""
+    measured = {task.name: (*task.metrics(), "loss") for task in tasks}
+    valid = ["mean", *(f"{task}.{m}" for task, names in measured.items() for m in names)]
+    valid += [f"mean.{m}" for m in dict.fromkeys(m for names in measured.values() for m in names)]
+    if monitor not in valid:
+        raise ConfigError(
+            f"training.monitor: found '{monitor}', which no task measures. "
+            + nearest(monitor, valid)
+        )

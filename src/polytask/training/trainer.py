@@ -15,21 +15,19 @@ from torch import Tensor, nn
 from polytask.balancing import (
     Balancer,
     EndsEpoch,
-    EqualWeighting,
-    GramianBalancer,
     LooksAhead,
-    LossBalancer,
     UsesIndependentBatches,
 )
 from polytask.distillation import Teaching
-from polytask.errors import ConfigError, RunError, TrainingError, nearest
+from polytask.errors import ConfigError, RunError, TrainingError
 from polytask.model import MultiTaskModel
 from polytask.tasks.base import Task
+from polytask.training.acting import acting, measurement
 from polytask.training.averaging import WeightAverage, borrowed_weights
 from polytask.training.checkpoint import load_state, save_state
 from polytask.training.devices import resolve_precision
 from polytask.training.freezing import Freezing
-from polytask.training.history import monitored
+from polytask.training.history import check_monitor, monitored
 from polytask.training.optim import OptimizerSpec, Schedule
 from polytask.training.processes import all_reduced
 from polytask.training.progress import Progress
@@ -380,42 +378,6 @@ class Trainer:
         self._saved_at = time.monotonic()
 
 
-def acting(balancer: Balancer, shares: bool) -> Balancer:
-    """The balancer that a step goes by.
-
-    Where nothing that tasks share learns (it is frozen, for good or for now, or there is nothing),
-    each task's own parameters get its own gradient, and a balancer has nothing to say; unless it
-    is one of losses that weights heads too.
-    """
-    weights_heads = isinstance(balancer, LossBalancer) and balancer.weight_heads
-    if shares or weights_heads:
-        return balancer
-    return EqualWeighting(balancer.num_tasks).to(balancer.tasks.device)
-
-
-def measurement(settings: Settings, balancer: Balancer, model: MultiTaskModel) -> Measurement:
-    """What the balancer's Gramian is made of.
-
-    Raises:
-        ConfigError: If something was set that this balancer has no use for.
-    """
-    usual = Settings()
-    names = ("measured", "subsample", "groups")
-    given = [f"training.{n}" for n in names if getattr(settings, n) != getattr(usual, n)]
-    if not given:
-        return Measurement()
-    sees = isinstance(balancer, GramianBalancer) and balancer.at == "parameters"
-    if not sees or isinstance(balancer, UsesIndependentBatches):
-        raise ConfigError(
-            f"{' and '.join(given)}: for a balancer that sees the Gramian at parameters, of one "
-            f"batch. {type(balancer).__name__} does not. Leave it out, or choose another balancer."
-        )
-    last = model.last_stage() if settings.measured == "last_stage" else None
-    if last is not None and not last:
-        raise ConfigError("training.measured: the trunk has no stage that tasks share.")
-    return Measurement(last, settings.subsample, settings.groups)
-
-
 def step_seed(seed: int, step: int, rank: int) -> int:
     """A seed of its own for each step and process."""
     mixed = (seed * 1_000_003 + step) * 65_537 + rank
@@ -425,15 +387,3 @@ def step_seed(seed: int, step: int, rank: int) -> int:
 def improves(value: float, best: float | None) -> bool:
     """Whether a score (greater is better) is the best so far; a NaN never is."""
     return not math.isnan(value) and (best is None or value > best)
-
-
-def check_monitor(monitor: str, tasks: Sequence[Task]) -> None:
-    """Raise unless `monitor` names something that validation will measure."""
-    measured = {task.name: (*task.metrics(), "loss") for task in tasks}
-    valid = ["mean", *(f"{task}.{m}" for task, names in measured.items() for m in names)]
-    valid += [f"mean.{m}" for m in dict.fromkeys(m for names in measured.values() for m in names)]
-    if monitor not in valid:
-        raise ConfigError(
-            f"training.monitor: found '{monitor}', which no task measures. "
-            + nearest(monitor, valid)
-        )
