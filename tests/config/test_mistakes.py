@@ -28,7 +28,7 @@ from .conftest import RIGHT, Complain, Load
         ("{kind: fsdd}", "{kind: fsdd, split: {test: 0.6, validation: 0.6}}", "3: sources.digits.split: `test` and `validation` should be shares of at least 0 that leave rows to train on. Found test=0.6, validation=0.6."),
         ("photos: photo}", "photo: photo}", "5: inputs.picture.columns.photo: there is no source 'photo'. Did you mean 'photos'?"),
         ("pool: mean, width: 32}\n  sound", "pool: most, width: 32}\n  sound", "5: inputs.picture.pool: expected 'mean', 'max'"),
-        ("kind: image, columns: {photos: photo}", "kind: image, column: photo", "5: inputs.picture.column: there is more than one source, so say which column to read from which: columns: {photos: COLUMN, digits: COLUMN}."),
+        ("kind: image, columns: {photos: photo}", "kind: image, column: photo", "5: inputs.picture.column: there is more than one source, so say which column to read from which: columns: {photos: photo, digits: photo}, or some of them."),
         ("pool: mean, width: 32}\n  sound", "pool: mean, width: wide}\n  sound", "5: inputs.picture.width: expected a whole number, found 'wide'."),
         ("pool: mean, width: 32}\n  sound", "width: 32}\n  sound", "5: inputs.picture: gives a map, which the trunk's backbone (perceptron) cannot take. Add 'pool: mean', or choose another trunk.backbone (residual or unet or pretrained-pictures)."),
         ("pool: mean, width: 32}\n  sound", "pool: mean, augment: [{kind: gain}], width: 32}\n  sound", "5: inputs.picture.augment.0.kind: unknown kind 'gain' for image augmentation. Did you mean 'affine'? Valid: crop, flip, "),
@@ -83,6 +83,13 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(complaints: Comp
     text = text.replace("tasks:", "training: {epoch: 1}\ntasks:") + "on_bad: no\n"
     lines = complaints(text)
     assert [line.split(": ")[0] for line in lines] == [f"mine.yaml:{n}" for n in (3, 7, 10, 11)]
+
+
+def test_a_column_of_no_source_is_one_mistake_with_what_to_write(complaints: Complain) -> None:
+    wrong = RIGHT.replace("kind: image, columns: {photos: photo}", "kind: image, column: photo")
+    lines = complaints(wrong)
+    assert len(lines) == 1, lines
+    assert lines[0].endswith("columns: {photos: photo, digits: photo}, or some of them.")
 
 
 def test_a_source_that_nothing_reads(complaints: Complain) -> None:

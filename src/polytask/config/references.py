@@ -73,17 +73,23 @@ def _expand_input(name: str, given: Plain, sources: list[str]) -> Iterator[Mista
         return
     if not isinstance(columns, dict):
         if len(sources) > 1:
+            written = ", ".join(f"{s}: {_column(columns)}" for s in sources)
             yield Mistake(
                 (*path, "column" if short else "columns"),
                 "there is more than one source, so say which column to read from which: "
-                f"columns: {{{', '.join(f'{s}: COLUMN' for s in sources[:2])}}}.",
+                f"columns: {{{written}}}, or some of them.",
             )
-            columns = None
+            columns = dict.fromkeys(sources, columns)  # So that no other mistake follows from this.
         else:
             columns = {sources[0]: columns}
     if given.get("kind") == "table" and columns is not None:
         columns = {s: c if isinstance(c, list) else [c] for s, c in columns.items()}
     given["columns"] = columns
+
+
+def _column(given: Any) -> str:
+    """A column, or a list of them, as one would write it."""
+    return f"[{', '.join(map(str, given))}]" if isinstance(given, list) else str(given)
 
 
 def _expand_target(name: str, given: Plain, raw: Plain, sources: list[str]) -> Iterator[Mistake]:
