@@ -84,11 +84,10 @@ class Factored:
         self.dtype = right[0].dtype
         kind = torch.promote_types(self.dtype, torch.float32)
         self.left, self.right = torch.cat(left, 1).to(kind), torch.cat(right).to(kind)
-        self.alike = len({*self.widths}) == 1
-        owner = [] if self.alike else [t for t, k in enumerate(self.widths) for _ in range(k)]
-        self.owner = torch.tensor(
-            owner, device=self.left.device
-        )  # [S], or nothing if all K are one.
+        self.owner: Tensor | None = None  # [S], the task of each output; None if all K are one.
+        if len({*self.widths}) > 1:
+            owner = [t for t, k in enumerate(self.widths) for _ in range(k)]
+            self.owner = torch.tensor(owner, device=self.left.device)
 
     def products(self) -> Tensor:
         found, single = (part.cpu() for part in self._products())
@@ -120,7 +119,7 @@ class Factored:
 
     def _per_task(self, values: Tensor, first: int, last: int) -> Tensor:
         """Entries summed over the outputs of each of the tasks from `first` to before `last`."""
-        if self.alike:
+        if self.owner is None:
             return values.reshape(last - first, self.widths[0], *values.shape[1:]).sum(1)
         ends = [0, *accumulate(self.widths)]
         owner = self.owner[ends[first] : ends[last]] - first
@@ -132,7 +131,8 @@ class Factored:
 
     def combined(self, weights: Tensor) -> Tensor:
         weights = weights.to(self.left)
-        every = weights.repeat_interleave(self.widths[0]) if self.alike else weights[self.owner]
+        owner = self.owner
+        every = weights.repeat_interleave(self.widths[0]) if owner is None else weights[owner]
         return ((self.left * every) @ self.right).to(self.dtype)
 
     def each(self) -> list[Tensor]:

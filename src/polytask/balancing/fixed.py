@@ -119,4 +119,4 @@ class RandomWeights(WeighingBalancer):
             draw = torch.randn(self.num_tasks, generator=generator)
         else:  # Exponential draws, divided by their sum, are uniform on the simplex.
             draw = torch.rand(self.num_tasks, generator=generator).log().neg().log()
-        return draw.to(losses)[self.tasks].softmax(0)
+        return self.of_active(draw.to(losses)).softmax(0)
