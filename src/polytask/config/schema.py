@@ -25,7 +25,6 @@ RunName = Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 SPLIT = derive(Split)
 TRAINING = derive(Settings)
 BACKBONES = choice("backbone", catalogue.BACKBONES, default="perceptron")
-BALANCERS = choice("balancer", catalogue.BALANCERS, default="equal")
 MIXINGS = choice("mixing", catalogue.MIXINGS, default="proportional")
 RESAMPLINGS = choice("resampling", catalogue.RESAMPLINGS)
 OPTIMIZERS = choice("optimizer", catalogue.OPTIMIZERS, default="sgd")
@@ -52,6 +51,27 @@ BODIES = {
     kind: OneOf(f"{kind} body", {b: BACKBONES.models[b] for b in catalogue.BODIES[shape]})
     for kind, shape in catalogue.SHAPES.items()
 }
+
+
+def _naming_tasks(kind: str, made: type) -> dict[str, FieldOf]:
+    """The fields of a balancer that name tasks."""
+    keys = catalogue.TASK_NAMES.get(kind, {})
+    return {key: (named, settings(made)[key][1]) for key, (named, _) in keys.items()}
+
+
+BALANCERS = OneOf(
+    "balancer",
+    {
+        kind: derive(
+            made,
+            kind=kind,
+            optional=kind == "equal",
+            replaced=_naming_tasks(kind, made),
+        )
+        for kind, made in catalogue.BALANCERS.items()
+    },
+    default="equal",
+)
 # How a file may abbreviate {source: column}; `references.expand` writes it out.
 _COLUMNS = {
     "$comment": "column, list of columns, or `{source: column}`",
