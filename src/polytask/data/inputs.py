@@ -89,8 +89,8 @@ class ImageInput(MediaInput):
             out, evenly on both sides.
         color: The space of the values that the network sees: `rgb`, `hsv` (hue, saturation,
             value), `lab` (CIE L*a*b*), or `grey`, which is one channel.
-        white: The number that is white in grey pictures of 16 bits: 65535 if None, 4095 for cameras
-            and scanners of 12 bits.
+        white: The number that is white in pictures of 16 bits, grey or of colours: 65535 if None,
+            4095 for cameras and scanners of 12 bits.
     """
 
     media = "image"
