@@ -7,6 +7,7 @@ prints it without a traceback. Anything else that escapes is a bug.
 
 import difflib
 import importlib
+import math
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -52,6 +53,37 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         return f"Did you mean '{close[0]}'?"
     shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
     return f"Valid names: {shown or '(none)'}."
+
+
+def require_number(
+    key: str,
+    value: float,
+    low: float,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = True,
+) -> None:
+    """Make sure that a setting is a finite number in a range.
+
+    Args:
+        key: Its name.
+        value: What was found.
+        low: The least number that it may be.
+        high: The end of the range.
+        above: Whether it has to be more than `low`.
+        below: Whether it has to be less than `high`.
+
+    Raises:
+        ConfigError: If it is not; NaN is in no range.
+    """
+    low_enough = value > low if above else value >= low
+    if low_enough and (value < high if below else value <= high):
+        return
+    least = f"above {low:g}" if above else f"at least {low:g}"
+    most = "" if high == math.inf else f" and {'below' if below else 'at most'} {high:g}"
+    found = "finite and " if not math.isfinite(value) and not most else ""
+    raise ConfigError(f"`{key}` should be {found}{least}{most}. Found {value}.")
 
 
 def require(module: str, extra: str) -> ModuleType:

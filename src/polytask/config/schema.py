@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from polytask.config import catalogue
-from polytask.config.derive import FieldOf, Text, descriptions, settings
+from polytask.config.derive import GREATEST_SEED, FieldOf, Text, descriptions, settings
 from polytask.config.spec import Exactly, OneOf, Section, Spec, choice, derive
 from polytask.data.splits import Split
 from polytask.data.stream import BatchStream
@@ -206,12 +206,15 @@ INPUTS = OneOf(
         for kind, made in catalogue.INPUTS.items()
     },
 )
+_WEIGHT = _part(
+    Annotated[float, Field(ge=0, allow_inf_nan=False)], 1.0, descriptions(Task)["weight"]
+)
 TASKS = choice(
     "task",
     catalogue.TASKS,
     base=TaskSpec,
     supplied=catalogue.TASK_FACTS,
-    replaced={"target": _abbreviated(settings(Task)["target"])},
+    replaced={"target": _abbreviated(settings(Task)["target"]), "weight": _WEIGHT},
 )
 TRUNKS = choice(
     "trunk",
@@ -235,7 +238,7 @@ TEACHER = derive(Lesson)
 class Batches(Section):
     """How many examples make a step, and from which source."""
 
-    size: int = Field(default=128, description=_STREAM["batch_size"][1].description)
+    size: int = Field(default=128, ge=1, description=_STREAM["batch_size"][1].description)
     mixing: Annotated[Spec, MIXINGS] = Field(
         default=MIXINGS.usual(), description=_STREAM["mixing"][1].description
     )
@@ -245,7 +248,7 @@ class Batches(Section):
         "task are less uneven; what is fitted on training rows counts each once.",
     )
     epoch_examples: int | None = Field(
-        default=None, description=_STREAM["epoch_examples"][1].description
+        default=None, ge=1, description=_STREAM["epoch_examples"][1].description
     )
 
 
@@ -292,7 +295,7 @@ class Compare(Section):
     tasks: tuple[tuple[Name, ...], ...] = Field(
         default=(), description="Sets of tasks that share a model; empty: all tasks in one."
     )
-    seeds: tuple[int, ...] = Field(
+    seeds: tuple[Annotated[int, Field(ge=0, le=GREATEST_SEED)], ...] = Field(
         default=(0, 1, 2), description="Seeds that everything is trained with, in pairs."
     )
     budget: Literal["examples", "steps", "time"] = Field(
@@ -317,7 +320,12 @@ class Config(Section):
     """One training run: the data, the tasks, the network and how it learns."""
 
     name: RunName = Field(description="Names the run's folder; the file's name if left out.")
-    seed: int = Field(default=0, description="Decides splits, first weights, order and noise.")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=GREATEST_SEED,
+        description="Decides splits, first weights, order and noise.",
+    )
     sources: dict[Name, Annotated[SourceSpec, SOURCES]] = Field(
         description="Where rows come from, by a name of your own."
     )
