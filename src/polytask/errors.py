@@ -8,6 +8,7 @@ prints it without a traceback. Anything else that escapes is a bug.
 import difflib
 import importlib
 import math
+import unicodedata
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -47,12 +48,21 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         `Did you mean 'label'?` where something is close, else `Valid names: a, b, c.`
     """
     names = sorted({str(v) for v in valid})
+    twin = next((n for n in names if n != name and _as_seen(n) == _as_seen(name)), None)
+    if twin is not None:
+        return f"Did you mean {twin!a}? It looks like {name!a} and is written otherwise."
     close = [n for n in names if n.casefold() == name.casefold() and n != name][:1]
     close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"Did you mean '{close[0]}'?"
     shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
     return f"Valid names: {shown or '(none)'}."
+
+
+def _as_seen(name: str) -> str:
+    """A name without marks that nobody sees, and without Unicode's ways to write a letter."""
+    shown = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", shown).split())
 
 
 def require_number(

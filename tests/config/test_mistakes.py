@@ -95,6 +95,7 @@ from .conftest import RIGHT, Complain, Load
         ("tasks:", "trunk: {backbone: {widths: [8, 0]}}\ntasks:", "7: trunk.backbone: `widths` should be at least one number, each at least 1. Found [8, 0]."),
         ("digits.digit}", "digits.digit, weight: -1}", "9: tasks.digit.weight: expected a number of at least 0, found -1."),
         ("tasks:", "on_bad: ignore\ntasks:", "7: on_bad: expected 'error' or 'skip', found 'ignore'."),
+        ("tasks:", f"tune: {'[' * 3000}{']' * 3000}\ntasks:", " lists or mappings are nested too deep to be read."),
         ("tasks:", "seed: 1\nseed: 2\ntasks:", "8: seed: this key stands here twice, first in line 7."),
         ("tasks:", "seed: !int 1\ntasks:", "7: seed: tags such as !int have no meaning here."),
     ],

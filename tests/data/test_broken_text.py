@@ -128,6 +128,8 @@ FILES: dict[str, Case] = {
         "DET", "_"), "Task 'upos' has no label of a token", "own.upos"),
     "label without text": lines(LINE.replace("pos a text 2\n", "pos\n"), "t.txt line 3", "a text"),
     "text without label": lines("text\n" * 20, "t.txt line 1 should be a label"),
+    "a mark that nobody sees": lines(LINE.replace("pos a text 2", "\ufeffpos a text 2"), "line 3",
+        r"mean 'pos'\? It looks like '\\ufeffpos'"),
     "another letter": lines(LINE.replace("text 2", "täxt 2").encode("latin-1"), "t.txt line 3"),
     "no such encoding": lines(LINE, "c.yaml:1: sources.own: `encoding` is 'utf-99'",
         old="label: true", new="label: true, encoding: utf-99"),

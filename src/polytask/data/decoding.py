@@ -38,6 +38,7 @@ FEW_SHADES = (
     "no more than 12 of its 16 bits are used, so that at most 16 shades are left; if 4095 is "
     "white, set `white: 4095` at the input"
 )
+FIRST_OF_SEVERAL = "it holds several pictures, of which the first is read"
 # How Pillow unpacks colours of 16 bits, of which it keeps the upper byte, and how to get the other.
 _DEEP = re.compile(r"(?P<kind>\w+);16(?P<order>[BLN])")
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
@@ -73,6 +74,8 @@ def decode_picture(
                     f"its pixels are 32 bits wide (mode {opened.mode}), so that black and white "
                     "are not known: save it with 8 or 16 bits"
                 )
+            if noting and _has_more(opened):
+                noting(FIRST_OF_SEVERAL)
             deep = _deep(opened)
             exif = opened.format != "WEBP" or "exif" in opened.info
             upright = turn(opened) if exif else opened
@@ -87,6 +90,13 @@ def decode_picture(
             return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
     except (*_UNREADABLE, image.DecompressionBombError) as error:
         raise DataError(f"not a readable picture ({_found(content, error)})") from error
+
+
+def _has_more(opened: Any) -> bool:
+    """Whether a file moves, or has pages; previews beside a photograph (MPO) are no more of it."""
+    if opened.format == "GIF":  # counts its pictures by reading all
+        return bool(opened.is_animated)
+    return opened.format in ("PNG", "WEBP", "TIFF", "AVIF") and getattr(opened, "n_frames", 1) > 1
 
 
 def _of_16_bits(
@@ -183,7 +193,8 @@ def decode_map(content: bytes) -> NDArray[Any]:
             if len(found.files) == 1:
                 return np.asarray(found[found.files[0]])
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"not a readable array ({_found(content, error)})") from error
+            why = "it holds objects, not numbers" if "pickle" in str(error) else error
+            raise DataError(f"not a readable array ({why})") from error
         raise DataError(f"an .npz file of one array was expected. Found {found.files}")
     image = require("PIL.Image", "image")
     try:
@@ -191,7 +202,7 @@ def decode_map(content: bytes) -> NDArray[Any]:
             if opened.format == "JPEG":
                 raise DataError("JPEG changes the numbers of a map: save it as PNG")
             return np.array(opened)
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, image.DecompressionBombError) as error:
         raise DataError(f"not a readable map ({_found(content, error)})") from error
 
 
@@ -210,6 +221,12 @@ def decode_channels(content: bytes) -> tuple[NDArray[Any], int]:
     missing = _missing_bytes(content)
     if missing > _SLACK:
         raise DataError(f"the sound is cut off: {missing} bytes are missing at its end")
+    counted, more = _uncounted_bytes(content)
+    if more > _SLACK:
+        raise DataError(
+            f"its header counts {counted} bytes of samples, and {more} more follow that belong to "
+            "nothing, as a program leaves them that broke off: write the file anew"
+        )
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             kind = "int16" if file.subtype in ("PCM_16", "PCM_U8", "PCM_S8") else "float32"
@@ -271,6 +288,30 @@ def _missing_bytes(content: bytes) -> int:
         except (ValueError, KeyError):
             return 0
     return 0
+
+
+def _uncounted_bytes(content: bytes) -> tuple[int, int]:
+    """The bytes of samples that a WAV header counts, and those after them that are in no chunk."""
+    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
+        return 0, 0
+    promised = struct.unpack("<I", content[4:8])[0]
+    end = min(len(content), promised + 8) if promised else len(content)
+    at = 12
+    while at + 8 <= end:
+        size = struct.unpack("<I", content[at + 4 : at + 8])[0]
+        if content[at : at + 4] == b"data":
+            rests = [content[at + 8 + size + pad : end] for pad in {0, size % 2}]
+            fine = any(not rest.strip(b"\0") or _is_chunk(rest) for rest in rests)
+            return size, 0 if fine else len(rests[0])
+        at += 8 + size + size % 2
+    return 0, 0
+
+
+def _is_chunk(content: bytes) -> bool:
+    """Whether bytes begin with a chunk of a RIFF file: a name of four letters, and its length."""
+    if len(content) < 8 or not re.match(rb"[ -~]{4}", content):
+        return False
+    return int(struct.unpack("<I", content[4:8])[0]) <= len(content) - 8 + _SLACK
 
 
 def _found(content: bytes, error: Exception) -> str:
