@@ -195,6 +195,8 @@ def _expected(error: ErrorDetails) -> str:
         return f"a number of at least {as_text(error['ctx']['ge'])}"
     if error["type"] == "less_than_equal":
         return f"a number of at most {as_text(error['ctx']['le'])}"
+    if error["type"] == "less_than":
+        return f"a number below {as_text(error['ctx']['lt'])}"
     return _EXPECTED.get(error["type"], error["msg"][0].lower() + error["msg"][1:])
 
 

@@ -206,15 +206,20 @@ INPUTS = OneOf(
         for kind, made in catalogue.INPUTS.items()
     },
 )
-_WEIGHT = _part(
-    Annotated[float, Field(ge=0, allow_inf_nan=False)], 1.0, descriptions(Task)["weight"]
-)
+# Arguments that all tasks have, and the range of their numbers.
+_OF_TASKS = {
+    "target": _abbreviated(settings(Task)["target"]),
+    "weight": _part(
+        Annotated[float, Field(ge=0, allow_inf_nan=False)], 1.0, descriptions(Task)["weight"]
+    ),
+    "dropout": _part(Annotated[float, Field(ge=0, lt=1)], 0.0, descriptions(Task)["dropout"]),
+}
 TASKS = choice(
     "task",
     catalogue.TASKS,
     base=TaskSpec,
     supplied=catalogue.TASK_FACTS,
-    replaced={"target": _abbreviated(settings(Task)["target"]), "weight": _WEIGHT},
+    replaced=_OF_TASKS,
 )
 TRUNKS = choice(
     "trunk",

@@ -15,7 +15,7 @@ from polytask.data.sound_cleaning import Cleaning, Level, Silence
 from polytask.data.sources import Media, MediaKind, Table
 from polytask.data.stores import PictureStore, Rows, Store
 from polytask.encoders.colors import ColorSpace, converted
-from polytask.errors import ConfigError, DataError, require
+from polytask.errors import ConfigError, DataError, require, require_number
 
 Fit = Literal["stretch", "pad", "crop"]
 
@@ -232,6 +232,7 @@ class SoundInput(MediaInput):
         seconds: float = 1.0,
         fixed: bool = False,
     ) -> None:
+        require_number("seconds", seconds, 0, above=True)
         if sample_rate < 1 or seconds * sample_rate < 1:
             raise ConfigError(
                 f"`sample_rate` and `seconds` should give at least one sample. Found {sample_rate} "
