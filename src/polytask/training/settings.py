@@ -64,8 +64,7 @@ class Settings:
     sharding: Literal["trunk"] | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.subsample <= 1:
-            raise ValueError(f"`subsample` should be in (0, 1]. Found {self.subsample}.")
+        require_number("subsample", self.subsample, 0, 1, above=True, below=False)
         for key in ("epochs", "groups", "devices"):
             require_number(key, getattr(self, key), 1)
         if self.threads != "auto":
