@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from polytask.cli.options import mendable
 from polytask.config import load_config
 from polytask.data.decoding import FEW_SHADES, decode_picture
 from polytask.data.inputs import ImageInput
@@ -235,3 +237,17 @@ def test_a_white_is_for_pictures_of_files_and_at_most_of_16_bits() -> None:
     assert decode_picture(grey, white=4095)[0, :, 0].tolist() == [0, 255, 255, 255]
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     assert np.array_equal(decode_picture(encoded(Image.fromarray(ramp)))[..., 0], ramp >> 8)
+
+
+def test_large_pictures_are_read_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with mendable():
+        assert decode_picture(encoded(Image.fromarray(colours()))).shape == (6, 4, 3)
+        warnings.warn("something else", stacklevel=1)
+    said = capsys.readouterr().err
+    assert "something else" in said and "bomb" not in said
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(DataError, match="exceeds limit of 20 pixels"):
+        decode_picture(encoded(Image.fromarray(colours())))
