@@ -156,7 +156,7 @@ class ZipMedia(EncodedMedia):
             self._open = self._open or zipfile.ZipFile(self.archive)
         try:
             return self._open.read(self.names[item])
-        except (zipfile.BadZipFile, zlib.error) as error:
+        except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # also if it has a password
             raise DataError(f"the archive is damaged here ({error})") from error
 
 
