@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from polytask.config import load_config
@@ -151,6 +153,89 @@ def test_masks_in_black_and_white_are_two_classes(tmp_path: Path) -> None:
     assert np.array_equal(data.maps["mask"].maps[2], classes(10) == 2)
 
 
+COLORS = ((0, 0, 0), (128, 0, 0), (0, 128, 0))
+
+
+def colored(numbers: np.ndarray) -> np.ndarray:
+    return np.array(COLORS, np.uint8)[numbers]
+
+
+def bordered(numbers: np.ndarray) -> np.ndarray:
+    pixels = colored(numbers)
+    pixels[0, :] = (224, 224, 192)
+    return pixels
+
+
+def test_colours_of_masks_are_classes(tmp_path: Path) -> None:
+    place = layout(tmp_path / "d", "images/{name}.jpg", "masks/{name}.png", how=bordered)
+    written, file, text = drafted(place)
+    assert written["tasks"]["mask"] == {
+        **{"kind": "segmentation", "target": {"data": "mask"}, "classes": ["c0", "c1", "c2"]},
+        **{"colors": [[0, 0, 0], [0, 128, 0], [128, 0, 0], [224, 224, 192]], "ignore": [3]},
+    }
+    assert "# 4 colours in 12 maps looked at: #000000 " in text
+    assert "# pixels of #e0e0c0 are taken for such that nobody labelled" in text
+    data = prepare_data(load_config(file, ["inputs.picture.size=[24,32]"]), None).datasets["data"]
+    right = np.array([0, 2, 1])[classes(0)]
+    right[0] = 255
+    assert np.array_equal(data.maps["mask"].maps[0], right)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("class_dict.csv", "name,r,g,b\nVoid,9,9,9\nThe road,128,0,0\nSky,0,0,0\nTree,0,128,0\n"),
+        ("label_colors.txt", "9 9 9\t\tVoid\n128 0 0\t\tThe road\n0 0 0\tSky\n0 128 0\tTree\n"),
+        (
+            "labels/labelmap.txt",
+            "# label:color_rgb:parts:actions\nVoid:9,9,9::\nThe road:128,0,0::\nSky:0,0,0::\n"
+            "Tree:0,128,0::\n",
+        ),
+    ],
+)
+def test_a_file_names_the_colours(tmp_path: Path, name: str, text: str) -> None:
+    for part in ("train", "val"):
+        for k in range(6):
+            shown(tmp_path / f"d/{part}/{part}{k}.png", classes(k))
+            save(tmp_path / f"d/{part}_labels/{part}{k}_L.png", colored(classes(k)))
+    (tmp_path / "d/labels").mkdir()
+    (tmp_path / "d" / name).write_text(text)
+    (tmp_path / "d/class_counts.csv").write_text("name,n\nSky,7\n")
+    written, file, said = drafted(tmp_path / "d")
+    (task,) = written["tasks"].values()
+    assert task["classes"] == ["The road", "Sky", "Tree"] and task["ignore"] == [3]
+    assert task["colors"] == [[128, 0, 0], [0, 0, 0], [0, 128, 0], [9, 9, 9]]
+    assert f"# classes are the colours that {name} names" in said
+    assert written["sources"]["data"]["maps"] == {"mask": "{part}_labels/{name}_L"}
+    assert load_config(file)
+
+
+def test_colours_that_no_file_names_are_counted(tmp_path: Path) -> None:
+    place = layout(tmp_path / "d", "images/{name}.jpg", "masks/{name}.png", how=bordered)
+    (place / "class_dict.csv").write_text("a,0,0,0\nb,128,0,0\nc,0,128,0\n")
+    written, _, text = drafted(place)
+    assert "% of the pixels in 12 maps looked at have colours that it does not name: #e0" in text
+    assert written["tasks"]["mask"]["ignore"] == [3]
+
+
+def test_colours_without_classes_are_told(tmp_path: Path) -> None:
+    one = layout(tmp_path / "a", "images/{name}.jpg", "masks/{name}.png",
+                 how=lambda numbers: colored(numbers * 0))  # fmt: skip
+    with pytest.raises(DataError, match=r"one colour \(#000000\) in 12 maps"):
+        drafted(one)
+    mixed = layout(tmp_path / "b", "images/{name}.jpg", "masks/{name}.png")
+    save(mixed / "masks" / "3.png", colored(classes(3)))
+    with pytest.raises(DataError, match="1 of 12 maps looked at are pictures of colours"):
+        drafted(mixed)
+    noise = np.random.default_rng(0)
+
+    def blurred(numbers: np.ndarray) -> np.ndarray:
+        return noise.integers(0, 256, (*numbers.shape, 3)).astype(np.uint8)
+
+    with pytest.raises(DataError, match="or one of few colours, as PNG"):
+        drafted(layout(tmp_path / "c", "images/{name}.jpg", "masks/{name}.png", how=blurred))
+
+
 def test_depths_are_numbers_of_16_bits(tmp_path: Path) -> None:
     def deep(numbers: np.ndarray) -> np.ndarray:
         ramp = np.arange(numbers.size).reshape(numbers.shape)
@@ -220,6 +305,41 @@ def test_numbers_of_classes_are_read_in_their_order_and_others_told() -> None:
     with pytest.raises(ConfigError, match="`numbers` and `ignore` both have 255"):
         task(numbers=(0, 255))
     assert task().settings == {k: v for k, v in task().settings.items() if k != "numbers"}
+
+
+@given(
+    colors=st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=3, max_size=9, unique=True),
+    seed=st.integers(0, 99),
+)
+def test_colours_come_back_as_their_numbers(colors: list[tuple[int, int, int]], seed: int) -> None:
+    numbers = np.random.default_rng(seed).integers(0, len(colors), (5, 7))
+    of = task(colors=tuple(colors), ignore=tuple(range(2, len(colors))))
+    found = of.read(np.array(colors, np.uint8)[numbers])
+    assert np.array_equal(found, np.where(numbers < 2, numbers, 255))
+    shown = of.pictures(torch.from_numpy(found.clip(max=1)[None]))[0].pixels
+    assert np.array_equal(of.read(shown), found.clip(max=1))
+
+
+def test_colours_that_are_not_right_are_told() -> None:
+    of = task(colors=COLORS[:2])
+    with pytest.raises(DataError, match=r"1 pixels .*s.colors lists: 1 colour \(\[0, 128, 0\]"):
+        of.read(colored(np.array([[0, 1], [1, 2]])))
+    with pytest.raises(DataError, match=r"colours of tasks.s.colors was expected. Found uint8"):
+        of.read(np.zeros((2, 2), np.uint8))
+    clear = np.zeros((2, 2, 4), np.uint8)
+    with pytest.raises(DataError, match="some of the map's pixels are transparent"):
+        of.read(clear)
+    clear[..., 3] = 255
+    assert of.read(clear).tolist() == [[0, 0], [0, 0]]
+    with pytest.raises(DataError, match=r"a picture of 3 colours \(\[0, 128, 0\], .*`colors`"):
+        task().read(colored(np.array([[2, 2], [0, 1]])))
+    for colors, said in (
+        (COLORS[:1], "a colour for each number up to 1, the greatest of a class. Found 1"),
+        ((*COLORS, COLORS[0]), r"different ones. Found \[0, 0, 0\] twice"),
+        (((0, 0, 300), (0, 0, 1)), r"from 0 to 255. Found \[0, 0, 300\]"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            task(colors=colors)
 
 
 def test_predicted_masks_have_the_numbers_of_the_files() -> None:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from polytask.config import load_config
 from polytask.errors import DataError
@@ -210,10 +212,12 @@ def test_parts_that_do_not_fit_are_said(tmp_path: Path, columns: list[str], told
 
 
 def test_folders_of_masks_are_no_labels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
     for k in range(6):
         for folder in ("images", "masks"):
             (tmp_path / "d" / folder).mkdir(parents=True, exist_ok=True)
-            (tmp_path / "d" / folder / f"{k}.png").write_bytes(png(9 * k))
+            pixels = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "d" / folder / f"{k}.png")
     with pytest.raises(DataError, match=r"each of their pixels \(masks\), not labels.*media: {im"):
         draft(tmp_path / "d", [], tmp_path / "c.yaml")
     (tmp_path / "d/images").rename(tmp_path / "d/hats")  # masks may be worn as well

@@ -87,3 +87,27 @@ def test_a_full_disk_leaves_the_history_of_before(
     with pytest.raises(OSError, match="No space"):
         made.append_history(epoch)
     assert [record["epoch"] for record in made.history()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "has no facts.json"),
+        (b"", "is not valid JSON"),
+        (b"\xff\xfe{}", "is no text: it was changed, or is damaged"),
+        (b"[" * 100_000, "is not valid JSON"),
+        (b"[1]", "lacks tasks"),
+        (b"5", "lacks tasks"),
+        (Path(), "cannot be read: Is a directory"),
+    ],
+)
+def test_broken_facts_are_told(
+    tmp_path: Path, config: Config, content: bytes | Path | None, said: str
+) -> None:
+    made = Run.create(config, tmp_path / "runs")
+    if isinstance(content, bytes):
+        (made.path / "facts.json").write_bytes(content)
+    elif content is not None:
+        (made.path / "facts.json").mkdir()
+    with pytest.raises(RunError, match=said):
+        made.read_json("facts.json", needs=["tasks"])

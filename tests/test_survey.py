@@ -1,6 +1,7 @@
 """`polytask init` and `polytask profile`: guesses with reasons that train, and numbers."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -242,3 +243,13 @@ def test_a_table_without_header_is_profiled_under_names(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("a: 1")
     refused = CliRunner().invoke(app, ["profile", str(tmp_path / "x.yaml"), "--columns", "a"])
     assert refused.exit_code == 1 and "--columns goes with a table" in refused.output
+
+
+@pytest.mark.parametrize("command", ["init", "profile"])
+def test_pipes_and_links_to_nothing_are_told_at_once(tmp_path: Path, command: str) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, said in (("pipe.csv", "no file but a device or a pipe"), ("loop", "a link to loop")):
+        given = [command, str(tmp_path / name), "--output", str(tmp_path / "o")]
+        done = CliRunner().invoke(app, given)
+        assert done.exit_code == 1 and said in done.output, done.output

@@ -7,6 +7,8 @@ prints it without a traceback. Anything else that escapes is a bug.
 
 import difflib
 import importlib
+import math
+import unicodedata
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -46,12 +48,52 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         `Did you mean 'label'?` where something is close, else `Valid names: a, b, c.`
     """
     names = sorted({str(v) for v in valid})
+    twin = next((n for n in names if n != name and _as_seen(n) == _as_seen(name)), None)
+    if twin is not None:
+        return f"Did you mean {twin!a}? It looks like {name!a} and is written otherwise."
     close = [n for n in names if n.casefold() == name.casefold() and n != name][:1]
     close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"Did you mean '{close[0]}'?"
     shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
     return f"Valid names: {shown or '(none)'}."
+
+
+def _as_seen(name: str) -> str:
+    """A name without marks that nobody sees, and without Unicode's ways to write a letter."""
+    shown = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", shown).split())
+
+
+def require_number(
+    key: str,
+    value: float,
+    low: float,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = True,
+) -> None:
+    """Make sure that a setting is a finite number in a range.
+
+    Args:
+        key: Its name.
+        value: What was found.
+        low: The least number that it may be.
+        high: The end of the range.
+        above: Whether it has to be more than `low`.
+        below: Whether it has to be less than `high`.
+
+    Raises:
+        ConfigError: If it is not; NaN is in no range.
+    """
+    low_enough = value > low if above else value >= low
+    if low_enough and (value < high if below else value <= high):
+        return
+    least = f"above {low:g}" if above else f"at least {low:g}"
+    most = "" if high == math.inf else f" and {'below' if below else 'at most'} {high:g}"
+    found = "finite and " if not math.isfinite(value) and not most else ""
+    raise ConfigError(f"`{key}` should be {found}{least}{most}. Found {value}.")
 
 
 def require(module: str, extra: str) -> ModuleType:

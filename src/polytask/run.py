@@ -151,12 +151,16 @@ class Run:
         """
         path = self.path / name
         try:
-            found = json.loads(path.read_text())
+            found = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError(f"The run '{self.path}' has no {name}.") from None
-        except json.JSONDecodeError as error:
+        except OSError as error:
+            raise RunError(f"'{path}' cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise RunError(f"'{path}' is no text: it was changed, or is damaged.") from error
+        except (json.JSONDecodeError, RecursionError) as error:
             raise RunError(f"'{path}' is not valid JSON: {error}.") from error
-        missing = [key for key in needs if key not in found]
+        missing = [key for key in needs if not isinstance(found, dict) or key not in found]
         if missing:
             raise RunError(f"'{path}' lacks {', '.join(missing)}: it was changed, or cut off.")
         return found

@@ -20,6 +20,7 @@ from polytask.config import (
     build_tasks,
     load_config,
 )
+from polytask.config.variants import varied
 from polytask.data.inputs import ImageInput
 from polytask.data.transforms import HorizontalFlip, RandomCrop
 from polytask.errors import ConfigError
@@ -145,3 +146,25 @@ def test_a_recipe_builds_without_data(tmp_path: Path) -> None:
         *("Multiclass", "Regression", "Binary")
     ]
     assert build_tasks(config)[1].target == {"mine": ("length", "width")}
+
+
+@pytest.mark.parametrize(
+    ("named", "numbered"),
+    [
+        ("{kind: auto-lambda, primary: [digit, object]}", (1, 0)),
+        ("{kind: auto-lambda, primary: [2, digit]}", (2, 1)),
+        ("{kind: auto-lambda}", (0, 1, 2)),
+        ("{kind: metabalance, primary: price}", 2),
+        ("{kind: metabalance, primary: 1}", 1),
+        ("{kind: metabalance}", None),
+    ],
+)
+def test_a_balancer_is_told_of_tasks_by_name(load: Load, named: str, numbered: object) -> None:
+    config = load(f"{THREE}balancer: {named}\n")
+    assert build_balancer(config, 3).primary == numbered
+    assert varied(config, {}).balancer == config.balancer
+
+
+def test_forms_of_uncertainty_by_name(load: Load) -> None:
+    config = load(f"{THREE}balancer: {{kind: uw, classification: [object, digit]}}\n")
+    assert build_balancer(config, 3).factor.tolist() == [1.0, 1.0, 0.5]

@@ -151,6 +151,13 @@ def test_mistakes_in_overrides(complaints: Complain, override: str, told: str) -
     assert complaints(RIGHT, override)[0].startswith(told)
 
 
+def test_a_file_that_is_no_text_says_so(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_bytes(b"seed: 1 # \xe4")
+    with pytest.raises(ConfigError, match=r"UTF-8: found the byte 0xe4. Save it anew") as error:
+        load_config(tmp_path / "mine.yaml")
+    assert "codec" not in str(error.value)
+
+
 def test_what_has_no_effect_warns(load: Load) -> None:
     single = ONE.replace("INPUT", "p: {kind: table, columns: [a], pool: max}")
     text = single.replace("TARGET", "b, pool: max") + "balancer: {kind: mgda}\n"

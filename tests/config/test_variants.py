@@ -63,6 +63,30 @@ def test_where_a_task_leaves_the_trunk_goes_with_it(load: Load) -> None:
     build_model(only, prepared.inputs, prepared.tasks)
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("{kind: auto-lambda, primary: [shape]}", {"primary": ["shape"]}),
+        ("{kind: auto-lambda, primary: [1, color]}", {"primary": ["shape"]}),
+        ("{kind: auto-lambda, primary: [color]}", {"primary": None}),
+        ("{kind: metabalance, primary: 1}", {"primary": "shape"}),
+        ("{kind: metabalance, primary: color}", {"primary": None}),
+        ("{kind: uw, classification: [0]}", {"classification": []}),
+        ("{kind: uw, classification: [0, shape]}", {"classification": ["shape"]}),
+        ("{kind: constant, weights: [1, 3]}", {"weights": [3.0]}),
+        ("{kind: constant, weights: [1, 0]}", {"weights": None}),
+        ("{kind: tchebycheff, preference: [0.2, 0.8], ideal: [0, 1]}", {"preference": [0.8]}),
+    ],
+)
+def test_a_balancer_goes_on_knowing_the_tasks_that_stay(
+    load: Load, given: str, kept: dict[str, object]
+) -> None:
+    config = load(f"{TWO_SOURCES}balancer: {given}\ncompare: {{balancing: [{given}]}}\n")
+    only = with_tasks(config, ["shape"]).resolved()
+    for balancer in (only["balancer"], only["compare"]["balancing"][0]):
+        assert kept.items() <= balancer.items()
+
+
 def test_a_task_alone_does_not_read_the_labels_of_the_others(load: Load, tmp_path: Path) -> None:
     lines = [f"{k},{k % 7},{k % 2},{k % 3},{k % 5}" for k in range(40)]
     (tmp_path / "t.csv").write_text("\n".join(["x,y,a,b,note", *lines]))

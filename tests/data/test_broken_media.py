@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,8 @@ def path(cell: str, *told: str, config: str = PICTURES) -> Case:
         table(folder, "photo", "png", lambda k: png(10 * k))
         (folder / "folder.png").mkdir()
         (folder / "link.png").symlink_to("none.png")
+        (folder / "loop.png").symlink_to("loop.png")
+        put(folder, "\u00e9.png", png())
         listed = (folder / "t.csv").read_text().replace("\n3.png", f"\n{cell}")
         put(folder, "t.csv", listed.replace("HERE", str(folder)))
         return config
@@ -110,6 +113,24 @@ def sound(content: bytes, *told: str, old: str = "", new: str = "") -> Case:
 BOMB = encoded(Image.new("1", (20_000, 20_000)))
 PHOTO, CLIP = f"{ROW_5}'photo': .*3.png: ", f"{ROW_5}'clip': .*3.wav: "
 WAVE = wave(0.1)
+
+
+def counted(samples: int, everything: int | None = None) -> bytes:
+    """A sound whose header counts other bytes of samples, and other bytes in all."""
+    made = bytearray(riff(WAVE))
+    made[40:44] = struct.pack("<I", samples)
+    if everything is not None:
+        made[4:8] = struct.pack("<I", everything)
+    return bytes(made)
+
+
+def chunks(after: bytes) -> bytes:
+    """A sound with something after its samples."""
+    made = bytearray(riff(WAVE) + after)
+    made[4:8] = struct.pack("<I", len(made) - 8)
+    return bytes(made)
+
+
 FILES: dict[str, Case] = {
     "picture that is text": picture(b"hello", PHOTO, "not a readable picture", "on_bad: skip"),
     "picture of no bytes": picture(b"", PHOTO, "the file is empty"),
@@ -130,6 +151,10 @@ FILES: dict[str, Case] = {
     "sound of no bytes": sound(b"", CLIP, "the file is empty"),
     "header without its samples": sound(riff(WAVE)[:44], CLIP, "cut off: 1600 bytes are missing"),
     "header of no samples": sound(riff(WAVE[:0]), CLIP, "the sound has no samples"),
+    "header that counts no samples": sound(counted(0), CLIP, "counts 0 bytes of samples, and 1600"),
+    "header that counts nothing": sound(counted(0, 0), CLIP, "counts 0 bytes of samples, and 1600"),
+    "header that counts too few": sound(counted(400), CLIP, "counts 400 bytes of samples, and 1200",
+        "a program .* that broke off: write the file anew"),
     "sound cut off": sound(riff(WAVE)[:400], CLIP, "the sound is cut off"),
     "samples of nothing": sound(riff(np.full(800, np.nan), subtype="FLOAT"), CLIP, "finite"),
     "another rate": sound(riff(wave(0.1, 16000), 16000), CLIP, "16000 samples a second, where 8000",
@@ -142,6 +167,11 @@ PATHS: dict[str, Case] = {
     "nothing there": path("none.png", ROW_5, "none.png: there is no such file"),
     "capitals": path("3.PNG", ROW_5, "no such file; '3.png' is beside it"),
     "no ending": path("3", ROW_5, "no such file; '3.png' is beside it"),
+    "letters in another way": path("e\u0301.png", ROW_5, r"no such file; '\\xe9.png' is beside it",
+        r"written otherwise than in 'e\\u0301.png' .*NFC and NFD"),
+    "capitals of a folder": path("Folder.png/3.png", ROW_5, "no folder 'Folder.png'; 'folder.png'"),
+    "no folder": path("none/of/3.png", ROW_5, "there is no folder 'none'"),
+    "a link to itself": path("loop.png", ROW_5, "a link to loop.png, which is not there"),
     "backslash": path("sub\\3.png", ROW_5, "with / between folders"),
     "on the web": path("https://example.org/3.png", ROW_5, "no such file: fetch it"),
     "too long": path("a" * 5000, ROW_5, "too long"),
@@ -159,6 +189,7 @@ PATHS: dict[str, Case] = {
     "no pixels": path("3.png", "c.yaml:2: inputs.photo: `size`",
         config=PICTURES.replace("size: 8}}\n", "size: 0}}\n")),
 }  # fmt: skip
+SEVERAL = "photo of own: it holds several pictures, of which the first is read: 1, such as .*3.png"
 FINE: dict[str, Case] = {
     "left out and listed": picture(b"hello", "left out 1 row of own", PHOTO, "not a readable",
         more="on_bad: skip\n"),
@@ -167,7 +198,12 @@ FINE: dict[str, Case] = {
     "palette": picture(encoded(colours().quantize(8)), "labels of kind"),
     "16 bits": picture(encoded(Image.fromarray(np.full((4, 4), 300, np.uint16))), "labels of kind"),
     "moving": picture(encoded(colours().quantize(8), "GIF", save_all=True,
-        append_images=[colours().quantize(4)]), "labels of kind"),
+        append_images=[colours().quantize(4)]), SEVERAL),
+    "moving png": picture(encoded(colours(), save_all=True, append_images=[colours().rotate(180)]),
+        SEVERAL),
+    "moving webp": picture(encoded(colours(), "WEBP", save_all=True,
+        append_images=[colours().rotate(180)]), SEVERAL),
+    "pages": picture(encoded(colours(), "TIFF", save_all=True, append_images=[colours()]), SEVERAL),
     "5,000 to 1": picture(encoded(Image.new("RGB", (5000, 1))), "labels of kind"),
     "jpeg called png": picture(encoded(colours(), "JPEG"), "labels of kind"),
     "umlauts and blanks": picture(png(), "labels of kind", name="für mich/3 ä.png"),
@@ -180,6 +216,8 @@ FINE: dict[str, Case] = {
     "fractions a little beyond one": sound(riff(np.float32(WAVE / 8000), subtype="FLOAT"),
         "labels of kind"),
     "24 bits": sound(riff(WAVE / 40000, subtype="PCM_24"), "labels of kind"),
+    "chunks after the samples": sound(chunks(b"LIST\x04\0\0\0INFO" + bytes(20)), "labels of kind"),
+    "no end in the header": sound(counted(2**32 - 1, 2**32 - 1), "labels of kind"),
     "one sample": sound(riff(WAVE[:1]), "labels of kind"),
     "silence": sound(riff(np.zeros(800, np.int16)), "labels of kind"),
 }  # fmt: skip
@@ -270,6 +308,7 @@ CLASSES: dict[str, Case] = {
 CLASSES_FINE: dict[str, Case] = {
     "other files": folders(lambda p: (put(p, "cat/notes.txt", b"x"), put(p, ".DS_Store", b"x")),
         r"rows of own +│ +12"),
+    "a link to itself": folders(lambda p: (p / "cow").symlink_to("cow"), "labels of kind"),
     "links": folders(lambda p: ((p / "dog").rename(p.parent / "elsewhere"),
         (p / "dog").symlink_to("../elsewhere"), (p / "cat/up").symlink_to("..")),
         r"rows of own +│ +12"),
@@ -336,7 +375,9 @@ MASKS: dict[str, Case] = {
     "below nothing": mask(stored(np.full((8, 8), -3)), "class numbers should be 0 to 254"),
     "no such class": mask(encoded(Image.fromarray(np.full((8, 8), 9, np.uint8))),
         "class 9 has no name", "list it under 'ignore'"),
-    "objects": mask(stored(np.array([{}], object)), "not a readable array"),
+    "400 million pixels": mask(BOMB, "not a readable map .*exceeds limit"),
+    "array cut off": mask(stored(np.zeros((8, 8), np.uint8))[:-5], "readable array .*expected 64"),
+    "objects": mask(stored(np.array([{}], object)), "not a readable array .*holds objects"),
     "no pixels": mask(stored(np.zeros((0, 8), np.uint8)), r"\[H, W\] was expected.*\(0, 8\)"),
     "that of another picture": mask(encoded(Image.fromarray(np.zeros((6, 9), np.uint8))),
         "the map has 9 x 6 pixels, and its picture 8 x 8", "turned"),

@@ -74,6 +74,14 @@ with zipfile.ZipFile(ZIP, "w") as _archive:
     _archive.writestr("a.txt", "x")
 
 
+LOCKED = bytearray(ZIP.getvalue())
+for _at in (LOCKED.index(b"PK\x03\x04") + 6, LOCKED.index(b"PK\x01\x02") + 8):
+    LOCKED[_at] |= 1
+STRANGE = bytearray(ZIP.getvalue())  # packed in a way that is not known
+for _at in (STRANGE.index(b"PK\x03\x04") + 8, STRANGE.index(b"PK\x01\x02") + 10):
+    STRANGE[_at] = 99
+
+
 def columns(content: str | bytes, *told: str, old: str = "", new: str = "") -> Case:
     return file(COLUMNS, content, *told, old=old, new=new)
 
@@ -111,6 +119,10 @@ FILES: dict[str, Case] = {
         old="spans: [ner]", new="spans: [nr]"),
     "not packed": file(COLUMNS, sentences(), "t.txt.gz cannot be read", old="t.txt", new="t.txt.gz",
         name="t.txt.gz"),
+    "zip with a password": file(COLUMNS, bytes(LOCKED), "t.zip/a.txt cannot be read: .*password",
+        old="t.txt", new="t.zip/a.txt", name="t.zip"),
+    "zip of another kind": file(COLUMNS, bytes(STRANGE), "a.txt cannot be read: .*not supported",
+        old="t.txt", new="t.zip/a.txt", name="t.zip"),
     "not in the zip": file(COLUMNS, ZIP.getvalue(), "t.zip holds no b.txt", old="t.txt",
         new="t.zip/b.txt", name="t.zip"),
     "no trees": conllu("# only a comment\n", "t.conllu has no sentences"),
@@ -128,6 +140,8 @@ FILES: dict[str, Case] = {
         "DET", "_"), "Task 'upos' has no label of a token", "own.upos"),
     "label without text": lines(LINE.replace("pos a text 2\n", "pos\n"), "t.txt line 3", "a text"),
     "text without label": lines("text\n" * 20, "t.txt line 1 should be a label"),
+    "a mark that nobody sees": lines(LINE.replace("pos a text 2", "\ufeffpos a text 2"), "line 3",
+        r"mean 'pos'\? It looks like '\\ufeffpos'"),
     "another letter": lines(LINE.replace("text 2", "täxt 2").encode("latin-1"), "t.txt line 3"),
     "no such encoding": lines(LINE, "c.yaml:1: sources.own: `encoding` is 'utf-99'",
         old="label: true", new="label: true, encoding: utf-99"),

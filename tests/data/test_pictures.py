@@ -1,6 +1,9 @@
 """Pictures of every mode, size and orientation, from files made here."""
 
 import io
+import struct
+import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from polytask.cli.options import mendable
 from polytask.config import load_config
-from polytask.data.decoding import decode_picture
+from polytask.data.decoding import FEW_SHADES, decode_picture
 from polytask.data.inputs import ImageInput
 from polytask.data.media import ArrayMedia
 from polytask.data.preparing import prepare
@@ -148,6 +152,81 @@ def test_a_few_dark_pictures_of_sixteen_bits_are_dark(tmp_path: Path) -> None:
     assert not any("bits" in doubt for doubt in prepared.summary()["doubts"])
 
 
+def deep_png(numbers: np.ndarray) -> bytes:
+    """`[H, W, C]` numbers of 16 bits as a PNG, which Pillow cannot write."""
+    height, width, channels = numbers.shape
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        said = kind + body
+        return struct.pack(">I", len(body)) + said + struct.pack(">I", zlib.crc32(said))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in numbers)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def deep_tiff(numbers: np.ndarray, order: str, packed: bool) -> bytes:
+    """`[H, W, 3]` numbers of 16 bits as a TIFF, turned by a quarter (orientation 6)."""
+    height, width, _ = numbers.shape
+    body = numbers.astype(f"{order}u2").tobytes()
+    body = zlib.compress(body) if packed else body
+    tags = [(256, width), (257, height), (258, 0), (259, 8 if packed else 1), (262, 2)]
+    tags += [(273, 0), (274, 6), (277, 3), (278, height), (279, len(body))]
+    end = 10 + 12 * len(tags) + 4
+    values = {258: end, 273: end + 6}
+    lines = b"".join(
+        struct.pack(f"{order}HHII", tag, 3 if tag == 258 else 4, 3 if tag == 258 else 1,
+                    values.get(tag, value))
+        for tag, value in tags
+    )  # fmt: skip
+    mark = b"II" if order == "<" else b"MM"
+    start = mark + struct.pack(f"{order}HIH", 42, 8, len(tags))
+    return start + lines + bytes(4) + struct.pack(f"{order}HHH", 16, 16, 16) + body
+
+
+def test_colours_of_16_bits_are_read_by_their_white() -> None:
+    numbers = np.random.default_rng(0).integers(0, 4096, (5, 4, 3)).astype(np.uint16)
+    numbers[0, 0] = (0, 4095, 255)
+    right = (numbers.astype(int) * 256 // 4096).astype(np.uint8)
+    files = {
+        "png": (deep_png(numbers), 0),
+        **{
+            f"tiff {order} {packed}": (deep_tiff(numbers, order, packed), -1)
+            for order in "<>"
+            for packed in (False, True)
+        },
+    }
+    for name, (content, turns) in files.items():
+        notes: list[str] = []
+        found = decode_picture(content, noting=notes.append)
+        assert np.array_equal(found, np.rot90(numbers >> 8, turns)), name
+        assert notes == [FEW_SHADES], name
+        found = decode_picture(content, white=4095, noting=notes.append)
+        assert np.array_equal(found, np.rot90(right, turns)), name
+        assert len(notes) == 1, name
+
+
+def test_colours_of_16_bits_that_use_them_are_as_they_are() -> None:
+    numbers = np.random.default_rng(0).integers(0, 65536, (9, 7, 3)).astype(np.uint16)
+    notes: list[str] = []
+    assert np.array_equal(decode_picture(deep_png(numbers), noting=notes.append), numbers >> 8)
+    assert not notes
+    found = decode_picture(deep_png(numbers), white=4095)
+    assert np.array_equal(found, np.minimum(numbers // 16, 255))
+    assert decode_picture(deep_png(np.zeros((2, 2, 3))), noting=notes.append).max() == 0
+    assert not notes  # black is no mistake
+
+
+def test_transparency_of_16_bits_is_white() -> None:
+    numbers = np.full((2, 2, 4), 2048, np.uint16)
+    numbers[..., 3] = [[0, 65535], [65535, 65535]]
+    found = decode_picture(deep_png(numbers), white=4095)
+    assert found[..., 0].tolist() == [[255, 128], [128, 128]]
+    with pytest.raises(DataError, match=r"LA\) have 16 bits, of which 8 can be read: save it as"):
+        decode_picture(deep_png(numbers[..., :2]), white=4095)
+
+
 def test_a_white_is_for_pictures_of_files_and_at_most_of_16_bits() -> None:
     pixels = ArrayMedia(1, lambda _: np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(DataError, match="bytes already: `white`"):
@@ -158,3 +237,17 @@ def test_a_white_is_for_pictures_of_files_and_at_most_of_16_bits() -> None:
     assert decode_picture(grey, white=4095)[0, :, 0].tolist() == [0, 255, 255, 255]
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     assert np.array_equal(decode_picture(encoded(Image.fromarray(ramp)))[..., 0], ramp >> 8)
+
+
+def test_large_pictures_are_read_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with mendable():
+        assert decode_picture(encoded(Image.fromarray(colours()))).shape == (6, 4, 3)
+        warnings.warn("something else", stacklevel=1)
+    said = capsys.readouterr().err
+    assert "something else" in said and "bomb" not in said
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(DataError, match="exceeds limit of 20 pixels"):
+        decode_picture(encoded(Image.fromarray(colours())))

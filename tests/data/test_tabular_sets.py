@@ -99,6 +99,32 @@ def test_values_of_arff_may_have_spaces_and_quotes(tmp_path: Path) -> None:
         ArffFile(path=tmp_path / "t.arff").load()
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("1,a,0\n1,c,0\n", r"line \d+, 'c' is no value of 'kind': a, b"),
+        ("zero,a,0\n", r"line \d+, 'x' should be a number, found 'zero'"),
+        ("1,a\n", r"line \d+ has 2 cells for 3 attributes"),
+        ("1,a,0\n@relation again\n", r"line \d+ has 1 cells for 3"),
+        (b"1,a,0\n1,\xe4,0\n", r"t\.arff line \d+ is not text in UTF-8: found the byte 0xe4"),
+    ],
+)
+def test_rows_of_arff_that_are_none_are_named(
+    tmp_path: Path, content: str | bytes, said: str
+) -> None:
+    more = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "t.arff").write_bytes(ARFF.encode() + more)
+    wrong = ARFF.count("\n") + (2 if b"\n1" in more or b"@" in more else 1)
+    with pytest.raises(DataError, match=said.replace(r"\d+", str(wrong))):
+        ArffFile(path=tmp_path / "t.arff").load()
+
+
+def test_attributes_of_one_name_are_told(tmp_path: Path) -> None:
+    (tmp_path / "t.arff").write_text(ARFF.replace("attribute kind", "attribute x") + "1,a,0\n")
+    with pytest.raises(DataError, match=r"t\.arff has two columns named 'x'"):
+        ArffFile(path=tmp_path / "t.arff").load()
+
+
 def test_arff_alone_and_in_a_zip_with_its_publishers_split(tmp_path: Path) -> None:
     (tmp_path / "t.arff").write_text(f"{ARFF}1.5,a,0\n?,?,1\n")
     table = ArffFile(path=tmp_path / "t.arff").load()

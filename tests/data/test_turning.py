@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from polytask.config.build import build_sources
 from polytask.config.load import load_config
 from polytask.config.variants import with_tasks
+from polytask.data.decoding import FEW_SHADES
 from polytask.data.shapes import Shapes
+from polytask.data.tables import TableFile
 from polytask.data.turning import DEGREES, QuarterTurns, drawn_turns
 from polytask.data.vision import Cifar10
 from polytask.errors import ConfigError
@@ -40,6 +43,22 @@ def test_every_row_is_its_picture_turned_by_its_label() -> None:
         assert (back == plain.media["image"].picture(row // 4)).all()
     assert table.frame["shape"][4:8].nunique(dropna=False) == 1
     assert table.describe(5).startswith("made-up picture 2 turned by ")
+
+
+def test_pictures_of_16_bits_are_turned_by_their_white(tmp_path: Path) -> None:
+    numbers = np.array([[0, 4095], [1024, 2048]], np.uint16)
+    Image.fromarray(numbers).save(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_text("image\na.png\n")
+    source = TableFile(path=tmp_path / "t.csv", media={"image": "image"})
+    table = QuarterTurns({"s": source}, source="s").load()
+    media = table.media["image"]
+    for row in range(4):
+        back = np.rot90(media.picture(row, white=4095), int(table.frame["rotation"][row]) // 90)
+        assert back[..., 0].tolist() == [[0, 255], [64, 128]]
+        assert media.where(row).endswith("a.png")
+    assert not media.noted
+    media.picture(2)
+    assert media.noted == {2: FEW_SHADES}
 
 
 def test_fewer_turns_are_drawn_evenly_and_from_the_seed() -> None:

@@ -120,3 +120,16 @@ def test_the_budget_decides_what_a_task_alone_gets(budget: str, size: int, tmp_p
 def test_what_cannot_be_compared_says_why(compared: Config, change: dict, said: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(ConfigError, match=said):
         Plan(varied(compared, change), {}, {}, 1)
+
+
+def test_tasks_that_a_balancer_names_are_the_same_in_each_set(tiny: Config) -> None:
+    third = {"kind": "multiclass", "input": "picture", "target": {"shapes": "letter"}}
+    config = varied(tiny, {"tasks.letter": third})
+    named = {"kind": "metabalance", "primary": "shape"}
+    weights = {"kind": "constant", "weights": [1.0, 2.0, 4.0]}
+    sets = [["color", "shape"], ["color", "letter"]]
+    config = varied(config, {"compare": {"balancing": [named, weights], "tasks": sets}})
+    plan = Plan(config, {}, {}, 1)
+    told = [plan.job(c, 0).config.balancer.model_dump() for c in plan.shared()]
+    assert [b["primary"] for b in told if b["kind"] == "metabalance"] == ["shape", None]
+    assert [b["weights"] for b in told if b["kind"] == "constant"] == [(1.0, 2.0), (1.0, 4.0)]

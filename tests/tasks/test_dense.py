@@ -243,7 +243,8 @@ def test_pixels_are_taken_by_their_centres() -> None:
 @pytest.mark.parametrize(
     ("array", "told"),
     [
-        (np.zeros((2, 2, 3), np.uint8), r"class numbers \[H, W\].*\(2, 2, 3\)"),
+        (np.zeros((2, 2, 3), np.uint8), r"class numbers \[H, W\].* 1 colour \(\[0, 0, 0\]\)"),
+        (np.zeros((2, 2, 3), np.int64), r"class numbers \[H, W\].*\(2, 2, 3\)"),
         (np.zeros((2, 2)), "float64"),
         (np.full((2, 2), -1), "0 to 254.*-1 to -1"),
         (np.full((2, 2), 3, np.uint8), "class 3 has no name: tasks.t.classes names 3"),

@@ -69,9 +69,32 @@ def test_the_environment_names_threads_unless_it_was_torchrun(
 
 def test_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    monkeypatch.setattr(devices, "own_cores", lambda: 7)
+    monkeypatch.setattr(devices, "own_cores", lambda _=0: 7)
     shares = [share_of_cores(Settings(devices=count)) for count in (1, 2, 3, 8)]
     assert shares == [7, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("torchrun", "bound", "count", "share"),
+    [
+        (32, 32, 4, 8),  # nobody is bound
+        (32, 8, 4, 8),  # each has cores of its own
+        (32, 16, 4, 8),  # two have one half, the others the other
+        (32, 4, 4, 4),  # some are left free
+        (2, 1, 4, 1),
+    ],
+)
+def test_cores_that_processes_are_bound_to_are_not_divided_again(
+    monkeypatch: pytest.MonkeyPatch, torchrun: int, bound: int, count: int, share: int
+) -> None:
+    def affinity(process: int) -> range:
+        return range(torchrun) if process == os.getppid() else range(bound)
+
+    monkeypatch.setattr(os, "sched_getaffinity", affinity, raising=False)
+    for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"):
+        monkeypatch.setenv(name, str(count))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    assert share_of_cores(Settings()) == share
 
 
 @pytest.mark.parametrize(("quicker", "chosen"), [("many", 3), ("one", 1)])

@@ -98,5 +98,5 @@ def test_nothing_shared_in_any_stage_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("settings", [{"subsample": 0.0}, {"subsample": 1.5}, {"groups": 0}])
 def test_numbers_out_of_range(settings: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="should be"):
+    with pytest.raises(ConfigError, match="should be"):
         trainer(tmp_path, **settings)

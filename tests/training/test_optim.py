@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from polytask.errors import ConfigError
 from polytask.training.averaging import WeightAverage
 from polytask.training.optim import (
     OPTIMIZERS,
@@ -96,7 +97,7 @@ def test_the_longest_beginning_of_a_name_gives_the_factor() -> None:
 
 
 def test_a_factor_that_fits_nothing_is_an_error_that_lists_beginnings() -> None:
-    with pytest.raises(ValueError, match=r"\['head'\].*encoders\.picture.*heads\.tags"):
+    with pytest.raises(ConfigError, match=r"\['head'\].*encoders\.picture.*heads\.tags"):
         SGD(factors={"head": 0.1}).groups(network(), [])
 
 

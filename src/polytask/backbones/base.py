@@ -61,6 +61,18 @@ class Backbone(nn.Module, ABC):
         """
 
 
+def require_widths(widths: Sequence[int]) -> None:
+    """Make sure that there are stages, each of them with features.
+
+    Raises:
+        ValueError: If not.
+    """
+    if not widths or min(widths) < 1:
+        raise ValueError(
+            f"`widths` should be at least one number, each at least 1. Found {list(widths)}."
+        )
+
+
 class SequentialBackbone(Backbone):
     """Anybody's own modules as a backbone.
 

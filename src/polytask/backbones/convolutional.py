@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polytask.backbones.base import ACTIVATIONS, Activation, Backbone, OnValues
+from polytask.backbones.base import ACTIVATIONS, Activation, Backbone, OnValues, require_widths
 from polytask.errors import ConfigError
 from polytask.types import Features
 
@@ -59,6 +59,7 @@ class ResidualBackbone(Backbone):
             first = nn.Sequential(
                 _convolution(in_features, stem_width, 7, stride=2), act(), nn.MaxPool2d(2)
             )
+        require_widths(widths)
         ins = [stem_width, *widths[:-1]]
         stages = [PooledStage(i, o, depth, act) for i, o in zip(ins, widths, strict=True)]
         self.stages = nn.ModuleList(OnValues(m) for m in (first, *stages))

@@ -41,6 +41,8 @@ class NgramBackbone(Backbone):
         super().__init__()
         if not spans or min(spans) < 1:
             raise ValueError(f"`spans` should be numbers of at least 1. Found {list(spans)}.")
+        if filters < 1:
+            raise ValueError(f"`filters` should be at least 1. Found {filters}.")
         self.in_features = in_features
         self.stages = nn.ModuleList(
             [Ngrams(in_features, spans, filters, ACTIVATIONS[activation](), dropout)]

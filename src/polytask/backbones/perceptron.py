@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from polytask.backbones.base import ACTIVATIONS, Activation, Backbone, OnValues
+from polytask.backbones.base import ACTIVATIONS, Activation, Backbone, OnValues, require_widths
 
 
 class PerceptronBackbone(Backbone):
@@ -33,6 +33,7 @@ class PerceptronBackbone(Backbone):
         normalize: bool = True,
     ) -> None:
         super().__init__()
+        require_widths(widths)
         self.in_features = in_features
         ins = [in_features, *widths[:-1]]
         self.stages = nn.ModuleList(

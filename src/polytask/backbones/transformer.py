@@ -54,6 +54,8 @@ class TransformerBackbone(Backbone):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        if heads < 1:
+            raise ValueError(f"`heads` should be at least 1. Found {heads}.")
         if width % (2 * heads):
             raise ValueError(
                 f"`width` should be a multiple of twice `heads` ({2 * heads}). Found {width}."

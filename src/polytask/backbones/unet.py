@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polytask.backbones.base import ACTIVATIONS, Activation, Backbone, OnValues
+from polytask.backbones.base import ACTIVATIONS, Activation, Backbone, OnValues, require_widths
 from polytask.backbones.convolutional import Normalization
 from polytask.errors import ConfigError
 
@@ -49,6 +49,7 @@ class UNetBackbone(Backbone):
         super().__init__()
         act = ACTIVATIONS[activation]
         level = stride.bit_length() - 1  # at which the features come out
+        require_widths(widths)
         if len(widths) <= level or depth < 1:
             raise ConfigError(
                 f"`widths` should have more than {level} entries for a stride of {stride}, and "

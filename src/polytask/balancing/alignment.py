@@ -175,6 +175,8 @@ class AlignedMTL(GramianBalancer):
         if len(wanted) != num_tasks or min(wanted) <= 0:
             raise ValueError(f"`preference` should be {num_tasks} numbers > 0. Found {wanted}.")
         self.mode: Reference = mode
+        if not 0 <= rtol < 1:
+            raise ValueError(f"`rtol` should be in [0, 1). Found {rtol}.")
         self.rtol = rtol
         self.preference: Tensor
         self.register_buffer("preference", torch.tensor(wanted), persistent=False)

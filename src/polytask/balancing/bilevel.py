@@ -36,7 +36,7 @@ class AutoLambda(LossBalancer):
 
     Args:
         num_tasks: T.
-        primary: The tasks that count, by their places in the file from 0; None for all.
+        primary: The tasks that count, by number from 0, in a file also by name; None for all.
         init: Where weights start.
         lr: Adam's learning rate for the weights.
         scale: `unit` rescales the weights to mean 1; `paper` leaves them.

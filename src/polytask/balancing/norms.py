@@ -89,8 +89,8 @@ class MetaBalance(GramianBalancer):
 
     Args:
         num_tasks: T.
-        primary: The task whose size is the measure; None for the geometric mean of all, an addition
-            of ours.
+        primary: The task whose size is the measure, by number from 0, in a file also by name; None
+            for the geometric mean of all, an addition of ours.
         relax: r: 0 is equal weighting, 1 makes sizes equal.
         beta: The inertia of the running means.
         at: `parameters` or `features`.

@@ -26,8 +26,8 @@ class UncertaintyWeighting(WeighingBalancer):
 
     Args:
         num_tasks: T.
-        classification: The numbers of tasks that take the classification form; others take the
-            regression form, as published code does for all tasks.
+        classification: The tasks that take the classification form, by number from 0, in a file
+            also by name; others take the regression form, as published code does for all tasks.
         init: Where s starts.
         bound: The largest `|s|`.
         scale: `unit` rescales the weights to mean 1; `s` learns by the paper's formula either way.

@@ -60,6 +60,7 @@ def init(
     """Write a configuration for your data: guesses of columns and tasks, with the reasons."""
     with mendable():
         from polytask.config.load import load_config
+        from polytask.data.disguises import require_openable
         from polytask.run import written
         from polytask.survey.drafting import draft
         from polytask.survey.treebanks import draft_treebank, treebank_files
@@ -68,6 +69,7 @@ def init(
         file = output or Path(f"{_stem(data)}.yaml")
         if file.exists():
             raise ConfigError(f"'{file}' is there already. Name another file with --output.")
+        require_openable(data)
         wanted, names = _names(targets), _names(columns)
         treebank = treebank_files(data, names)
         words = {} if treebank else word_files(data)
@@ -114,11 +116,13 @@ def profile(
     """What data is like: labels and their overlap, balance, blanks, outliers, leaks."""
     with mendable():
         from polytask.config.load import load_config
+        from polytask.data.disguises import require_openable
         from polytask.survey.profile import profile_data, profile_prepared
         from polytask.survey.showing import tables, verdict, write
         from polytask.terminal import Terminal, print_table
         from polytask.workflow import prepare_data
 
+        require_openable(data)
         if data.suffix.lower() in (".yaml", ".yml"):
             if columns:
                 raise ConfigError("--columns goes with a table; a YAML file names columns itself.")

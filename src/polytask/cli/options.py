@@ -42,6 +42,8 @@ def mendable(stopped: str = "Stopped.") -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.showwarning = show
+        # Pillow's of pictures that are large and read all the same; of larger ones it's an error.
+        warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
         try:
             yield
         except PolytaskError as error:

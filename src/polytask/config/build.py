@@ -12,6 +12,7 @@ from polytask.balancing import Balancer
 from polytask.config.mistakes import Mistake, Steps
 from polytask.config.schema import PARTS_OF_CLEANING, STACK, Config, InputSpec
 from polytask.config.spec import Spec
+from polytask.config.task_keys import numbered
 from polytask.data.blending import Blending
 from polytask.data.inputs import Input
 from polytask.data.mixing import Mixing
@@ -148,7 +149,8 @@ def build_resampling(config: Config) -> Resampling | None:
 
 def build_balancer(config: Config, num_tasks: int) -> Balancer:
     """How the losses become one update."""
-    balancer: Balancer = made(config.balancer, "balancer", facts=[num_tasks])
+    spec = numbered(config.balancer, list(config.tasks))
+    balancer: Balancer = made(spec, "balancer", facts=[num_tasks])
     return balancer
 
 

@@ -1,5 +1,7 @@
 """Every name that a configuration can give as a `kind`, and the class behind it."""
 
+from typing import Any
+
 from polytask.backbones import (
     NgramBackbone,
     PerceptronBackbone,
@@ -119,6 +121,7 @@ __all__ = [
     "NEEDS",
     "OPTIMIZERS",
     "OUTLIERS",
+    "PER_TASK",
     "RESAMPLINGS",
     "SCHEDULES",
     "SELECTIONS",
@@ -126,6 +129,7 @@ __all__ = [
     "SOURCES",
     "TASKS",
     "TASK_FACTS",
+    "TASK_NAMES",
     "TRANSFORMS",
     "TRUNKS",
 ]
@@ -276,6 +280,16 @@ TASK_FACTS = (
     "shape",
     "pace",
 )
+_Task = int | str
+# Settings of balancers that are tasks by number, and in a file by name too: their type there, and
+# what they are where none of the named tasks is left.
+TASK_NAMES: dict[str, dict[str, tuple[Any, Any]]] = {
+    "uw": {"classification": (tuple[_Task, ...], [])},
+    "auto-lambda": {"primary": (tuple[_Task, ...] | None, None)},
+    "metabalance": {"primary": (_Task | None, None)},
+}
+# Settings of balancers that are one number per task, or null.
+PER_TASK = ("weights", "min_losses", "preference", "ideal")
 # How often training rows are drawn, by the classes of a task.
 RESAMPLINGS: dict[str, type[Resampling]] = {"over": Over, "under": Under, "tomek": Tomek}
 MIXINGS: dict[str, type[Mixing]] = {

@@ -5,8 +5,9 @@ from typing import Any
 
 from polytask.config.catalogue import BODIES, NEEDS, SHAPES, TASKS
 from polytask.config.derive import as_text
-from polytask.config.mistakes import Mistake
+from polytask.config.mistakes import Mistake, Steps
 from polytask.config.references import Plain, section
+from polytask.config.task_keys import unknown_tasks
 from polytask.errors import nearest
 
 
@@ -25,6 +26,7 @@ def mismatches(raw: Plain) -> Iterator[Mistake]:
     yield from _unused(raw)
     yield from _mixing(raw)
     yield from _monitor(raw)
+    yield from _balancers(raw)
     yield from _trunk(raw)
     yield from _needs(raw)
 
@@ -148,6 +150,18 @@ def _monitor(raw: Plain) -> Iterator[Mistake]:
         yield Mistake(
             ("training", "monitor"), f"expected 'mean' or 'task.metric', found '{monitor}'. {hint}"
         )
+
+
+def _balancers(raw: Plain) -> Iterator[Mistake]:
+    """Tasks that balancers name, those to compare too."""
+    tasks = list(section(raw, "tasks"))
+    compared = section(raw, "compare").get("balancing")
+    places: list[tuple[Steps, Any]] = [(("balancer",), raw.get("balancer"))]
+    if isinstance(compared, list):
+        places += [(("compare", "balancing", n), given) for n, given in enumerate(compared)]
+    for path, given in places:
+        if isinstance(given, dict):
+            yield from unknown_tasks(given, path, tasks)
 
 
 def _trunk(raw: Plain) -> Iterator[Mistake]:

@@ -5,6 +5,7 @@ never appear in a file.
 """
 
 import inspect
+import math
 import os
 import re
 import types
@@ -16,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 from pydantic.fields import FieldInfo
 
 FieldOf = tuple[Any, FieldInfo]
+GREATEST_SEED = 2**63 - 1
 
 _SECTION = re.compile(r"^(Args|Attributes):$", re.MULTILINE)
 _ENTRY = re.compile(r"^    (\w+(?:, \w+)*)(?: \([^)]*\))?: +(.*)$")
@@ -44,6 +46,8 @@ def settings(made: type, *, supplied: Sequence[str] = ()) -> dict[str, FieldOf]:
             extra["default"] = factory()
         elif argument.default is not inspect.Parameter.empty:
             extra["default"] = argument.default
+        if name == "seed":
+            extra |= {"ge": 0, "le": GREATEST_SEED}
         fields[name] = (in_file(hints[name]), Field(**extra))
     return fields
 
@@ -69,6 +73,8 @@ def in_file(annotation: Any) -> Any:
         return Text
     if annotation is Path:
         return FilePath
+    if annotation is float:
+        return Number
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return Annotated[(in_file(inner[0]), *inner[1:])]
@@ -97,6 +103,17 @@ def as_text(value: object) -> object:
     return str(value) if isinstance(value, (int, float)) else value
 
 
+def a_number(value: float) -> float:
+    """What it is given, unless that is NaN, of which nothing can be made.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if math.isnan(value):
+        raise ValueError("expected a number, found NaN.")
+    return value
+
+
 def anchored(value: Path, info: ValidationInfo) -> Path:
     """A path made absolute.
 
@@ -120,6 +137,7 @@ Text = Annotated[
     BeforeValidator(as_text),
     WithJsonSchema({"type": ["string", "number", "boolean"]}),
 ]
+Number = Annotated[float, AfterValidator(a_number)]
 FilePath = Annotated[Path, AfterValidator(anchored), WithJsonSchema({"type": "string"})]
 
 

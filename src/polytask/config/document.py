@@ -52,6 +52,8 @@ def parse(text: str, name: str) -> Document:
         at = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         said = " ".join(str(p) for p in (error.context, error.problem) if p)
         raise ConfigError(f"{at}: this is not YAML: {said}.") from error
+    except RecursionError as error:
+        raise ConfigError(f"{name}: lists or mappings are nested too deep to be read.") from error
     except YAMLError as error:
         raise ConfigError(f"{name}: this is not YAML: {error}.") from error
     return document

@@ -67,7 +67,10 @@ def _read(path: Path) -> str:
             f"{path} is a folder. Name a file in it: {', '.join(names) or '(it has no YAML)'}."
         ) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not text in UTF-8 ({error}).") from None
+        raise ConfigError(
+            f"{path} is not text in UTF-8: found the byte 0x{error.object[error.start]:02x}. "
+            "Save it anew, in UTF-8."
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
 

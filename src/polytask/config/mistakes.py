@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from polytask.config.derive import as_text
 from polytask.config.spec import Spec
 from polytask.errors import nearest
 
@@ -19,6 +20,7 @@ _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "text",
     "tuple_type": "a list",
@@ -189,6 +191,12 @@ def _expected(error: ErrorDetails) -> str:
     if error["type"] in ("too_short", "too_long"):
         context = error["ctx"]
         return f"a list of {context.get('min_length', context.get('max_length'))}"
+    if error["type"] == "greater_than_equal":
+        return f"a number of at least {as_text(error['ctx']['ge'])}"
+    if error["type"] == "less_than_equal":
+        return f"a number of at most {as_text(error['ctx']['le'])}"
+    if error["type"] == "less_than":
+        return f"a number below {as_text(error['ctx']['lt'])}"
     return _EXPECTED.get(error["type"], error["msg"][0].lower() + error["msg"][1:])
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from polytask.config import catalogue
-from polytask.config.derive import FieldOf, Text, descriptions, settings
+from polytask.config.derive import GREATEST_SEED, FieldOf, Text, descriptions, settings
 from polytask.config.spec import Exactly, OneOf, Section, Spec, choice, derive
 from polytask.data.splits import Split
 from polytask.data.stream import BatchStream
@@ -25,7 +25,6 @@ RunName = Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 SPLIT = derive(Split)
 TRAINING = derive(Settings)
 BACKBONES = choice("backbone", catalogue.BACKBONES, default="perceptron")
-BALANCERS = choice("balancer", catalogue.BALANCERS, default="equal")
 MIXINGS = choice("mixing", catalogue.MIXINGS, default="proportional")
 RESAMPLINGS = choice("resampling", catalogue.RESAMPLINGS)
 OPTIMIZERS = choice("optimizer", catalogue.OPTIMIZERS, default="sgd")
@@ -52,6 +51,27 @@ BODIES = {
     kind: OneOf(f"{kind} body", {b: BACKBONES.models[b] for b in catalogue.BODIES[shape]})
     for kind, shape in catalogue.SHAPES.items()
 }
+
+
+def _naming_tasks(kind: str, made: type) -> dict[str, FieldOf]:
+    """The fields of a balancer that name tasks."""
+    keys = catalogue.TASK_NAMES.get(kind, {})
+    return {key: (named, settings(made)[key][1]) for key, (named, _) in keys.items()}
+
+
+BALANCERS = OneOf(
+    "balancer",
+    {
+        kind: derive(
+            made,
+            kind=kind,
+            optional=kind == "equal",
+            replaced=_naming_tasks(kind, made),
+        )
+        for kind, made in catalogue.BALANCERS.items()
+    },
+    default="equal",
+)
 # How a file may abbreviate {source: column}; `references.expand` writes it out.
 _COLUMNS = {
     "$comment": "column, list of columns, or `{source: column}`",
@@ -186,12 +206,20 @@ INPUTS = OneOf(
         for kind, made in catalogue.INPUTS.items()
     },
 )
+# Arguments that all tasks have, and the range of their numbers.
+_OF_TASKS = {
+    "target": _abbreviated(settings(Task)["target"]),
+    "weight": _part(
+        Annotated[float, Field(ge=0, allow_inf_nan=False)], 1.0, descriptions(Task)["weight"]
+    ),
+    "dropout": _part(Annotated[float, Field(ge=0, lt=1)], 0.0, descriptions(Task)["dropout"]),
+}
 TASKS = choice(
     "task",
     catalogue.TASKS,
     base=TaskSpec,
     supplied=catalogue.TASK_FACTS,
-    replaced={"target": _abbreviated(settings(Task)["target"])},
+    replaced=_OF_TASKS,
 )
 TRUNKS = choice(
     "trunk",
@@ -215,7 +243,7 @@ TEACHER = derive(Lesson)
 class Batches(Section):
     """How many examples make a step, and from which source."""
 
-    size: int = Field(default=128, description=_STREAM["batch_size"][1].description)
+    size: int = Field(default=128, ge=1, description=_STREAM["batch_size"][1].description)
     mixing: Annotated[Spec, MIXINGS] = Field(
         default=MIXINGS.usual(), description=_STREAM["mixing"][1].description
     )
@@ -225,7 +253,7 @@ class Batches(Section):
         "task are less uneven; what is fitted on training rows counts each once.",
     )
     epoch_examples: int | None = Field(
-        default=None, description=_STREAM["epoch_examples"][1].description
+        default=None, ge=1, description=_STREAM["epoch_examples"][1].description
     )
 
 
@@ -272,7 +300,7 @@ class Compare(Section):
     tasks: tuple[tuple[Name, ...], ...] = Field(
         default=(), description="Sets of tasks that share a model; empty: all tasks in one."
     )
-    seeds: tuple[int, ...] = Field(
+    seeds: tuple[Annotated[int, Field(ge=0, le=GREATEST_SEED)], ...] = Field(
         default=(0, 1, 2), description="Seeds that everything is trained with, in pairs."
     )
     budget: Literal["examples", "steps", "time"] = Field(
@@ -297,7 +325,12 @@ class Config(Section):
     """One training run: the data, the tasks, the network and how it learns."""
 
     name: RunName = Field(description="Names the run's folder; the file's name if left out.")
-    seed: int = Field(default=0, description="Decides splits, first weights, order and noise.")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=GREATEST_SEED,
+        description="Decides splits, first weights, order and noise.",
+    )
     sources: dict[Name, Annotated[SourceSpec, SOURCES]] = Field(
         description="Where rows come from, by a name of your own."
     )

@@ -9,6 +9,7 @@ from polytask.config.build import build_tasks
 from polytask.config.document import Document
 from polytask.config.load import validated
 from polytask.config.schema import Config
+from polytask.config.task_keys import for_tasks
 from polytask.errors import ConfigError, nearest
 from polytask.tasks import Task
 
@@ -37,7 +38,7 @@ def with_tasks(config: Config, names: Sequence[str]) -> Config:
 
     A source stays if it has labels for one of the tasks, or another that stays is made of it. What
     is said of parts that are gone (a score to monitor, parts that do not learn, classes to even
-    out, where a task leaves the trunk) goes with them.
+    out, where a task leaves the trunk, how a balancer treats it) goes with them.
 
     Args:
         config: The configuration.
@@ -62,6 +63,9 @@ def with_tasks(config: Config, names: Sequence[str]) -> Config:
     bases = {raw["sources"][name].get("source") for name in sources}
     kept = sources | bases
     raw["sources"] = {name: given for name, given in raw["sources"].items() if name in kept}
+    balancers = [raw["balancer"], *(raw.get("compare") or {}).get("balancing", ())]
+    for given in balancers:
+        given.update(for_tasks(given, list(config.tasks), list(tasks)))
     mixing, training = raw["batches"]["mixing"], raw["training"]
     if "counts" in mixing:
         mixing["counts"] = {s: n for s, n in mixing["counts"].items() if s in sources}

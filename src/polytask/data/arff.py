@@ -3,12 +3,14 @@
 import csv
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polytask.data.delimited import require_distinct
 from polytask.data.disguises import require_different, require_file
 from polytask.data.places import content_key, file_key
 from polytask.data.sources import Source, Table
@@ -80,7 +82,7 @@ class ArffFile(Source):
                             + nearest(member, archive.namelist())
                         )
                     yield member, _decoded(member, archive.read(member))
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # also if it has a password
             raise DataError(f"{self.paths[0]} is not a whole zip archive ({error}).") from error
 
 
@@ -88,7 +90,11 @@ def _decoded(name: str, content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name} is not text in UTF-8 ({error}).") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{name} line {line} is not text in UTF-8: found the "
+            f"byte 0x{content[error.start]:02x}. Save the file anew, in UTF-8."
+        ) from error
 
 
 def _frame(name: str, text: str) -> "pandas.DataFrame":
@@ -103,12 +109,13 @@ def _frame(name: str, text: str) -> "pandas.DataFrame":
     try:
         if begin is None:
             raise ValueError("no line says '@data'")
-        kinds = dict(_attribute(x) for x in lines[:begin] if x.lower().startswith("@attribute"))
+        found = [_attribute(x) for x in lines[:begin] if x.lower().startswith("@attribute")]
+        require_distinct(Path(name), [attribute for attribute, _ in found])
+        kinds = dict(found)
         rows = [
-            _row(cells, kinds)
-            for line in lines[begin + 1 :]
+            _row(line, number, kinds)
+            for number, line in enumerate(lines[begin + 1 :], start=begin + 2)
             if line and not line.startswith("%")
-            for cells in [_cells(line)]
         ]
         if not kinds or not rows:
             raise ValueError("it has no attributes" if not kinds else "it has no rows")
@@ -145,16 +152,20 @@ def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in next(reader)]
 
 
-def _row(cells: list[str], kinds: Mapping[str, list[str] | None]) -> list[float | str | None]:
+def _row(line: str, number: int, kinds: Mapping[str, list[str] | None]) -> list[float | str | None]:
     """The values of a row: NaN and None where it is blank."""
+    cells, at = _cells(line), f"line {number}"
     if len(cells) != len(kinds):
-        raise ValueError(f"a row has {len(cells)} cells for {len(kinds)} attributes: {cells[:5]}")
+        raise ValueError(f"{at} has {len(cells)} cells for {len(kinds)} attributes: {cells[:5]}")
     found: list[float | str | None] = []
     for (name, values), cell in zip(kinds.items(), cells, strict=True):
         if values is None:
-            found.append(float("nan") if cell == "?" else float(cell))
+            try:
+                found.append(float("nan") if cell == "?" else float(cell))
+            except ValueError:
+                raise ValueError(f"{at}, '{name}' should be a number, found '{cell}'") from None
         elif cell == "?" or cell in values:
             found.append(None if cell == "?" else cell)
         else:
-            raise ValueError(f"'{cell}' is no value of '{name}': {', '.join(values)[:80]}")
+            raise ValueError(f"{at}, '{cell}' is no value of '{name}': {', '.join(values)[:80]}")
     return found

@@ -34,6 +34,7 @@ Progress = Callable[[int, int, str], None]
 Decodes = MediaInput | TargetMedia
 
 _FORMAT = 2
+_OF_WHITES = 3  # since 3, `white` is that of colours too
 _OF_SOUNDS = 3  # since 3, channels that cancel each other out are not averaged
 _CHUNK = 128  # items decoded by one job
 # Seconds. Threads that decode items in less wait for each other, for Python's lock: two take up to
@@ -78,8 +79,10 @@ def decoded(
         DataError: If the cache folder cannot be written.
     """
     sounds = table.media[column].kind == "sound"
-    how = json.dumps(source_input.settings, sort_keys=True)
-    key = content_key([_OF_SOUNDS if sounds else _FORMAT, table.fingerprint, column, how])
+    settings = source_input.settings
+    how = json.dumps(settings, sort_keys=True)
+    made = _OF_SOUNDS if sounds else _OF_WHITES if "white" in settings else _FORMAT
+    key = content_key([made, table.fingerprint, column, how])
     folder = cache_folder() / "decoded" / key
     opened = _open(folder, table, source_input)
     if opened is not None:

@@ -303,7 +303,7 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     except KeyError:
         inside = path.relative_to(archive or path)
         raise DataError(f"{archive} holds no {inside}.") from None
-    except (*BROKEN, zipfile.BadZipFile) as error:
+    except (*BROKEN, zipfile.BadZipFile, RuntimeError) as error:  # also if it has a password
         raise DataError(f"{path.absolute()} cannot be read: {error}") from error
     try:
         text = raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)

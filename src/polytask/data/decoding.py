@@ -6,6 +6,7 @@ Shapes: H x W pixels, C channels.
 import io
 import re
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -34,9 +35,13 @@ OPPOSED = "its channels cancel each other out (opposite signs), so the louder on
 
 _TWELVE_BITS = 4096
 FEW_SHADES = (
-    "no more than 12 of its 16 bits are used, so that at most 16 shades of grey are left; if 4095 "
-    "is white, set `white: 4095` at the input"
+    "no more than 12 of its 16 bits are used, so that at most 16 shades are left; if 4095 is "
+    "white, set `white: 4095` at the input"
 )
+FIRST_OF_SEVERAL = "it holds several pictures, of which the first is read"
+# How Pillow unpacks colours of 16 bits, of which it keeps the upper byte, and how to get the other.
+_DEEP = re.compile(r"(?P<kind>\w+);16(?P<order>[BLN])")
+_SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 # Samples that are fractions: programs that mix and filter leave some beyond 1, which are clipped.
 _LOUDEST = 32.0
@@ -53,8 +58,8 @@ def decode_picture(
 
     Args:
         content: The bytes of a file.
-        white: The number that is white in a grey picture of 16 bits, 65535 if None; greater ones
-            are white, too.
+        white: The number that is white in a picture of 16 bits, 65535 if None; greater ones are
+            white, too.
         noting: Called with what people should know of it.
 
     Raises:
@@ -69,20 +74,90 @@ def decode_picture(
                     f"its pixels are 32 bits wide (mode {opened.mode}), so that black and white "
                     "are not known: save it with 8 or 16 bits"
                 )
+            if noting and _has_more(opened):
+                noting(FIRST_OF_SEVERAL)
+            deep = _deep(opened)
             exif = opened.format != "WEBP" or "exif" in opened.info
             upright = turn(opened) if exif else opened
             if upright.mode.startswith("I;16"):
-                numbers = np.asarray(upright).astype(np.uint32)
-                if noting and white is None and 0 < int(numbers.max(initial=0)) < _TWELVE_BITS:
-                    noting(FEW_SHADES)
-                grey = np.minimum(numbers * 256 // ((white or 65535) + 1), 255).astype(np.uint8)
+                grey = _of_16_bits(np.asarray(upright), white, noting)
                 return np.repeat(grey[..., None], 3, axis=2)
+            if deep is not None:
+                upright = _colours_of_16_bits(content, deep, upright, white, noting)
             if upright.has_transparency_data:
                 ground = image.new("RGBA", upright.size, "white")
                 upright = image.alpha_composite(ground, upright.convert("RGBA"))
             return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
     except (*_UNREADABLE, image.DecompressionBombError) as error:
         raise DataError(f"not a readable picture ({_found(content, error)})") from error
+
+
+def _has_more(opened: Any) -> bool:
+    """Whether a file moves, or has pages; previews beside a photograph (MPO) are no more of it."""
+    if opened.format == "GIF":  # counts its pictures by reading all
+        return bool(opened.is_animated)
+    return opened.format in ("PNG", "WEBP", "TIFF", "AVIF") and getattr(opened, "n_frames", 1) > 1
+
+
+def _of_16_bits(
+    numbers: NDArray[np.integer[Any]], white: int | None, noting: Callable[[str], None] | None
+) -> NDArray[np.uint8]:
+    """Numbers of 16 bits as bytes, where `white` (65535 if None) and more are 255."""
+    if noting and white is None and 0 < int(numbers.max(initial=0)) < _TWELVE_BITS:
+        noting(FEW_SHADES)
+    scaled = numbers.astype(np.uint32) * 256 // ((white or 65535) + 1)
+    return np.minimum(scaled, 255).astype(np.uint8)
+
+
+def _deep(opened: Any) -> "re.Match[str] | None":
+    """How the pixels of an opened picture are unpacked, if they are colours of 16 bits."""
+    for _, _, _, args in opened.tile:
+        said = args[0] if isinstance(args, tuple) and args else args
+        match = _DEEP.fullmatch(said) if isinstance(said, str) else None
+        if match is not None and match["kind"] != "I":
+            return match
+    return None
+
+
+def _colours_of_16_bits(
+    content: bytes,
+    deep: "re.Match[str]",
+    upper: Any,
+    white: int | None,
+    noting: Callable[[str], None] | None,
+) -> Any:
+    """A picture of which Pillow gave the upper bytes, with its lower bytes where they matter.
+
+    Raises:
+        DataError: If they do and cannot be had.
+    """
+    image = require("PIL.Image", "image")
+    high = np.asarray(upper)
+    if white is None and int(high[..., :3].max(initial=0)) * 256 >= _TWELVE_BITS:
+        return upper
+    if deep["kind"] not in ("RGB", "RGBX", "RGBA"):  # grey with transparency, CMYK
+        if white is None:
+            return upper
+        raise DataError(
+            f"its pixels ({deep['kind']}) have 16 bits, of which 8 can be read: save it as RGB, or "
+            "leave out `white`"
+        )
+    with image.open(io.BytesIO(content), formats=_formats(content)) as again:
+        swapped = f"{deep['kind']};16{_SWAPPED[deep['order']]}"
+        for number, tile in enumerate(again.tile):
+            of = type(tile) if hasattr(tile, "_fields") else _plain_tile
+            args = (swapped, *tile[3][1:]) if isinstance(tile[3], tuple) else swapped
+            again.tile[number] = of(*tile[:3], args)
+        low = np.asarray(require("PIL.ImageOps", "image").exif_transpose(again))
+    pixels = high.copy()
+    numbers = high[..., :3].astype(np.uint16) * 256 + low[..., :3]
+    pixels[..., :3] = _of_16_bits(numbers, white, noting)
+    return image.fromarray(pixels, upper.mode)
+
+
+def _plain_tile(*values: Any) -> tuple[Any, ...]:
+    """Where a picture's pixels are, as Pillow before 11 has it."""
+    return values
 
 
 def picture_size(content: bytes) -> tuple[int, int] | None:
@@ -118,7 +193,8 @@ def decode_map(content: bytes) -> NDArray[Any]:
             if len(found.files) == 1:
                 return np.asarray(found[found.files[0]])
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"not a readable array ({_found(content, error)})") from error
+            why = "it holds objects, not numbers" if "pickle" in str(error) else error
+            raise DataError(f"not a readable array ({why})") from error
         raise DataError(f"an .npz file of one array was expected. Found {found.files}")
     image = require("PIL.Image", "image")
     try:
@@ -126,7 +202,7 @@ def decode_map(content: bytes) -> NDArray[Any]:
             if opened.format == "JPEG":
                 raise DataError("JPEG changes the numbers of a map: save it as PNG")
             return np.array(opened)
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, image.DecompressionBombError) as error:
         raise DataError(f"not a readable map ({_found(content, error)})") from error
 
 
@@ -145,6 +221,12 @@ def decode_channels(content: bytes) -> tuple[NDArray[Any], int]:
     missing = _missing_bytes(content)
     if missing > _SLACK:
         raise DataError(f"the sound is cut off: {missing} bytes are missing at its end")
+    counted, more = _uncounted_bytes(content)
+    if more > _SLACK:
+        raise DataError(
+            f"its header counts {counted} bytes of samples, and {more} more follow that belong to "
+            "nothing, as a program leaves them that broke off: write the file anew"
+        )
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             kind = "int16" if file.subtype in ("PCM_16", "PCM_U8", "PCM_S8") else "float32"
@@ -206,6 +288,30 @@ def _missing_bytes(content: bytes) -> int:
         except (ValueError, KeyError):
             return 0
     return 0
+
+
+def _uncounted_bytes(content: bytes) -> tuple[int, int]:
+    """The bytes of samples that a WAV header counts, and those after them that are in no chunk."""
+    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
+        return 0, 0
+    promised = struct.unpack("<I", content[4:8])[0]
+    end = min(len(content), promised + 8) if promised else len(content)
+    at = 12
+    while at + 8 <= end:
+        size = struct.unpack("<I", content[at + 4 : at + 8])[0]
+        if content[at : at + 4] == b"data":
+            rests = [content[at + 8 + size + pad : end] for pad in {0, size % 2}]
+            fine = any(not rest.strip(b"\0") or _is_chunk(rest) for rest in rests)
+            return size, 0 if fine else len(rests[0])
+        at += 8 + size + size % 2
+    return 0, 0
+
+
+def _is_chunk(content: bytes) -> bool:
+    """Whether bytes begin with a chunk of a RIFF file: a name of four letters, and its length."""
+    if len(content) < 8 or not re.match(rb"[ -~]{4}", content):
+        return False
+    return int(struct.unpack("<I", content[4:8])[0]) <= len(content) - 8 + _SLACK
 
 
 def _found(content: bytes, error: Exception) -> str:

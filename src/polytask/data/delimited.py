@@ -242,6 +242,7 @@ def read_delimited(path: Path, layout: Layout) -> tuple[Any, int]:
     count = len(frame)
     if len(names) > 1:
         frame = _without_blank_rows(path, frame, separator, layout)
+        _require_one_header(path, frame, layout)
     if layout.quotes:
         _require_whole_rows(path, frame, separator, layout)
     return frame.rename(columns=lambda name: str(name).strip()), count - len(frame)
@@ -270,6 +271,26 @@ def _without_blank_rows(path: Path, frame: Any, separator: str, layout: Layout) 
         stacklevel=2,
     )
     return frame.drop(index=frame.index[rows]).reset_index(drop=True)
+
+
+def _require_one_header(path: Path, frame: Any, layout: Layout) -> None:
+    """Make sure that no row is the header again, as where files are put one behind the other.
+
+    Raises:
+        DataError: For the first that is.
+    """
+    rows = np.arange(len(frame))
+    for name in frame.columns:
+        if layout.columns or not len(rows) or frame[name].dtype.kind in "iufb":
+            return
+        cells = frame[name].iloc[rows].tolist()
+        rows = rows[np.array([isinstance(c, str) and c.strip() == name.strip() for c in cells])]
+    if len(rows):
+        line = next(islice(lines(path, layout), int(rows[0]), None))
+        raise DataError(
+            f"{path.name} row {line} names the columns once more: were files put one behind the "
+            "other? Remove the line."
+        )
 
 
 def _require_whole_rows(path: Path, frame: Any, separator: str, layout: Layout) -> None:

@@ -1,6 +1,7 @@
 """Files that are not what their names say, and paths that lead to no file."""
 
 import codecs
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -68,6 +69,16 @@ def require_file(path: Path) -> None:
         raise DataError(f"{shown} cannot be opened: {_reason(error)}.") from error
 
 
+def require_openable(path: Path) -> None:
+    """Make sure that what is at a path, if anything, can be opened: a folder or a file.
+
+    Raises:
+        DataError: If it is a pipe, a device, or a link to nothing.
+    """
+    if not path.is_dir() and (path.is_symlink() or path.exists()):
+        require_file(path)
+
+
 def require_folder(path: Path) -> None:
     """Make sure that a path leads to a folder.
 
@@ -101,7 +112,7 @@ def require_different(paths: Iterable[Path], key: str = "path") -> None:
     """
     seen: set[Path] = set()
     for path in paths:
-        place = path.expanduser().resolve()
+        place = Path(os.path.realpath(path.expanduser()))  # also of a link that leads to itself
         if place in seen:
             raise ConfigError(f"`{key}` names {path.name} twice. Each file's rows count once.")
         seen.add(place)

@@ -108,11 +108,19 @@ def files_in(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Pat
     except OSError as error:
         raise DataError(f"{folder} cannot be opened: {error.strerror}.") from error
     for entry in entries:
-        if entry.is_dir():
+        if _is_folder(entry):
             if not entry.name.startswith((".", "__MACOSX")):
                 yield from files_in(folder / entry.name, above | {real})
-        elif entry.is_file() or entry.is_symlink():
+        elif entry.is_symlink() or entry.is_file():
             yield folder / entry.name
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether something in a folder is one; a link that leads to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def is_text(path: Path) -> bool:

@@ -15,7 +15,7 @@ from polytask.data.sound_cleaning import Cleaning, Level, Silence
 from polytask.data.sources import Media, MediaKind, Table
 from polytask.data.stores import PictureStore, Rows, Store
 from polytask.encoders.colors import ColorSpace, converted
-from polytask.errors import ConfigError, DataError, require
+from polytask.errors import ConfigError, DataError, require, require_number
 
 Fit = Literal["stretch", "pad", "crop"]
 
@@ -89,8 +89,8 @@ class ImageInput(MediaInput):
             out, evenly on both sides.
         color: The space of the values that the network sees: `rgb`, `hsv` (hue, saturation,
             value), `lab` (CIE L*a*b*), or `grey`, which is one channel.
-        white: The number that is white in grey pictures of 16 bits: 65535 if None, 4095 for cameras
-            and scanners of 12 bits.
+        white: The number that is white in pictures of 16 bits, grey or of colours: 65535 if None,
+            4095 for cameras and scanners of 12 bits.
     """
 
     media = "image"
@@ -232,6 +232,7 @@ class SoundInput(MediaInput):
         seconds: float = 1.0,
         fixed: bool = False,
     ) -> None:
+        require_number("seconds", seconds, 0, above=True)
         if sample_rate < 1 or seconds * sample_rate < 1:
             raise ConfigError(
                 f"`sample_rate` and `seconds` should give at least one sample. Found {sample_rate} "

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import unicodedata
 import zipfile
 import zlib
 from abc import abstractmethod
@@ -104,12 +105,32 @@ class FileMedia(EncodedMedia):
             return "there is no such file: fetch it, and write its path in the folder of the table"
         if "\\" in path.name:
             return "there is no such file: write its path with / between folders"
+        at = path
+        while not at.parent.is_dir() and at.parent != at.parent.parent:
+            at = at.parent
+        near = self._near(at)
+        what = "there is no such file" if at == path else f"there is no folder '{at.name}'"
+        if near is None:
+            return what
+        if _plain(near) == _plain(at.name) and near.casefold() != at.name.casefold():
+            return (
+                f"{what}; {near!a} is beside it, whose letters are written otherwise than in "
+                f"{at.name!a} (Unicode's NFC and NFD): write both in one way"
+            )
+        return f"{what}; '{near}' is beside it"
+
+    def _near(self, path: Path) -> str | None:
+        """What is beside a path that is not there, under nearly its name."""
         if path.parent not in self._beside:
             there = path.parent.iterdir() if path.parent.is_dir() else ()
-            self._beside[path.parent] = {p.name.casefold(): p.name for p in there}
+            self._beside[path.parent] = {_plain(p.name): p.name for p in there}
         names = self._beside[path.parent]
-        near = names.get(path.name.casefold()) or names.get(f"{path.name}.png".casefold())
-        return "there is no such file" + (f"; '{near}' is beside it" if near else "")
+        return names.get(_plain(path.name)) or names.get(_plain(f"{path.name}.png"))
+
+
+def _plain(name: str) -> str:
+    """A name without the difference of capitals, and of Unicode's ways to write a letter."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 class ZipMedia(EncodedMedia):
@@ -135,7 +156,7 @@ class ZipMedia(EncodedMedia):
             self._open = self._open or zipfile.ZipFile(self.archive)
         try:
             return self._open.read(self.names[item])
-        except (zipfile.BadZipFile, zlib.error) as error:
+        except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # also if it has a password
             raise DataError(f"the archive is damaged here ({error})") from error
 
 

@@ -86,8 +86,9 @@ def prepare(
             raise DataError(f"{name} has no rows.")
         if fingerprints is not None and table.fingerprint != fingerprints.get(name):
             raise DataError(
-                f"The source '{name}' has changed since the run was trained, so its rows can no "
-                "longer be told apart into training and test. Restore it, or train anew."
+                f"The source '{name}' has changed since the run was trained, or this version of "
+                "Polytask reads it otherwise than that of the run, so its rows can no longer be "
+                "told apart into training and test. Restore it, or train anew."
             )
         datasets[name] = Dataset(name, number, table)
         for input_name, some in inputs.items():

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from polytask.data.transforms import Transform, probability
 from polytask.encoders.colors import hsv_to_rgb, rgb_to_grey, rgb_to_hsv
-from polytask.errors import ConfigError
+from polytask.errors import ConfigError, require_number
 from polytask.types import Features
 
 
@@ -147,8 +147,7 @@ class Blur(_Jitter):
     """
 
     def __init__(self, *, sigma: float = 1.0) -> None:
-        if sigma < 0.1:
-            raise ConfigError(f"`sigma` should be at least 0.1. Found {sigma}.")
+        require_number("sigma", sigma, 0.1)
         self.sigma = sigma
 
     def _changed(self, pictures: Tensor, draw: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ class Split:
         fixed: bool = False,
         seed: int | None = None,
     ) -> None:
-        if min(test, validation) < 0 or test + validation >= 1:
+        if not (min(test, validation) >= 0 and test + validation < 1):
             raise ConfigError(
                 "`test` and `validation` should be shares of at least 0 that leave rows to train "
                 f"on. Found test={test}, validation={validation}."

@@ -5,7 +5,7 @@ Letters: N rows.
 
 import json
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import islice
@@ -15,6 +15,7 @@ from typing import Any, Literal
 from polytask.data import delimited
 from polytask.data.delimited import BROKEN, Decimal, Layout, open_text, require_distinct, unreadable
 from polytask.data.disguises import disguise, require_encoding, require_file
+from polytask.data.json_lines import numbers_of_lines, read_json_lines
 from polytask.data.media import FileMedia, ParquetMedia
 from polytask.data.parquet import nested, read_parquet
 from polytask.data.places import PathOrParts, by_part, content_key, file_key, files_key
@@ -186,7 +187,7 @@ class TableFile(Source):
         if kind == "parquet":
             frame = read_parquet(path)
         elif kind == "jsonl":
-            frame = _read_json_lines(path, self.encoding)
+            frame = read_json_lines(path, self.encoding)
         else:
             frame, left = delimited.read_delimited(path, self._layout(kind))
         require_distinct(path, list(frame.columns))
@@ -326,51 +327,12 @@ def line_numbers(path: Path, kind: Format, count: int, layout: Layout) -> Sequen
     if kind != "jsonl":
         return array("q", islice(delimited.lines(path, layout), count))
     with open_text(path, layout.encoding) as file:
-        return array("q", islice(_json_lines(file), count))
-
-
-def _json_lines(lines: Iterable[str]) -> Iterator[int]:
-    return (number for number, line in enumerate(lines, start=1) if line.strip())
+        return array("q", islice(numbers_of_lines(file), count))
 
 
 def _names_a_file(cell: Any) -> bool:
     """Whether a cell can be a path, or is blank."""
     return cell is None or isinstance(cell, int) or (isinstance(cell, str) and "\0" not in cell)
-
-
-def _read_json_lines(path: Path, encoding: str) -> Any:
-    pandas = require("pandas", "train")
-    records = []
-    try:
-        with open_text(path, encoding) as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    records.append(_record(line, f"{path.name} line {number}"))
-    except (*BROKEN, UnicodeError) as error:
-        raise unreadable(path, "JSON lines", error, encoding) from error
-    return pandas.DataFrame(records)
-
-
-def _record(line: str, where: str) -> dict[str, Any]:
-    """The object on a line."""
-
-    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise DataError(f"{where} has the key '{twice}' twice. Remove one.")
-        return found
-
-    try:
-        record = json.loads(line, object_pairs_hook=distinct)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{where} is not JSON: {error}. Found {line.strip()[:60]}") from error
-    if not isinstance(record, dict):
-        raise DataError(
-            f'{where} should be an object such as {{"a": 1}}. Found {line.strip()[:60]}'
-        )
-    return record
 
 
 def _blanked(series: Any, missing: list[str]) -> Any:

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.data.media import ArrayMedia
 from polytask.data.places import content_key
-from polytask.data.sources import Source, Table
+from polytask.data.sources import Media, MediaKind, Source, Table
 from polytask.errors import ConfigError, DataError, nearest, require
 
 DEGREES = ("0", "90", "180", "270")
@@ -64,10 +63,6 @@ class QuarterTurns(Source):
         media = table.media[self.column]
         item, turns = drawn_turns(len(table), self.each, self.seed)
 
-        def pixels(row: int) -> NDArray[np.uint8]:
-            turned: NDArray[np.uint8] = np.rot90(media.picture(int(item[row])), -int(turns[row]))
-            return turned
-
         frame = table.frame.iloc[item].reset_index(drop=True)
         frame["rotation"] = np.array(DEGREES, dtype=object)[turns]
         split = table.fixed_split
@@ -78,8 +73,39 @@ class QuarterTurns(Source):
             return f"{table.describe(int(item[row]))} turned by {DEGREES[turns[row]]} degrees"
 
         key = content_key(["turns", _VERSION, table.fingerprint, self.column, self.each, self.seed])
-        turned = {self.column: ArrayMedia(len(item), pixels)}
+        turned = {self.column: TurnedMedia(media, item, turns)}
         return Table(f"{table.name} turned", frame, turned, key, locate, split, unfit=table.unfit)
+
+
+class TurnedMedia(Media):
+    """Pictures of another column, turned clockwise.
+
+    Args:
+        media: The other column.
+        item: `[rows]`, which of its pictures each one is.
+        turns: `[rows]`, by how many quarters.
+    """
+
+    kind: MediaKind = "image"
+
+    def __init__(self, media: Media, item: NDArray[np.int64], turns: NDArray[np.int64]) -> None:
+        self.media, self.item, self.turns = media, item, turns
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def where(self, item: int) -> str:
+        """Where the picture is that was turned."""
+        return self.media.where(int(self.item[item]))
+
+    def picture(self, item: int, *, white: int | None = None) -> NDArray[np.uint8]:
+        """One picture, `[H, W, 3]`."""
+        whole = int(self.item[item])
+        pixels = self.media.picture(whole, white=white)
+        if whole in self.media.noted:
+            self.noted[item] = self.media.noted[whole]
+        turned: NDArray[np.uint8] = np.rot90(pixels, -int(self.turns[item]))
+        return turned
 
 
 def drawn_turns(pictures: int, each: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -63,6 +63,8 @@ class StackedEncoder(Encoder):
         width_before = front.out_features if body is None else body.out_features
         assert isinstance(width_before, int)
         self.out_features = width_before
+        if width is not None and width < 1:
+            raise ValueError(f"`width` should be at least 1. Found {width}.")
         self.project = None if width is None else nn.Linear(width_before, width)
         if width is not None:
             self.out_features = width

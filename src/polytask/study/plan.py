@@ -14,6 +14,7 @@ import numpy as np
 from polytask.config.build import read_sources
 from polytask.config.schema import Compare, Config
 from polytask.config.spec import Spec
+from polytask.config.task_keys import for_tasks
 from polytask.config.variants import varied, with_seed, with_tasks
 from polytask.errors import ConfigError
 from polytask.study.runs import Job
@@ -113,7 +114,8 @@ class Plan:
             for sharing, trunk in self._ways():
                 for balancer, spec in self._balancers():
                     name = f"{sharing} + {balancer}{self._suffix(tasks)}"
-                    changes = {"trunk": trunk, "balancer": spec}
+                    own = for_tasks(spec, list(self.config.tasks), tasks)
+                    changes = {"trunk": trunk, "balancer": own}
                     found.append(Candidate(name, "shared", tasks, changes, sharing, balancer))
         return found
 

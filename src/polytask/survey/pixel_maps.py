@@ -15,8 +15,10 @@ from polytask.data.media import PICTURE_SUFFIXES, FileMedia
 from polytask.data.sources import Table
 from polytask.data.splits import part_named
 from polytask.errors import DataError
+from polytask.survey.colored_maps import colored_lines, legend_of
 from polytask.survey.lines import quoted
 from polytask.survey.samples import spread
+from polytask.tasks.colors import color_codes, is_colored
 
 # Words in names of places that hold pictures, and maps of their pixels.
 PICTURES = {"image", "images", "img", "imgs", "jpegimages", "rgb", "photos", "pictures", "input"}
@@ -55,6 +57,7 @@ class _Numbers:
         whole: Whether all of them are whole numbers.
         zeros: How many pixels are 0.
         pixels: How many there are.
+        colored: How many are pictures of colours, whose codes `counts` has.
     """
 
     looked: int = 0
@@ -64,6 +67,7 @@ class _Numbers:
     whole: bool = True
     zeros: int = 0
     pixels: int = 0
+    colored: int = 0
 
 
 def draft_maps(data: Path, path: str, targets: Sequence[str]) -> str | None:
@@ -96,7 +100,8 @@ def draft_maps(data: Path, path: str, targets: Sequence[str]) -> str | None:
     lists = _lists(data) if "{part}" not in pictures else None
     table = MappedPictures(path=data, pictures=pictures, maps=maps, lists=lists).load()
     found = {column: _numbers(table.media[column]) for column in maps}
-    return "\n".join(_lines(data, path, (pictures, lists or ""), maps, table, found, left))
+    tasks = [line for c, at in maps.items() for line in _task_lines(data, c, at, found[c])]
+    return "\n".join(_lines(data, path, (pictures, lists or ""), maps, table, tasks, left))
 
 
 def _lines(
@@ -105,7 +110,7 @@ def _lines(
     places: Places,
     maps: Mapping[str, str],
     table: Table,
-    found: Mapping[str, _Numbers],
+    tasks: Sequence[str],
     left: Mapping[str, str],
 ) -> list[str]:
     """The configuration."""
@@ -136,7 +141,7 @@ def _lines(
         "inputs:",
         *_picture_lines(table),
         "tasks:",
-        *(line for column in maps for line in _task_lines(column, maps[column], found[column])),
+        *tasks,
         "trunk: {kind: hard, backbone: {kind: unet, widths: [16, 32, 64, 128], depth: 1}}",
         "batches: {size: 8}",
         "optimizer: {kind: adamw, lr: 0.003, weight_decay: 0.01}",
@@ -171,7 +176,7 @@ def _picture_lines(table: Table) -> list[str]:
     ]
 
 
-def _task_lines(column: str, place: str, found: _Numbers) -> list[str]:
+def _task_lines(data: Path, column: str, place: str, found: _Numbers) -> list[str]:
     """A task about a map's pixels, with the reason for its kind.
 
     Raises:
@@ -180,6 +185,8 @@ def _task_lines(column: str, place: str, found: _Numbers) -> list[str]:
     seen = f"{found.looked} maps looked at"
     if found.broken:
         seen += f" ({found.broken} others cannot be read)"
+    if found.colored:
+        return colored_lines(column, found.counts, seen, legend_of(data, found.counts))
     target = f"target: {{data: {quoted(column)}}}"
     amounts = _words(place) & _AMOUNTS
     if not found.whole or len(found.counts) > _MANY or (amounts and len(found.counts) > 2):
@@ -242,6 +249,9 @@ def _numbers(media: object) -> _Numbers:
             why = why or f"{media.where(there[at])}: {error}"
             continue
         found.looked += 1
+        if is_colored(array):
+            found.colored += 1
+            array = color_codes(array)
         found.dtypes.add(str(array.dtype))
         found.pixels += array.size
         found.zeros += int((array == 0).sum())
@@ -251,6 +261,16 @@ def _numbers(media: object) -> _Numbers:
             found.counts.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
     if not found.looked:
         raise DataError(f"None of the {found.broken} maps looked at can be read: {why}.")
+    if found.colored not in (0, found.looked):
+        raise DataError(
+            f"{found.colored} of {found.looked} maps looked at are pictures of colours, and the "
+            "others hold numbers: save all of them in one way."
+        )
+    if found.colored and len(found.counts) > _MANY:
+        raise DataError(
+            f"The maps looked at ({found.looked}) are pictures of more than {_MANY} colours, where "
+            "a class would have one: were they scaled or saved as JPEG, which mixes colours?"
+        )
     return found
 
 
@@ -286,15 +306,19 @@ def _are_maps(places: Places, examples: Sequence[Places]) -> bool:
     if not named and not (picture & PICTURES and not map_ & PICTURES):
         return False
     return all(
-        _flat(Path(examples[k][1])) and (named or not _flat(Path(examples[k][0])))
+        _flat(Path(examples[k][1]), colored=named) and (named or not _flat(Path(examples[k][0])))
         for k in spread(len(examples), _ROLE)
     )
 
 
-def _flat(file: Path) -> bool:
-    """Whether a file holds a number for every pixel; of one that cannot be read, its name says."""
+def _flat(file: Path, *, colored: bool = False) -> bool:
+    """Whether a file holds a number for every pixel, or one of few colours; of one that cannot be
+    read, its name says."""
     try:
-        return decode_map(file.read_bytes()).ndim == 2
+        array = decode_map(file.read_bytes())
+        if colored and is_colored(array):
+            return len(np.unique(color_codes(array))) <= _MANY
+        return array.ndim == 2
     except (DataError, OSError):
         return file.suffix.lower() not in (".jpg", ".jpeg")
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from polytask.errors import DataError, nearest
+from polytask.errors import DataError, nearest, require_number
 from polytask.tasks.base import LOCAL, PooledTask, Task
 from polytask.tasks.imbalance import (
     ByFrequency,
@@ -83,6 +83,7 @@ class Multiclass(PooledTask):
 
     def __post_init__(self) -> None:
         require_settings(self.effective_beta, self.focal, self.logit_adjustment)
+        require_number("label_smoothing", self.label_smoothing, 0, 1)
         if self.criterion == "one-vs-rest" and (self.label_smoothing or self.logit_adjustment):
             raise ValueError(
                 "`label_smoothing` and `logit_adjustment` go with `criterion: softmax`."

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polytask.errors import ConfigError, DataError
+from polytask.tasks.colors import described_colors, is_colored
 from polytask.tasks.labels import Cells, require_labels
 from polytask.tasks.stored import Stored, StoredTask
 from polytask.types import Features
@@ -152,6 +153,12 @@ def require_whole(array: NDArray[Any]) -> None:
     Raises:
         DataError: If it is not.
     """
+    if is_colored(array):
+        raise DataError(
+            "a map of class numbers [H, W] was expected, such as a PNG of one channel. Found a "
+            f"picture of {described_colors(array)}. Where each class has a colour, list them, in "
+            "the order of the classes, under `colors` of a task of kind segmentation"
+        )
     if array.ndim != 2 or array.dtype.kind not in "bui" or not array.size:
         raise DataError(
             "a map of class numbers [H, W] was expected, such as a PNG of one channel. Found "

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from polytask.errors import ConfigError, DataError, nearest
 from polytask.tasks.base import Picture
+from polytask.tasks.colors import Color, numbers_of_colors, require_colors
 from polytask.tasks.dense import (
     DenseTask,
     label_map,
@@ -41,6 +42,9 @@ class Segmentation(DenseTask):
         numbers: The number of each class in the maps, where they are not 0, 1, and so on:
             `[0, 255]` for masks in black and white, whose `ignore` is then `[]`. Predicted maps
             have them too.
+        colors: The colours of the numbers 0, 1, and so on, where maps are pictures of colours:
+            `[[128, 0, 0], [0, 128, 0]]`. Those that are no class come last, and `ignore` has their
+            numbers. Predicted maps have these colours too.
         class_weights: A factor per class name, or `balanced` for factors inversely proportional to
             the class's share of the training pixels. Scaled so that the mean factor over the
             training pixels is 1.
@@ -49,6 +53,7 @@ class Segmentation(DenseTask):
     classes: tuple[str, ...]
     ignore: tuple[int, ...] = (BLANK,)
     numbers: tuple[int, ...] = ()
+    colors: tuple[Color, ...] = ()
     class_weights: Mapping[str, float] | Literal["balanced"] | None = None
     counts: tuple[int, ...] = ()
 
@@ -73,6 +78,14 @@ class Segmentation(DenseTask):
                 f"is [{BLANK}] unless it is given."
             )
 
+        require_colors(self.colors)
+        greatest = max(self.numbers, default=len(self.classes) - 1)
+        if self.colors and len(self.colors) <= greatest:
+            raise ConfigError(
+                f"`colors` should list a colour for each number up to {greatest}, the greatest of "
+                f"a class. Found {len(self.colors)} colours."
+            )
+
     @property
     def outputs(self) -> int:
         return len(self.classes)
@@ -81,9 +94,12 @@ class Segmentation(DenseTask):
     def settings(self) -> dict[str, Any]:
         numbers = {"numbers": list(self.numbers)} if self.numbers else {}
         how = {"ignore": list(self.ignore), "classes": len(self.classes)}
-        return {**super().settings, **how, **numbers}
+        colors = {"colors": [list(color) for color in self.colors]} if self.colors else {}
+        return {**super().settings, **how, **numbers, **colors}
 
     def read(self, array: NDArray[Any]) -> Stored:
+        if self.colors:
+            array = numbers_of_colors(array, self.colors, f"tasks.{self.name}.colors")
         if self.numbers:
             return self._numbered(array)
         found = label_map(array, self.ignore, BLANK)
@@ -193,9 +209,12 @@ class Segmentation(DenseTask):
     def pictures(self, decoded: Tensor) -> list[Picture]:
         """The numbers that the maps have for the classes, each in a colour of its own.
 
-        Numbers above 255 have no colours: 16 bits.
+        Numbers above 255 have no colours: 16 bits. Classes that are colours in the maps are these.
         """
         numbers = np.array(self.numbers or range(self.outputs))
+        if self.colors:
+            shown = np.array(self.colors, np.uint8)[numbers]
+            return [Picture(shown[classes]) for classes in decoded.cpu().numpy()]
         small = numbers.max() <= 255
         palette = _palette(numbers.tolist()) if small else None
         named = numbers.astype(np.uint8 if small else np.uint16)

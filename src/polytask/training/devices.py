@@ -143,16 +143,22 @@ def keep_freed_memory() -> None:
         setting(parameter, LARGEST_INT)
 
 
-def own_cores() -> int:
-    """Cores that this process may use; 1 if the system does not say."""
+def own_cores(process: int = 0) -> int:
+    """Cores that this process, or another one, may use; 1 if the system does not say."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
+        return len(os.sched_getaffinity(process))
     return os.cpu_count() or 1
 
 
 def share_of_cores(settings: Settings) -> int:
-    """Cores for each of the processes that train together on this machine; at least 1."""
-    return max(1, own_cores() // processes(settings)[0])
+    """Cores for each of the processes that train together on this machine; at least 1.
+
+    What torchrun may use is divided. A process that is bound to some of these cores has its share
+    by that already, or divides them with those that are bound alike.
+    """
+    cores = own_cores()
+    torchrun = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else 0
+    return max(1, min(cores, own_cores(torchrun) // processes(settings)[0]))
 
 
 def named_threads() -> int | None:

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import Parameter
 
+from polytask.errors import ConfigError, require_number
+
 _STAGE = re.compile(r"^(.*?\bstages)\.(\d+)\.")
 
 
@@ -33,6 +35,13 @@ class OptimizerSpec(ABC):
     factors: dict[str, float] = field(default_factory=dict)
     layer_decay: float = 1.0
 
+    def __post_init__(self) -> None:
+        require_number("lr", self.lr, 0)
+        require_number("weight_decay", self.weight_decay, 0)
+        require_number("layer_decay", self.layer_decay, 0, above=True)
+        for beginning, factor in self.factors.items():
+            require_number(f"factors.{beginning}", factor, 0)
+
     @abstractmethod
     def make(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
         """The optimiser over parameter groups."""
@@ -48,7 +57,7 @@ class OptimizerSpec(ABC):
             apart: Names of parameters that can't be in a group with others: sharded ones.
 
         Raises:
-            ValueError: If a name under `factors` fits no parameter.
+            ConfigError: If a name under `factors` fits no parameter.
         """
         collected: dict[tuple[float, bool, bool], list[Parameter]] = {}
         unused = set(self.factors)
@@ -63,7 +72,7 @@ class OptimizerSpec(ABC):
             kind = (factor, parameter.ndim > 1, name in apart)
             collected.setdefault(kind, []).append(parameter)
         if unused:
-            raise ValueError(
+            raise ConfigError(
                 f"optimizer.factors names {sorted(unused)}, which begins no parameter's name. "
                 f"Parameters begin with: {', '.join(name_beginnings(model))}."
             )
@@ -106,6 +115,12 @@ class SGD(OptimizerSpec):
     momentum: float = 0.0
     nesterov: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_number("momentum", self.momentum, 0, 1)
+        if self.nesterov and not self.momentum:
+            raise ConfigError("`nesterov` needs a `momentum` above 0.")
+
     def make(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
         """The optimiser over parameter groups."""
         # PyTorch has no fused step of SGD for sharded parameters, which are of another type.
@@ -144,9 +159,19 @@ class Adam(OptimizerSpec):
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_means(self.betas, self.eps)
+
     def make(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
         """The optimiser over parameter groups."""
         return torch.optim.Adam(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
+
+
+def _require_means(betas: tuple[float, float], eps: float) -> None:
+    for beta in betas:
+        require_number("betas", beta, 0, 1)
+    require_number("eps", eps, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +187,10 @@ class AdamW(OptimizerSpec):
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_means(self.betas, self.eps)
 
     def make(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
         """The optimiser over parameter groups."""
@@ -183,6 +212,12 @@ class RMSprop(OptimizerSpec):
     eps: float = 1e-8
     momentum: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_number("alpha", self.alpha, 0, 1)
+        require_number("eps", self.eps, 0)
+        require_number("momentum", self.momentum, 0, 1)
+
     def make(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
         """The optimiser over parameter groups."""
         return torch.optim.RMSprop(
@@ -199,6 +234,9 @@ class Schedule(ABC):
     """
 
     warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_number("warmup", self.warmup, 0, 1)
 
     def factor(self, step: int, steps: int) -> float:
         """The factor of step `step` (from 0) of `steps`."""
@@ -233,6 +271,12 @@ class Step(Schedule):
     milestones: tuple[float, ...] = (0.6, 0.85)
     gamma: float = 0.1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for milestone in self.milestones:
+            require_number("milestones", milestone, 0, 1, above=True)
+        require_number("gamma", self.gamma, 0)
+
     def after(self, step: int, steps: int) -> float:
         """`gamma` to the number of milestones passed."""
         passed = sum(step >= milestone * steps for milestone in self.milestones)
@@ -249,6 +293,10 @@ class Cosine(Schedule):
 
     final: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_number("final", self.final, 0)
+
     def after(self, step: int, steps: int) -> float:
         """From one to `final`."""
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -264,6 +312,10 @@ class OneCycle(Schedule):
 
     warmup: float = 0.2
     final: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_number("final", self.final, 0)
 
     def after(self, step: int, steps: int) -> float:
         """From one to `final`."""

@@ -3,6 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from polytask.errors import require_number
+
+# More end the process: the system gives no more threads, and OpenMP does not say so.
+_MOST_THREADS = 1024
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -59,7 +64,17 @@ class Settings:
     sharding: Literal["trunk"] | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.subsample <= 1:
-            raise ValueError(f"`subsample` should be in (0, 1]. Found {self.subsample}.")
-        if self.groups < 1:
-            raise ValueError(f"`groups` should be at least 1. Found {self.groups}.")
+        require_number("subsample", self.subsample, 0, 1, above=True, below=False)
+        for key in ("epochs", "groups", "devices"):
+            require_number(key, getattr(self, key), 1)
+        if self.threads != "auto":
+            require_number("threads", self.threads, 1, _MOST_THREADS, below=False)
+        if self.clip is not None:
+            require_number("clip", self.clip, 0, above=True)
+        if self.ema is not None:
+            require_number("ema", self.ema, 0, 1)
+        if self.patience is not None:
+            require_number("patience", self.patience, 1)
+        require_number("checkpoint_minutes", self.checkpoint_minutes, 0)
+        for part, epochs in self.unfreeze.items():
+            require_number(f"unfreeze.{part}", epochs, 0)
