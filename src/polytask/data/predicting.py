@@ -19,6 +19,7 @@ from polytask.data.conll import read_text
 from polytask.data.files import Files, list_media, nothing_readable
 from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput
 from polytask.data.likewise import Written, ending_of, read_texts
+from polytask.data.linked import renamed
 from polytask.data.matching import TEXT, matched, read_columns
 from polytask.data.sources import Table
 from polytask.data.stores import PictureStore, SoundStore, Store, pack_waves
@@ -307,6 +308,9 @@ def _read_table(
         kind = inputs[name].media
         if kind is not None:
             source.media[str(column)] = kind
+            for trained in read_columns({name: inputs[name]}) & set(source.places):
+                places = renamed(source.places[trained], trained, str(column))
+                source.places[str(column)] = places
     table = source.load()
     return _Reading(table, _whole({n: inputs[n] for n in columns}, table), columns)
 

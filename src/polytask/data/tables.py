@@ -15,6 +15,7 @@ from typing import Any, Literal
 from polytask.data import delimited
 from polytask.data.delimited import BROKEN, Decimal, Layout, open_text, require_distinct, unreadable
 from polytask.data.disguises import disguise, require_encoding, require_file
+from polytask.data.linked import cells_of, linked, require_places
 from polytask.data.media import FileMedia, ParquetMedia
 from polytask.data.parquet import nested, read_parquet
 from polytask.data.places import PathOrParts, by_part, content_key, file_key, files_key
@@ -50,6 +51,11 @@ class TableFile(Source):
         format: What they are, if the name does not say it.
         media: Columns that hold pictures, sounds or maps (pictures of numbers, for tasks about
             pixels): paths (relative to the table's folder), or in Parquet the encoded bytes.
+        places: Where the files of a column of `media` are if its cells are not their paths, from
+            the table's folder on and with columns in braces: `{path: "clips/{path}"}`,
+            `{id: "images/{id}.jpg"}`, `{name: "../audio/fold{fold}/{name}"}`, and `{id:06}` for
+            numbers with zeros before them, as `000042`. Of several places, the first that has
+            the file.
         missing: Texts that mean that a cell is blank. Blank and white cells always do.
         encoding: How letters are stored where the file is text, such as latin-1.
         decimal: What begins the fraction of a number in CSV and TSV.
@@ -64,6 +70,7 @@ class TableFile(Source):
         path: PathOrParts,
         format: Format | None = None,
         media: dict[str, Literal["image", "sound", "map"]] | None = None,
+        places: dict[str, str | list[str]] | None = None,
         missing: list[str] | None = None,
         encoding: str = "utf-8",
         decimal: Decimal = ".",
@@ -75,6 +82,7 @@ class TableFile(Source):
         self.parts = [part for part, _ in files] if isinstance(path, dict) else None
         self.format = format
         self.media = dict(media or {})
+        self.places, self._new = require_places(places or {}), False
         self.missing = list(MISSING if missing is None else missing)
         self.encoding, self.decimal = require_encoding(encoding), decimal
         self.columns, self.quotes = list(columns or ()), quotes
@@ -93,15 +101,18 @@ class TableFile(Source):
             encoding = "utf-8"
         layout = replace(self._layout("csv"), columns=(), encoding=encoding)
         headed = not set(inputs).isdisjoint(column_names(path, kind, layout=layout))
-        return TableFile(
+        made = TableFile(
             path=path,
             format=kind,
+            places=dict(self.places),
             missing=self.missing,
             encoding=encoding,
             decimal=self.decimal,
             columns=None if headed else self.columns,
             quotes=self.quotes,
         )
+        made._new = True
+        return made
 
     def alike(self, path: Path) -> bool:
         """Whether a file is a table by its name, or has the ending that this one has."""
@@ -133,6 +144,9 @@ class TableFile(Source):
                 )
         frame = frames[0] if len(frames) == 1 else pandas.concat(frames, ignore_index=True)
         sizes = [len(f) for f in frames]
+        astray = next((c for c in self.places if c not in self.media and not self._new), None)
+        if astray is not None:
+            raise DataError(f"`places` names column '{astray}'. Declare it under `media`, too.")
         media = {
             column: self._media(column, kind, frame, sizes) for column, kind in self.media.items()
         }
@@ -200,9 +214,7 @@ class TableFile(Source):
         self, column: str, kind: Literal["image", "sound", "map"], frame: Any, sizes: list[int]
     ) -> Media:
         if column in frame.columns:
-            cells = frame[column].astype(object)
-            cells = cells.where(cells.notna(), None).tolist()
-            wrong = next((c for c in cells if not _names_a_file(c)), None)
+            wrong = next((c for c in cells_of(frame[column]) if not _names_a_file(c)), None)
             if wrong is not None:
                 raise DataError(
                     f"Column '{column}' of {self.paths[0].name} should hold paths of files"
@@ -212,13 +224,8 @@ class TableFile(Source):
             folders = [
                 p.parent for p, size in zip(self.paths, sizes, strict=True) for _ in range(size)
             ]
-            return FileMedia(
-                kind,
-                [
-                    None if cell is None else folder / str(cell).strip()
-                    for folder, cell in zip(folders, cells, strict=True)
-                ],
-            )
+            places = self.places.get(column, ())
+            return linked(kind, column, frame, folders, places, new=self._new)
         if all((self.format or format_of(p)) == "parquet" for p in self.paths):
             parquet = require("pyarrow.parquet", "train")
             names = parquet.ParquetFile(self.paths[0]).schema_arrow.names

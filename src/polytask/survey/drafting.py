@@ -18,6 +18,7 @@ from polytask.survey.pixel_maps import draft_maps
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import not_taken, read_table, table_files
 from polytask.survey.targets import chosen, words_of_labels
+from polytask.survey.whereabouts import Around
 
 
 def draft(
@@ -42,7 +43,7 @@ def draft(
         if maps is not None:
             return maps
         return written(draft_folders(data, near(data, output.parent), targets, names or ()))
-    found = _of_table(files, targets, output.parent, names)
+    found = _of_table(files, targets, output.parent, names, data if data.is_dir() else None)
     found.notes += [
         f"# {one_line(f.name)} is left out: its columns are not those of {one_line(found.name)}."
         for f in not_taken(data, files)
@@ -51,9 +52,13 @@ def draft(
 
 
 def _of_table(
-    files: PathOrParts, targets: Sequence[str], output: Path, names: Sequence[str] | None
+    files: PathOrParts,
+    targets: Sequence[str],
+    output: Path,
+    names: Sequence[str] | None,
+    data: Path | None,
 ) -> Drafted:
-    """What is known about a table."""
+    """What is known about a table, whose files may be anywhere in a folder."""
     source, table, reading = read_table(files, names)
     cells = {name: table.cells([name])[:, 0].tolist() for name in table.frame.columns}
     goals, notes = chosen(targets, table, cells)
@@ -71,6 +76,9 @@ def _of_table(
         del others[group]
         group = guess_group(others)
     columns += [guess_column(n, c, first.parent) for n, c in others.items()]
+    if isinstance(source, TableFile) and not any(c.kind in ("image", "sound") for c in columns):
+        around = Around(first.parent, data)
+        columns = [_elsewhere(c, source, around, cells) for c in columns]
     media = {c.name: c.kind for c in columns if c.kind in ("image", "sound")}
     declared = "".join(f", {quoted(n)}: {k}" for n, k in media.items())[2:]
     return Drafted(
@@ -84,6 +92,7 @@ def _of_table(
             *_path_lines(files, output),
             *reading,
             *([f"    media: {{{declared}}}"] if media else []),
+            *_place_lines(source, columns),
         ],
         media_input=_media_input(source, table, media, goals) if words is None else (),
         words=words,
@@ -91,6 +100,35 @@ def _of_table(
         parts=list(files) if isinstance(files, Mapping) else (),
         notes=[f"# {one_line(n)} is left out: {why}" for n, why in notes.items()],
     )
+
+
+def _elsewhere(
+    column: Column, source: TableFile, around: Around, cells: Mapping[str, Sequence[Any]]
+) -> Column:
+    """A column, or that it names files, which are then declared."""
+    found = around.find(column.name, cells[column.name], cells) if column.name in cells else None
+    if found is None:
+        return column
+    source.places[column.name] = list(found.places)
+    lacking = f"{found.lacking} of {found.looked} looked at are not there: `on_bad: skip` at the "
+    lacking += "top leaves rows without a file out"
+    why = f"it names files, such as {found.places[0]}"
+    return Column(column.name, found.kind, why, column.missing, lacking if found.lacking else "")
+
+
+def _place_lines(source: TableFile | ArffFile, columns: Sequence[Column]) -> list[str]:
+    """Where files are that cells only name."""
+    if isinstance(source, ArffFile) or not source.places:
+        return []
+    return [
+        "    places:  # of the files, from the table's folder on",
+        *(
+            f"      {quoted(column)}: "
+            + (quoted(of[0]) if len(of) == 1 else f"[{', '.join(map(quoted, of))}]")
+            + next((f"  # {c.doubt}" for c in columns if c.name == column and c.doubt), "")
+            for column, of in source.places.items()
+        ),
+    ]
 
 
 def _numbers_parts(table: Table, cells: Sequence[Any]) -> bool:
