@@ -16,7 +16,7 @@ from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import guess_group
 from polytask.survey.pixel_maps import draft_maps
 from polytask.survey.samples import picture_input, sound_input
-from polytask.survey.table_files import not_taken, read_table, table_files
+from polytask.survey.table_files import not_taken, other_parts, read_table, table_files
 from polytask.survey.targets import chosen, words_of_labels
 from polytask.survey.whereabouts import Around
 
@@ -45,9 +45,13 @@ def draft(
         return written(draft_folders(data, near(data, output.parent), targets, names or ()))
     found = _of_table(files, targets, output.parent, names, data if data.is_dir() else None)
     found.notes += [
-        f"# {one_line(f.name)} is left out: its columns are not those of {one_line(found.name)}."
-        for f in not_taken(data, files)
+        f"# {one_line(f.name)} is left out: {one_line(why)}." for f, why in not_taken(data, files)
     ]
+    beside = [one_line(f.name) for f in other_parts(data)]
+    if beside:
+        found.notes.append(
+            f"# {', '.join(beside)} beside it: to take parts as files have them, name the folder."
+        )
     return written(found)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from string import ascii_lowercase
 
 from polytask.data.class_folders import ClassFolders
+from polytask.data.disguises import listed
 from polytask.data.files import list_media
 from polytask.data.sources import Table
 from polytask.data.splits import part_named
@@ -19,6 +20,7 @@ from polytask.survey.lines import quoted
 from polytask.survey.persons import folders_of_persons, guess_group
 from polytask.survey.pixel_maps import MAPS, PICTURES
 from polytask.survey.samples import picture_input, sound_input
+from polytask.survey.table_files import tables_in
 from polytask.survey.targets import chosen
 
 _SHOWN = 5  # files of which something is said
@@ -74,6 +76,13 @@ def _require_classes(data: Path, table: Table, hint: str) -> None:
         DataError: If they cannot.
     """
     labels = sorted(set(table.cells(["label"])[:, 0]))
+    tables = [f.relative_to(data).as_posix() for f in tables_in(data)]
+    if len(labels) == 1 and tables:
+        raise DataError(
+            f"{data} has its {_things(table)} in one folder, '{labels[0]}', which tells nothing. "
+            f"It has tables, too: {listed(tables)}. To draft from one, name its columns to "
+            "predict: --targets a,b."
+        )
     if len(labels) == 1:
         raise DataError(
             f"{data} has its {_things(table)} in one folder, '{labels[0]}', which tells nothing. "

@@ -45,32 +45,99 @@ def table_files(
     if data.is_dir():
         if list(targets) in ([], ["label"]) and any(list_media(data).values()):
             return []
-        files = _tables_in(data)
+        files = tables_in(data)
     elif _SHARD.search(data.name) and data.is_file():
         files = [f for f in sorted(data.parent.iterdir()) if is_table(f) and _SHARD.search(f.name)]
         files = [f for f in files if _key(f) == _key(data)]
     else:
         return data
-    keys = {_key(f): f for f in reversed(files)}
-    if len(keys) > 1:
-        names = [f.relative_to(data).as_posix() for f in reversed(keys.values())]
-        more = ", ..." if len(names) > 8 else ""
-        raise DataError(f"{data} has several tables: {', '.join(names[:8])}{more}. Name one.")
-    return _by_part(files, names)
+    return _by_part(_of_one(data, files, targets, names), names)
 
 
-def not_taken(data: Path, files: PathOrParts) -> list[Path]:
-    """Tables of a folder that have other columns than those that were found.
+def _of_one(
+    data: Path, files: Sequence[Path], targets: Sequence[str], names: Sequence[str] | None
+) -> list[Path]:
+    """The files of the one table that is meant: the only one, or the only one that has the targets,
+    or of these the only one in parts.
+
+    Raises:
+        DataError: If there are several.
+    """
+    keys: dict[str, list[Path]] = {}
+    for file in files:
+        keys.setdefault(_key(file), []).append(file)
+    sets = list(keys.values())
+    if len(sets) < 2:
+        return list(files)
+    plain = {target for target in targets if not re.search(r"^-|\*|\.\.", target)}
+    if plain and not names:
+        sets = [of for of in sets if plain <= _columns(of[0])] or sets
+    if len(sets) > 1:
+        parts = [of for of in sets if len(of) > 1 and "train" in map(_part, of)]
+        sets = parts if len(parts) == 1 else sets
+    if len(sets) == 1:
+        return sets[0]
+    shown = [of[0].relative_to(data).as_posix() for of in sets]
+    more = ", ..." if len(shown) > 8 else ""
+    alike = len({frozenset(_columns(of[0])) for of in sets}) == 1
+    raise DataError(
+        f"{data} has several tables: {', '.join(shown[:8])}{more}. Name one."
+        + (
+            " They have the same columns: to train on several, list them under the source's `path` "
+            "in the YAML file, as [a.csv, b.csv]."
+            if alike
+            else ""
+        )
+    )
+
+
+def _columns(file: Path) -> set[str]:
+    """The columns of a table; none if it cannot be read."""
+    try:
+        return set(
+            column_names(file, layout=Layout("csv", encoding=other_encoding(file) or "utf-8"))
+        )
+    except DataError:  # another may be meant, and reading it says why
+        return set()
+
+
+def not_taken(data: Path, files: PathOrParts) -> list[tuple[Path, str]]:
+    """Tables of a folder that are not read with those that were found, and why.
 
     Args:
         data: The folder, or a table.
         files: What `table_files` found.
     """
-    taken = {file for _, file in by_part(files)}
-    return [f for f in _tables_in(data) if f not in taken] if data.is_dir() else []
+    if not data.is_dir():
+        return []
+    taken = [file for _, file in by_part(files)]
+    others = [f for f in tables_in(data) if f not in taken]
+    key = _key(taken[0])
+    another = "it is another table: name it to draft from it"
+    unlike = f"its columns are not those of {taken[0].name}"
+    return [(f, unlike if _key(f) == key else another) for f in others]
 
 
-def _tables_in(folder: Path) -> list[Path]:
+def other_parts(data: Path) -> list[Path]:
+    """Tables beside one that is a training part, which seem to be its other parts.
+
+    Args:
+        data: The table that is named.
+    """
+    if not data.is_file() or not is_table(data) or _SHARD.search(data.name):
+        return []
+    if _part(data) != "train":
+        return []
+    beside = [f for f in sorted(data.parent.iterdir()) if f.is_file() and is_table(f)]
+    return [f for f in beside if f != data and _part(f) != "train" and _key(f) == _key(data)]
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """The tables of a folder, at any depth, by their names.
+
+    Args:
+        folder: The folder.
+    """
     return [f for f in sorted(folder.rglob("*")) if f.is_file() and is_table(f)]
 
 
