@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from polytask.data.disguises import require_folder
-from polytask.data.files import files_inside, list_media, warn_of_unread
+from polytask.data.files import files_in, files_inside, list_media, warn_of_unread
 from polytask.data.media import FileMedia
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import MediaKind, Source, Table
@@ -158,8 +158,13 @@ class ClassFolders(Source):
         for folder in sorted(self.path.glob(pattern)):
             shown = folder.is_dir() and not folder.name.startswith((".", "__"))
             if shown and folder.name not in labels:
+                inside = next(files_in(folder), None)
                 raise DataError(
                     f"{folder} holds no file that can be read. Fill it, or remove the folder."
+                    if inside is None
+                    else f"{folder} should hold pictures or sounds, as folders that are labels do. "
+                    f"It has {inside.name}. Move it elsewhere; if it says what the others show, "
+                    "write a table with a line for each of these: its path, and its labels."
                 )
 
 

@@ -221,6 +221,6 @@ def nothing_readable(path: Path) -> str:
         what += f": {said}" if said else ""
     return (
         f"{what}. Pictures: {' '.join(PICTURE_SUFFIXES)}. Sounds: {' '.join(SOUND_SUFFIXES)}. "
-        "Tables: .csv .tsv .parquet .jsonl (an object on each line) .arff, texts: .txt, treebanks: "
-        ".conllu (name the file itself)."
+        "Tables: .csv .tsv .parquet .jsonl .json (objects in lines, or a list) .arff, texts: .txt, "
+        "treebanks: .conllu (name the file itself)."
     )

@@ -3,9 +3,8 @@
 Letters: N rows.
 """
 
-import json
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import islice
@@ -13,13 +12,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polytask.data import delimited
-from polytask.data.delimited import BROKEN, Decimal, Layout, open_text, require_distinct, unreadable
+from polytask.data.delimited import BROKEN, Decimal, Layout, require_distinct, unreadable
 from polytask.data.disguises import disguise, require_encoding, require_file
+from polytask.data.json_rows import json_names, json_numbers, read_json
 from polytask.data.linked import cells_of, linked, require_places
 from polytask.data.media import FileMedia, ParquetMedia
 from polytask.data.parquet import nested, read_parquet
 from polytask.data.places import PathOrParts, by_part, content_key, file_key, files_key
 from polytask.data.sources import Media, Source, Table
+from polytask.data.written_lists import require_lists
 from polytask.errors import DataError, nearest, require
 
 Format = Literal["csv", "tsv", "parquet", "jsonl"]
@@ -32,6 +33,7 @@ SUFFIXES: dict[str, Format] = {
     ".pq": "parquet",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "jsonl",
 }
 _USUAL = ("utf-8", ".")
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A")
@@ -44,7 +46,8 @@ class TableFile(Source):
     are read as the names.
 
     Args:
-        path: The file or files: `.csv`, `.tsv`, `.parquet`, `.jsonl` (all but Parquet also `.gz`).
+        path: The file or files: `.csv`, `.tsv`, `.parquet`, `.jsonl` or `.json` (an object on each
+            line, or a list of objects), all but Parquet also `.gz`.
             The cells of a CSV are divided by what divides its header: commas, else semicolons,
             tabs or bars; or blanks, if most cells are numbers. Or files by part (`train`,
             `validation`, `test`), which the source's split then takes with `fixed: true`.
@@ -60,6 +63,7 @@ class TableFile(Source):
         encoding: How letters are stored where the file is text, such as latin-1.
         decimal: What begins the fraction of a number in CSV and TSV.
         columns: The names of all columns of a CSV or TSV whose first line is a row.
+        lists: Columns whose cells are lists written as text, as Python and JSON do: `['a', 'b']`.
         quotes: Whether a cell of a CSV or TSV may stand in quotes; if not, they are letters like
             others, as in texts that nothing but tabs divides.
     """
@@ -75,6 +79,7 @@ class TableFile(Source):
         encoding: str = "utf-8",
         decimal: Decimal = ".",
         columns: list[str] | None = None,
+        lists: list[str] | None = None,
         quotes: bool = True,
     ) -> None:
         files = by_part(path)
@@ -86,6 +91,7 @@ class TableFile(Source):
         self.missing = list(MISSING if missing is None else missing)
         self.encoding, self.decimal = require_encoding(encoding), decimal
         self.columns, self.quotes = list(columns or ()), quotes
+        self.lists = list(lists or ())
 
     def another(self, path: Path, inputs: Iterable[str]) -> "TableFile":
         """Another table, read as these are; in UTF-8 where it is that, whatever these are in.
@@ -109,6 +115,7 @@ class TableFile(Source):
             encoding=encoding,
             decimal=self.decimal,
             columns=None if headed else self.columns,
+            lists=self.lists,
             quotes=self.quotes,
         )
         made._new = True
@@ -163,6 +170,8 @@ class TableFile(Source):
                 row -= size
             raise AssertionError(row)
 
+        lists = [c for c in self.lists if not self._new or c in frame.columns]
+        require_lists(frame, lists, locate, self.paths[0].name)
         _require_letters(frame, locate)
         split = None
         if self.parts is not None:
@@ -180,6 +189,7 @@ class TableFile(Source):
         reading: list[Any] = [how for how in (self.encoding, self.decimal) if how not in _USUAL]
         reading += [part for part in (self.columns, self.parts) if part]
         reading += [] if self.quotes else ["no quotes"]
+        reading += [["lists", *self.lists]] if self.lists else []
         reading += [f"without {left} blank rows"] if left else []
         files = map(file_key, self.paths)
         return content_key(["table", *files, files_key(linked), self.missing, *reading])
@@ -200,7 +210,7 @@ class TableFile(Source):
         if kind == "parquet":
             frame = read_parquet(path)
         elif kind == "jsonl":
-            frame = _read_json_lines(path, self.encoding)
+            frame = read_json(path, self.encoding)
         else:
             frame, left = delimited.read_delimited(path, self._layout(kind))
         require_distinct(path, list(frame.columns))
@@ -275,6 +285,7 @@ def format_of(path: Path) -> Format:
     said = _seen(path)
     if said is not None:
         raise DataError(f"{path.name} is no table that can be read: {said}.")
+    require_file(path)
     raise DataError(
         f"{path.name}: the name says no known format. Known: {', '.join(SUFFIXES)} (also .gz). "
         "Rename it, or set `format` in the YAML file if it is one of them under another name. "
@@ -313,8 +324,7 @@ def column_names(
         if kind == "parquet":
             schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
             return [str(name) for name in schema.names]
-        with open_text(path, layout.encoding) as file:
-            return list(json.loads(next((x for x in file if x.strip()), "{}")))
+        return json_names(path, layout.encoding)
     except (*BROKEN, ValueError) as error:
         raise unreadable(path, kind, error) from error
 
@@ -332,52 +342,12 @@ def line_numbers(path: Path, kind: Format, count: int, layout: Layout) -> Sequen
         return range(1, count + 1)
     if kind != "jsonl":
         return array("q", islice(delimited.lines(path, layout), count))
-    with open_text(path, layout.encoding) as file:
-        return array("q", islice(_json_lines(file), count))
-
-
-def _json_lines(lines: Iterable[str]) -> Iterator[int]:
-    return (number for number, line in enumerate(lines, start=1) if line.strip())
+    return array("q", islice(json_numbers(path, layout.encoding), count))
 
 
 def _names_a_file(cell: Any) -> bool:
     """Whether a cell can be a path, or is blank."""
     return cell is None or isinstance(cell, int) or (isinstance(cell, str) and "\0" not in cell)
-
-
-def _read_json_lines(path: Path, encoding: str) -> Any:
-    pandas = require("pandas", "train")
-    records = []
-    try:
-        with open_text(path, encoding) as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    records.append(_record(line, f"{path.name} line {number}"))
-    except (*BROKEN, UnicodeError) as error:
-        raise unreadable(path, "JSON lines", error, encoding) from error
-    return pandas.DataFrame(records)
-
-
-def _record(line: str, where: str) -> dict[str, Any]:
-    """The object on a line."""
-
-    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise DataError(f"{where} has the key '{twice}' twice. Remove one.")
-        return found
-
-    try:
-        record = json.loads(line, object_pairs_hook=distinct)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{where} is not JSON: {error}. Found {line.strip()[:60]}") from error
-    if not isinstance(record, dict):
-        raise DataError(
-            f'{where} should be an object such as {{"a": 1}}. Found {line.strip()[:60]}'
-        )
-    return record
 
 
 def _blanked(series: Any, missing: list[str]) -> Any:

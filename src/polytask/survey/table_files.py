@@ -10,6 +10,7 @@ from typing import Any, Literal
 from polytask.data.arff import ArffFile
 from polytask.data.delimited import BROKEN, Layout, header, is_utf8, open_bytes
 from polytask.data.files import list_media
+from polytask.data.json_rows import tabular
 from polytask.data.media import ParquetMedia
 from polytask.data.parquet import nested
 from polytask.data.places import PathOrParts, by_part
@@ -18,7 +19,7 @@ from polytask.data.splits import PARTS, part_named
 from polytask.data.tables import Format, TableFile, column_names, format_of, known_format
 from polytask.errors import DataError
 from polytask.survey.lines import one_line, quoted
-from polytask.survey.notations import decimal_commas, marks_of_blanks
+from polytask.survey.notations import decimal_commas, marks_of_blanks, written_lists
 
 _SHOWN = 3
 _UNNAMED = (".data", ".dat", ".txt")
@@ -181,8 +182,10 @@ def _key(file: Path) -> str:
 
 
 def is_table(file: Path) -> bool:
-    """Whether a file is a table by its name."""
-    return known_format(file) is not None and not file.name.startswith(".")
+    """Whether a file is a table by its name; of JSON, by how it begins as well."""
+    if known_format(file) is None or file.name.startswith("."):
+        return False
+    return ".json" not in file.suffixes or tabular(file)
 
 
 def read_table(
@@ -242,6 +245,14 @@ def read_table(
         if found is not None:
             reading.append(f'    decimal: ","  # as in {one_line(found)}')
             source.decimal = ","
+            table = source.load()
+    if kind != "jsonl":
+        cells = ((name, table.cells([name])[:, 0].tolist()) for name in table.frame.columns)
+        source.lists = [name for name, some in cells if written_lists(some)]
+        if source.lists:
+            reading.append(
+                f"    lists: [{', '.join(map(quoted, source.lists))}]  # written as text"
+            )
             table = source.load()
     marks: dict[str, str] = {}
     for name in table.frame.columns:

@@ -117,9 +117,13 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_file():
+        try:
+            is_file, is_folder = entry.is_file(), entry.is_dir()
+        except OSError:  # a link that leads to itself
+            continue
+        if is_file:
             yield Path(entry.path)
-        elif entry.is_dir() and depth:
+        elif is_folder and depth:
             yield from _below(Path(entry.path), depth - 1)
 
 
