@@ -39,6 +39,7 @@ class Drafted:
         media_input: The input that reads files, if any column has them.
         words: The column of lists of words whose labels are predicted, if there is one.
         group: The column whose values should not be in two parts, if one is.
+        folds: Whether that column numbers folds.
         parts: Parts that the files are divided into.
         notes: What else should be said.
     """
@@ -52,6 +53,7 @@ class Drafted:
     media_input: Sequence[str] = ()
     words: str | None = None
     group: str | None = None
+    folds: bool = False
     parts: Collection[str] = ()
     notes: list[str] = field(default_factory=list)
 
@@ -102,9 +104,10 @@ def _input_lines(found: Drafted) -> list[str]:
         lines += [f"  # So is {one_line(c.name)}, another file." for c in media[1:]]
     elif formula is not None:
         lines += left_out([c for c in plain if c.name != formula], "formulas")
-    lines += _without(found.columns)
+    lines += _without([c for c in found.columns if c.name != found.group])
     if found.group:
-        lines.append(f"  # {one_line(found.group)} is left out: it says whose row this is.")
+        why = "which fold this row is in" if found.folds else "whose row this is"
+        lines.append(f"  # {one_line(found.group)} is left out: it says {why}.")
     if media:
         return [*lines, *found.media_input]
     if not plain:
@@ -134,14 +137,15 @@ def _split_lines(found: Drafted) -> list[str]:
     if found.group is None:
         return [*_predicted(found), f"    split: {_stratified(found.goals)}"]
     count, who = _count(found, found.group), one_line(found.group)
-    if count < GROUPS:
+    if count < GROUPS and not found.folds:
         return [
             f"    # there are only {count} different {who}: rows of each are in all parts, which "
             "flatters",
             f"    split: {_stratified(found.goals)}",
         ]
+    why = "as who made the folds keeps what is alike together" if found.folds else ""
     return [
-        f"    # all rows of one {who} are in one part, so that scores tell of new ones",
+        f"    # all rows of one {who} are in one part, {why or 'so that scores tell of new ones'}",
         f"    split: {{test: 0.15, validation: 0.15, group: {quoted(found.group)}}}",
     ]
 

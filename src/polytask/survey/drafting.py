@@ -13,12 +13,15 @@ from polytask.survey.drafted import Drafted, written
 from polytask.survey.folders import draft_folders
 from polytask.survey.guesses import Column, Target, guess_column
 from polytask.survey.lines import near, one_line, quoted
-from polytask.survey.persons import guess_group
+from polytask.survey.persons import guess_folds, guess_group
 from polytask.survey.pixel_maps import draft_maps
+from polytask.survey.sameness import same_as, sums
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import not_taken, other_parts, read_table, table_files
 from polytask.survey.targets import chosen, words_of_labels
 from polytask.survey.whereabouts import Around
+
+_SHOWN = 4  # columns of which a comment says the names
 
 
 def draft(
@@ -79,10 +82,13 @@ def _of_table(
         columns.append(Column(group, "left out", why))
         del others[group]
         group = guess_group(others)
-    columns += [guess_column(n, c, first.parent) for n, c in others.items()]
+    folds = guess_folds(others) if group is None else None
+    columns += [_guessed(n, c, first.parent, goals, cells) for n, c in others.items()]
     if isinstance(source, TableFile) and not any(c.kind in ("image", "sound") for c in columns):
         around = Around(first.parent, data)
         columns = [_elsewhere(c, source, around, cells) for c in columns]
+    sides = sums(columns, goals, cells)
+    columns = [_without_sum(c, sides) for c in columns]
     media = {c.name: c.kind for c in columns if c.kind in ("image", "sound")}
     declared = "".join(f", {quoted(n)}: {k}" for n, k in media.items())[2:]
     return Drafted(
@@ -100,10 +106,48 @@ def _of_table(
         ],
         media_input=_media_input(source, table, media, goals) if words is None else (),
         words=words,
-        group=group,
+        group=group or folds,
+        folds=folds is not None,
         parts=list(files) if isinstance(files, Mapping) else (),
-        notes=[f"# {one_line(n)} is left out: {why}" for n, why in notes.items()],
+        notes=[f"# {one_line(n)} is left out: {why}" for n, why in notes.items()]
+        + _sum_lines(sides, goals, media),
     )
+
+
+def _guessed(
+    name: str,
+    column: Sequence[Any],
+    folder: Path,
+    goals: Sequence[Target],
+    cells: Mapping[str, Sequence[Any]],
+) -> Column:
+    """What a column is; one that has a target's labels under other names is left out."""
+    found = guess_column(name, column, folder)
+    same = same_as(column, goals, cells) if found.kind in ("number", "category") else None
+    if same is None:
+        return found
+    return Column(name, "left out", f"it is {same} in other words", found.missing)
+
+
+def _without_sum(column: Column, sides: Mapping[str, Sequence[str]]) -> Column:
+    """A column, left out if targets add up to it."""
+    if column.name not in sides:
+        return column
+    why = f"{' and '.join(sides[column.name][:_SHOWN])} add up to it"
+    return Column(column.name, "left out", why)
+
+
+def _sum_lines(
+    sides: Mapping[str, Sequence[str]], goals: Sequence[Target], media: Mapping[str, str]
+) -> list[str]:
+    """Warnings of targets that columns of numbers add up to."""
+    names = {goal.name for goal in goals}
+    return [
+        f"# {one_line(goal)} follows exactly from {one_line(', '.join(of[:_SHOWN]))}: leave out "
+        "what is not known before."
+        for goal, of in sides.items()
+        if goal in names and not media
+    ]
 
 
 def _elsewhere(

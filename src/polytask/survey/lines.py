@@ -73,6 +73,8 @@ def column_line(column: Column) -> str:
 def cleaning(plain: Sequence[Column]) -> list[str]:
     """What a table input is told about its columns."""
     lines = []
+    codes = [quoted(c.name) for c in plain if c.codes]
+    lines += [f"    categories: [{', '.join(codes)}]"] if codes else []
     for key, kind in (("dates", "date"), ("texts", "text")):
         names = [quoted(c.name) for c in plain if c.kind == kind]
         lines += [f"    {key}: [{', '.join(names)}]"] if names else []
