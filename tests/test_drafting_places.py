@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from polytask.config import load_config
+from polytask.errors import DataError
 from polytask.survey.drafting import draft
 from polytask.workflow import Silent, train
 from tests.data.conftest import own_cache, png, riff, wave
@@ -19,7 +20,7 @@ def put(folder: Path, names: Sequence[str]) -> None:
     for k, name in enumerate(names):
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(riff(wave(0.1)) if name.endswith(".wav") else png(200 * (k % 2)))
+        file.write_bytes(riff(wave(0.6)) if name.endswith(".wav") else png(200 * (k % 2)))
 
 
 def drafted(table: Path, data: Path | None = None) -> tuple[dict[str, object], str]:
@@ -72,6 +73,33 @@ def test_files_in_several_folders_and_files_that_are_not_there(tmp_path: Path) -
     source, text = drafted(table)
     assert source["places"] == {"file": ["part_1/{file}.png", "part_2/{file}.png"]}
     assert "6 of 30 looked at are not there" in text
+
+
+def test_what_is_said_in_sounds_is_read_off_them(tmp_path: Path) -> None:
+    put(tmp_path, [f"wavs/s{k}.wav" for k in range(ROWS)])
+    rows = [f"s{k}|It is {chr(97 + k % 7)}{chr(97 + k // 7)}, you see" for k in range(ROWS)]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    text = draft(tmp_path / "t.csv", ["said"], tmp_path / "mine.yaml", ["file", "said"])
+    drafted = yaml.safe_load(text)
+    assert drafted["tasks"]["said"] == {"kind": "ctc", "target": {"data": "said"}}
+    assert "pool" not in drafted["inputs"]["sound"]
+    (tmp_path / "mine.yaml").write_text(text)
+    config = load_config(
+        tmp_path / "mine.yaml",
+        ["training.epochs=1", "training.threads=1"],
+    )
+    assert train(config, tmp_path / "runs", Silent(), [])
+
+
+def test_many_texts_without_sounds_are_no_classes(tmp_path: Path) -> None:
+    rows = [f"{k % 3},it is {k} today {'on and on ' * 40}" for k in range(ROWS)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,said", *rows]))
+    with pytest.raises(
+        DataError, match="'said' has 30 different texts, which are too many for classes, and"
+    ):
+        draft(tmp_path / "t.csv", ["said"], tmp_path / "mine.yaml")
+    text = draft(tmp_path / "t.csv", ["x"], tmp_path / "mine.yaml")  # texts too long for a path
+    assert yaml.safe_load(text)["inputs"]["words"]["column"] == "said"
 
 
 def test_numbers_are_no_names_of_files_beside_the_folder(tmp_path: Path) -> None:

@@ -104,6 +104,27 @@ def test_a_quote_that_swallows_rows_of_a_csv_is_an_error(tmp_path: Path) -> None
         TableFile(path=path).load()
 
 
+def test_a_quote_that_swallows_rows_that_bars_divide_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f"a{k}|{chr(34) if k in (3, 6) else ''}It is {k}, you see|it is {k}" for k in range(9)]
+    path.write_text("\n".join(rows) + "\n")
+    named = ["id", "raw", "text"]
+    with pytest.raises(
+        DataError, match=r"t.csv row 4: a quote in column 'raw' takes in whole rows"
+    ):
+        TableFile(path=path, columns=named).load()
+    assert len(TableFile(path=path, columns=named, quotes=False).load()) == 9
+    path.write_text('id|text\na|"one | two\nthree"\nb|c\n')
+    assert TableFile(path=path).load().cells(["text"])[0, 0] == "one | two\nthree"
+
+
+def test_of_marks_that_divide_as_well_a_comma_is_the_last(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("".join(f"a{k}|Well, it is {k}|well it is {k}, he said\n" for k in range(5)))
+    table = TableFile(path=path, columns=["id", "raw", "text"]).load()
+    assert table.cells(["raw"])[1, 0] == "Well, it is 1"
+
+
 @pytest.mark.parametrize(
     "letter",
     [

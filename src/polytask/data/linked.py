@@ -76,7 +76,7 @@ def linked(
     cells = cells_of(frame[column])
     if new and places:
         there = next((k for k, cell in enumerate(cells) if cell is not None), None)
-        direct = there is not None and (folders[there] / label_text(cells[there])).is_file()
+        direct = there is not None and is_file(folders[there] / label_text(cells[there]))
         if direct or not columns_of(places) <= set(frame.columns):
             places = ()
     for name in columns_of(places):
@@ -116,7 +116,7 @@ def _first(folder: Path, places: Sequence[str], cells: Mapping[str, Any]) -> Pat
     paths = [folder / filled(place, cells) for place in places]
     if len(paths) == 1:
         return paths[0]
-    return next((path for path in paths if _is_file(path)), paths[0])
+    return next((path for path in paths if is_file(path)), paths[0])
 
 
 def filled(place: str, cells: Mapping[str, Any]) -> str:
@@ -124,7 +124,12 @@ def filled(place: str, cells: Mapping[str, Any]) -> str:
     return _COLUMN.sub(lambda match: label_text(cells[match[1]]).zfill(int(match[2] or 0)), place)
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether a path leads to a file; one that no file can have does not.
+
+    Args:
+        path: The path.
+    """
     try:
         return path.is_file()
     except (OSError, ValueError):  # a name that is too long, or has a NUL: opening it says so

@@ -68,7 +68,7 @@ def _of_table(
     """What is known about a table, whose files may be anywhere in a folder."""
     source, table, reading = read_table(files, names)
     cells = {name: table.cells([name])[:, 0].tolist() for name in table.frame.columns}
-    goals, notes = chosen(targets, table, cells)
+    goals, notes = chosen(targets, table, cells, spoken=True)
     words, goals = words_of_labels(goals, cells)
     others = {n: c for n, c in cells.items() if n not in {*notes, *(g.name for g in goals)}}
     first = by_part(files)[0][1]
@@ -196,13 +196,19 @@ def _media_input(
     Raises:
         DataError: If labels have times and there is no sound.
     """
-    timed = next((goal for goal in goals if goal.timed), None)
-    if timed is not None:
+    heard = next((goal for goal in goals if goal.heard), None)
+    if heard is not None:
         media = {name: kind for name, kind in media.items() if kind == "sound"}
         if not media:
             raise DataError(
-                f"Column '{timed.name}' says when something is heard, and no other column has "
-                "sounds (or the paths of some). Name another column under --targets."
+                f"Column '{heard.name}' "
+                + (
+                    "says when something is heard"
+                    if heard.timed
+                    else "has too many texts for classes"
+                )
+                + ", and no other column has sounds (or the paths of some). Name another column "
+                "under --targets."
             )
     column, kind = next(iter(media.items()), ("", ""))
     if not kind:
@@ -211,8 +217,14 @@ def _media_input(
         source.media[column] = "sound" if kind == "sound" else "image"
         table = source.load()
     if kind == "sound":
-        return sound_input(table.media[column], column, timed=timed is not None)
+        return sound_input(table.media[column], column, heard=heard)
     return picture_input(table.media[column], column)
+
+
+def _heard(goal: Target) -> str:
+    if goal.timed:
+        return "says when something is heard"
+    return f"has {goal.why.partition(',')[0]}, which are too many for classes"
 
 
 def _path_lines(files: PathOrParts, folder: Path) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from polytask.data.dates import day_first, told_order, undecided
+from polytask.data.linked import is_file
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
 from polytask.data.splits import part_named
 from polytask.data.words import is_list
@@ -88,6 +89,11 @@ class Target:
     rare: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def heard(self) -> bool:
+        """Whether it is told by the frames of a sound one by one."""
+        return self.timed or self.kind == "ctc"
+
+    @property
     def timed(self) -> bool:
         """Whether its labels are of the frames of a sound."""
         return "frame" in self.settings
@@ -151,8 +157,13 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
     return is_("category", f"{len(different)} different values")
 
 
-def guess_target(name: str, cells: Sequence[Any]) -> Target:
+def guess_target(name: str, cells: Sequence[Any], *, spoken: bool = False) -> Target:
     """What a column of labels is.
+
+    Args:
+        name: The column.
+        cells: Its cells, None where blank.
+        spoken: Whether texts that are too many for classes may be what is said in sounds.
 
     Raises:
         DataError: If it cannot be a target.
@@ -227,6 +238,9 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
             "`synthesis`."
         )
     if len(counts) > max(FEW, min(MANY, len(known) // 5)):
+        if spoken:
+            why = f"{len(counts)} different texts, to be read off the sounds letter by letter"
+            return Target(name, "ctc", why, {}, missing)
         raise DataError(
             f"Column '{name}' has {len(counts)} different texts in {len(known)} rows, which are "
             "too many for classes. Name another column under --targets."
@@ -341,10 +355,12 @@ def _media_kind(known: Sequence[Any], folder: Path) -> Literal["image", "sound"]
     """Whether cells are paths of pictures or sounds of which the first few are there."""
     texts = [str(c).strip() for c in known]
     suffixes = {Path(t).suffix.lower() for t in texts}
-    there = any((folder / t).is_file() for t in texts[:20])
-    if there and suffixes <= set(PICTURE_SUFFIXES):
-        return "image"
-    return "sound" if there and suffixes <= set(SOUND_SUFFIXES) else None
+    kinds: tuple[tuple[Literal["image", "sound"], Sequence[str]], ...]
+    kinds = (("image", PICTURE_SUFFIXES), ("sound", SOUND_SUFFIXES))
+    kind = next((kind for kind, usual in kinds if suffixes <= set(usual)), None)
+    # A text is no path, and may be too long to be looked for as one.
+    there = kind is not None and any(is_file(folder / t) for t in texts[:20])
+    return kind if there else None
 
 
 def _dates(known: Sequence[Any]) -> bool:
