@@ -94,9 +94,7 @@ def test_what_is_said_in_sounds_is_read_off_them(tmp_path: Path) -> None:
 def test_many_texts_without_sounds_are_no_classes(tmp_path: Path) -> None:
     rows = [f"{k % 3},it is {k} today {'on and on ' * 40}" for k in range(ROWS)]
     (tmp_path / "t.csv").write_text("\n".join(["x,said", *rows]))
-    with pytest.raises(
-        DataError, match="'said' has 30 different texts, which are too many for classes, and"
-    ):
+    with pytest.raises(DataError, match="30 different texts, which are too many for classes, and"):
         draft(tmp_path / "t.csv", ["said"], tmp_path / "mine.yaml")
     text = draft(tmp_path / "t.csv", ["x"], tmp_path / "mine.yaml")  # texts too long for a path
     assert yaml.safe_load(text)["inputs"]["words"]["column"] == "said"

@@ -201,14 +201,8 @@ def _media_input(
         media = {name: kind for name, kind in media.items() if kind == "sound"}
         if not media:
             raise DataError(
-                f"Column '{heard.name}' "
-                + (
-                    "says when something is heard"
-                    if heard.timed
-                    else "has too many texts for classes"
-                )
-                + ", and no other column has sounds (or the paths of some). Name another column "
-                "under --targets."
+                f"Column '{heard.name}' {_heard(heard)}, and no other column has sounds (or the "
+                "paths of some). Name another column under --targets."
             )
     column, kind = next(iter(media.items()), ("", ""))
     if not kind:
