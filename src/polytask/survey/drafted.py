@@ -170,6 +170,8 @@ def _fixed_lines(found: Drafted) -> list[str]:
     how = "fixed: true" + "".join(f", {part}: 0.15" for part in lacking)
     why = "files are parts" + (f"; {' and '.join(lacking)} drawn" if lacking else "")
     if found.group is None:
+        even = next((g.name for g in found.goals if g.even), None) if lacking else None
+        how += f", stratify: {quoted(even)}" if even is not None else ""
         return [f"    split: {{{how}}}  # {why}"]
     who, parts = one_line(found.group), found.table.fixed_split
     assert parts is not None
