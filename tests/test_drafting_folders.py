@@ -14,7 +14,7 @@ ROWS = 30
 
 def write(folder: Path, **headers: str) -> None:
     for name, header in headers.items():
-        rows = [",".join("ab"[(k + j) % 2] for j in range(3)) for k in range(ROWS)]
+        rows = [",".join("ab"[k // 2**j % 2] for j in range(3)) for k in range(ROWS)]
         (folder / f"{name}.csv").write_text("\n".join([header, *rows]))
 
 
@@ -56,5 +56,22 @@ def test_tables_beside_one_folder_of_pictures_are_named(tmp_path: Path) -> None:
     write(tmp_path, labels="x,y,label")
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "1.png").write_bytes(png())
-    with pytest.raises(DataError, match=r"has tables, too: labels.csv.*--targets a,b"):
+    with pytest.raises(DataError, match=r"Beside it: labels.csv.*--targets a,b"):
+        draft(tmp_path, [], tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("targets", [["Young"], ["Young", "Male"], ["Young..Old"]])
+def test_a_table_by_its_columns_though_not_by_its_name(targets: list[str], tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    rows = []
+    for k in range(ROWS):
+        (tmp_path / "pictures" / f"{k}.png").write_bytes(png(k % 2))
+        rows.append(f"{k}.png {k % 2 * 2 - 1:2d} {(k // 2) % 2 * 2 - 1:2d} {-(k % 2):2d}")
+    (tmp_path / "labels.txt").write_text("\n".join([str(ROWS), "Young Male Old ", *rows]) + "\n")
+    (tmp_path / "parts.txt").write_text("".join(f"{k}.png 0\n" for k in range(ROWS)))
+    text = draft(tmp_path, targets, tmp_path / "mine.yaml")
+    drafted = yaml.safe_load(text)
+    assert drafted["sources"]["data"]["places"] == {"name": "pictures/{name}"}
+    assert all(task["kind"] == "binary" for task in drafted["tasks"].values())
+    with pytest.raises(DataError, match=r"Beside it: labels.txt, parts.txt.*--targets a,b"):
         draft(tmp_path, [], tmp_path / "mine.yaml")

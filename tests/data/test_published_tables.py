@@ -138,3 +138,20 @@ def test_a_text_of_several_lines_may_stand_in_a_cell(tmp_path: Path, letter: str
     path = tmp_path / "t.csv"
     path.write_text(f'text,label\nx,1\ny,0\n"{letter}",1\nz,0\n')
     assert TableFile(path=path).load().cells(["text"])[2, 0] == letter
+
+
+def test_a_first_line_that_counts_rows_and_rows_with_names(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("3\nYoung Male \na.jpg  1 -1\nb.jpg -1  1\nc.jpg -1 -1\n")
+    table = TableFile(path=path, format="csv").load()
+    assert table.columns == ("name", "Young", "Male")
+    assert table.cells(["name", "Male"]).tolist() == [["a.jpg", -1], ["b.jpg", 1], ["c.jpg", -1]]
+    assert table.describe(1) == "t.txt row 4"
+    path.write_text('x y name\n"1" 1.5 2 0\n"2" 2.5 3 1\n')
+    table = TableFile(path=path, format="csv").load()
+    assert table.columns == ("row", "x", "y", "name")
+    assert table.cells(["x"])[:, 0].tolist() == [1.5, 2.5]
+    rows = [f"{k}.jpg 1 -1" for k in range(60)]
+    path.write_text("\n".join(["61", "Young Male", *rows, "b.jpg -1"]))
+    with pytest.raises(DataError, match=r"t.txt row 63 has 2 cells, where the header names 3"):
+        TableFile(path=path, format="csv").load()

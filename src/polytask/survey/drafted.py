@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from polytask.data.disguises import listed
 from polytask.data.sources import Table
 from polytask.data.splits import PARTS
 from polytask.errors import DataError
@@ -111,7 +112,11 @@ def _input_lines(found: Drafted) -> list[str]:
     if media:
         return [*lines, *found.media_input]
     if not plain:
-        raise DataError(f"{found.name} has no column to predict from: all are targets or left out.")
+        whys = [f"{c.name} ({c.why})" for c in found.columns if c.kind == "left out"]
+        raise DataError(
+            f"{found.name} has no column to predict from: all are targets"
+            + (f", or left out: {listed(whys, 4)}." if whys else ".")
+        )
     if formula is not None:
         return [*lines, *formula_input(formula)]
     if [c.kind for c in plain] == ["text"]:

@@ -90,12 +90,13 @@ def _require_classes(data: Path, table: Table, hint: str) -> None:
         DataError: If they cannot.
     """
     labels = sorted(set(table.cells(["label"])[:, 0]))
-    tables = [f.relative_to(data).as_posix() for f in tables_in(data)]
+    found = tables_in(data) or sorted(data.glob("*.txt"))
+    tables = [f.relative_to(data).as_posix() for f in found]
     if len(labels) == 1 and tables:
         raise DataError(
             f"{data} has its {_things(table)} in one folder, '{labels[0]}', which tells nothing. "
-            f"It has tables, too: {listed(tables)}. To draft from one, name its columns to "
-            "predict: --targets a,b."
+            f"Beside it: {listed(tables)}. To draft from a table, name its columns to predict: "
+            "--targets a,b."
         )
     if len(labels) == 1:
         raise DataError(

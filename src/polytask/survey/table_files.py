@@ -46,13 +46,26 @@ def table_files(
     if data.is_dir():
         if list(targets) in ([], ["label"]) and any(list_media(data).values()):
             return []
-        files = tables_in(data)
+        files = tables_in(data) or _unnamed_in(data, targets)
     elif _SHARD.search(data.name) and data.is_file():
         files = [f for f in sorted(data.parent.iterdir()) if is_table(f) and _SHARD.search(f.name)]
         files = [f for f in files if _key(f) == _key(data)]
     else:
         return data
     return _by_part(_of_one(data, files, targets, names), names)
+
+
+def _unnamed_in(folder: Path, targets: Sequence[str]) -> list[Path]:
+    """Files of a folder that have all targets as columns, though their names say no format."""
+    plain = _plain(targets)
+    files = [f for f in sorted(folder.rglob("*")) if f.suffix.lower() in _UNNAMED and f.is_file()]
+    return [f for f in files if plain and plain <= _columns(f)][:1]
+
+
+def _plain(targets: Sequence[str]) -> set[str]:
+    """The columns that targets name in full, ends of `first..last` among them."""
+    names = [name for text in targets if text[:1] != "-" for name in text.split("..")]
+    return {name for name in names if name and "*" not in name}
 
 
 def _of_one(
@@ -70,7 +83,7 @@ def _of_one(
     sets = list(keys.values())
     if len(sets) < 2:
         return list(files)
-    plain = {target for target in targets if not re.search(r"^-|\*|\.\.", target)}
+    plain = _plain(targets)
     if plain and not names:
         sets = [of for of in sets if plain <= _columns(of[0])] or sets
     if len(sets) > 1:
@@ -94,10 +107,9 @@ def _of_one(
 
 def _columns(file: Path) -> set[str]:
     """The columns of a table; none if it cannot be read."""
+    layout = Layout("csv", encoding=other_encoding(file) or "utf-8")
     try:
-        return set(
-            column_names(file, layout=Layout("csv", encoding=other_encoding(file) or "utf-8"))
-        )
+        return set(column_names(file, known_format(file) or "csv", layout=layout))
     except DataError:  # another may be meant, and reading it says why
         return set()
 
