@@ -78,6 +78,15 @@ def test_a_drafted_table_checks_trains_and_says_why(tmp_path: Path) -> None:
     assert train(config, tmp_path / "runs", Silent(), [])
 
 
+def test_few_rows_of_a_table_are_seen_more_often(tmp_path: Path) -> None:
+    draws = np.random.default_rng(0)
+    for rows, epochs in ((400, 200), (4000, 50)):
+        frame = pd.DataFrame(draws.normal(size=(rows, 2)), columns=["x", "y"])
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        text = draft(tmp_path / "t.csv", ["y"], tmp_path / "c.yaml")
+        assert f"epochs: {epochs}}}" in text
+
+
 def test_a_draft_overwrites_nothing_and_needs_known_targets(tmp_path: Path) -> None:
     people(30).to_csv(tmp_path / "t.csv", index=False)
     (tmp_path / "t.yaml").write_text("mine")

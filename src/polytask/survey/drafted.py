@@ -65,6 +65,9 @@ def written(found: Drafted) -> str:
     Raises:
         DataError: If nothing is left to predict from.
     """
+    inputs = _input_lines(found)
+    quick = any(line == "    kind: table" for line in inputs)
+    network = network_lines(len(found.table), found.goals, quick=quick)
     lines = [
         f"# Drafted from {found.name}: {found.what}. Look it over, then: polytask check",
         *_duplicates(found.table),
@@ -74,10 +77,10 @@ def written(found: Drafted) -> str:
         *found.source,
         *_split_lines(found),
         "inputs:",
-        *_input_lines(found),
+        *inputs,
         "tasks:",
         *task_lines(found.goals),
-        *(sentence_network() if found.words else network_lines(len(found.table), found.goals)),
+        *(sentence_network() if found.words else network),
     ]
     return "\n".join(lines)
 
