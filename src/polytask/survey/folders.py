@@ -24,6 +24,7 @@ from polytask.survey.table_files import other_encoding, tables_in
 from polytask.survey.targets import chosen
 
 _SHOWN = 5  # files of which something is said
+_DEEP = 6  # folders, each in the next
 _ENOUGH = 20  # files, of which names that are all as long are codes
 
 _UNLABELLED = re.compile(r"unsup(ervised)?$|un_?label")
@@ -174,7 +175,16 @@ def _below_parts(data: Path) -> list[Path]:
 
 
 def _hint(data: Path, files: Sequence[Path]) -> str:
-    """What to do with names of files that say something; empty if they do not."""
+    """What to do with names of files or of folders in folders that say something; else empty."""
+    depths = {len(file.parts) for file in files}
+    if len(depths) == 1 and 2 < max(depths) <= _DEEP:
+        names = ",".join(ascii_lowercase[: max(depths)])
+        return (
+            f"Files are in folders in folders, as {files[0].as_posix()} is. To make columns of all "
+            "of them, and keep files of one folder in one part, say what each is (_ for one to "
+            f"leave out), and which to predict: polytask init {shlex.quote(str(data))} --columns "
+            f"{names} --targets a"
+        )
     marked, runs, length = parts_of(files), runs_of(files), length_of(files)
     folders = [file.parts[0] if len(file.parts) > 1 else "" for file in files]
     if marked is not None and marked[1] <= len(ascii_lowercase):
