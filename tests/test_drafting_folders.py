@@ -75,3 +75,9 @@ def test_a_table_by_its_columns_though_not_by_its_name(targets: list[str], tmp_p
     assert all(task["kind"] == "binary" for task in drafted["tasks"].values())
     with pytest.raises(DataError, match=r"Beside it: labels.txt, parts.txt.*--targets a,b"):
         draft(tmp_path, [], tmp_path / "mine.yaml")
+
+
+def test_marks_that_are_not_read_are_told(tmp_path: Path) -> None:
+    (tmp_path / "ratings.dat").write_text("".join(f"{k}::1193::5::978300760\n" for k in range(30)))
+    with pytest.raises(DataError, match=r"'::' seems to divide.*Found '0::1193::5.*Write commas"):
+        draft(tmp_path / "ratings.dat", ["c"], tmp_path / "c.yaml", ["a", "b", "c", "d"])

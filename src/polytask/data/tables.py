@@ -298,7 +298,9 @@ def _seen(path: Path) -> str | None:
     """What a file's first bytes say that it is; None if nothing, or it is none."""
     try:
         with path.open("rb") as file:
-            return disguise(file.read(64))
+            said = disguise(file.read(64))
+        arrays = said is not None and path.suffix.lower() == ".npz"
+        return "it holds arrays of NumPy: save its rows as CSV or Parquet" if arrays else said
     except (OSError, ValueError):
         return None
 

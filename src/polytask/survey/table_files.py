@@ -4,11 +4,12 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from polytask.data.arff import ArffFile
-from polytask.data.delimited import BROKEN, Layout, header, is_utf8, open_bytes
+from polytask.data.delimited import BROKEN, Layout, header, is_utf8, open_bytes, open_text
 from polytask.data.files import list_media
 from polytask.data.json_rows import tabular
 from polytask.data.media import ParquetMedia
@@ -22,6 +23,7 @@ from polytask.survey.lines import one_line, quoted
 from polytask.survey.notations import decimal_commas, marks_of_blanks, written_lists
 
 _SHOWN = 3
+_LINES = 20  # that tell what divides cells
 _UNNAMED = (".data", ".dat", ".txt")
 _SHARD = re.compile(r"[-_.]\d+[-_]of[-_]\d+(?=\.)", re.IGNORECASE)
 
@@ -289,7 +291,25 @@ def _unnamed_format(path: Path) -> Format:
         encoding = other_encoding(path) or "utf-8"
         if len(column_names(path, "csv", layout=Layout("csv", encoding=encoding))) > 1:
             return "csv"
+        _require_text_lines(path, encoding)
     return format_of(path)
+
+
+def _require_text_lines(path: Path, encoding: str) -> None:
+    """Make sure that a file that seems to be a table is not divided by an unknown mark.
+
+    Raises:
+        DataError: If the same marks are in all of its first lines.
+    """
+    with open_text(path, encoding) as file:
+        first = [line.strip() for line in islice(file, _LINES)]
+    for mark in ("::", "^", "~", "$", "\x01"):
+        counts = {line.count(mark) for line in first}
+        if len(counts) == 1 and counts != {0}:
+            raise DataError(
+                f"{path.name}: {mark!r} seems to divide its cells, which is not read. Found "
+                f"'{first[0][:60]}'. Write commas, semicolons, tabs or bars in its place."
+            )
 
 
 def _quotes_may_be_letters(path: Path, kind: Format, columns: Sequence[str] | None) -> bool:
