@@ -116,3 +116,13 @@ def test_numbers_that_are_codes_are_categories(tmp_path: Path) -> None:
         assert guess_column(name, draw.integers(1, 9, ROWS).tolist(), Path()).kind == kind
     many = draw.permutation(ROWS)
     assert guess_column("zip_code", [*many, many[0]], Path()).kind == "left out"
+
+
+def test_columns_of_which_one_is_1_are_told_to_be_one_label(tmp_path: Path) -> None:
+    kind = np.arange(ROWS) % 3
+    frame = pd.DataFrame({name: (kind == k) * 1.0 for k, name in enumerate("abc")})
+    frame["x"] = np.random.default_rng(0).normal(size=ROWS)
+    _, text = drafted(frame, ["a", "b", "c"], tmp_path)
+    assert "# In every row exactly one is 1 of a, b, c." in text
+    frame.loc[3, "a"] = 1 - frame.loc[3, "a"]
+    assert "exactly one" not in drafted(frame, ["a", "b", "c"], tmp_path)[1]

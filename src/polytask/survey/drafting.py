@@ -15,7 +15,7 @@ from polytask.survey.guesses import Column, Target, guess_column
 from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import guess_folds, guess_group
 from polytask.survey.pixel_maps import draft_maps
-from polytask.survey.sameness import same_as, sums
+from polytask.survey.sameness import one_of, same_as, sums
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import not_taken, other_parts, read_table, table_files
 from polytask.survey.targets import chosen, words_of_labels
@@ -110,7 +110,8 @@ def _of_table(
         folds=folds is not None,
         parts=list(files) if isinstance(files, Mapping) else (),
         notes=[f"# {one_line(n)} is left out: {why}" for n, why in notes.items()]
-        + _sum_lines(sides, goals, media),
+        + _sum_lines(sides, goals, media)
+        + _one_lines(one_of(goals, cells)),
     )
 
 
@@ -147,6 +148,17 @@ def _sum_lines(
         "what is not known before."
         for goal, of in sides.items()
         if goal in names and not media
+    ]
+
+
+def _one_lines(names: Sequence[str]) -> list[str]:
+    """That targets are classes of one label."""
+    if not names:
+        return []
+    shown = one_line(", ".join(names))
+    return [
+        f"# In every row exactly one is 1 of {shown}.",
+        "# As a column that names it, that is one label, and one task of kind multiclass.",
     ]
 
 

@@ -99,3 +99,17 @@ def _parts(values: NDArray[np.float64], columns: NDArray[np.float64]) -> list[in
     if float(np.abs(values - columns @ weights).max()) > _EXACT:
         return []
     return np.flatnonzero(np.abs(weights) > _EXACT).tolist()
+
+
+def one_of(goals: Sequence[Target], cells: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Targets of which exactly one is 1 in every row, as one label of several classes; else none.
+
+    Args:
+        goals: What is predicted.
+        cells: The cells of these.
+    """
+    names = [g.name for g in goals if g.kind == "binary" and not g.missing]
+    texts = [[label_text(c) for c in cells[name]] for name in names]
+    if len(names) < 3 or not all(set(of) == {"0", "1"} for of in texts):
+        return []
+    return names if all(row.count("1") == 1 for row in zip(*texts, strict=True)) else []
