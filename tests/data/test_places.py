@@ -87,8 +87,11 @@ def test_a_new_table_without_the_folders_column_has_paths(tmp_path: Path) -> Non
     )
     inputs = {"photo": ImageInput(columns={"own": "name"}, size=8)}
     (tmp_path / "n.csv").write_text("name\nmissing.png\nb.png\n")
-    with pytest.raises(DataError, match=r"missing\.png: there is no such file|is no such file"):
+    with pytest.raises(DataError, match=r"n.csv row 2: .*/missing\.png: there is no such file"):
         list(read_unlabelled(tmp_path / "n.csv", inputs, like=like).batches(4))
+    (tmp_path / "n.csv").write_text("name\nmissing.png\n")
+    with pytest.raises(DataError, match=r"'fold', which the table does not have.*Add it, or"):
+        read_unlabelled(tmp_path / "n.csv", inputs, like=like)
 
 
 names = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=8)

@@ -15,6 +15,8 @@ from polytask.tasks.labels import label_text
 
 _COLUMN = re.compile(r"\{([^{}]*?)(?::0(\d+))?\}")  # and how many digits a number has
 
+_LOOKED = 20  # cells that are tried as paths
+
 Places = Mapping[str, str | list[str]]
 
 
@@ -67,23 +69,24 @@ def linked(
         folders: `[N]` where paths start.
         places: Where they are, of which the first counts that has the file; without any, cells are
             paths.
-        new: Whether the places are those of another table: paths that lead to files go first, and
-            places that need columns which are not there are none.
+        new: Whether the places are those of another table: if cells are paths of files, that goes
+            first.
 
     Raises:
         DataError: If a cell can be no path, or a place has a column that is not there.
     """
     cells = cells_of(frame[column])
-    if new and places:
-        there = next((k for k, cell in enumerate(cells) if cell is not None), None)
-        direct = there is not None and is_file(folders[there] / label_text(cells[there]))
-        if direct or not columns_of(places) <= set(frame.columns):
-            places = ()
+    if new and places and _lead_to_files(cells, folders):
+        places = ()
     for name in columns_of(places):
         if name not in frame.columns:
             raise DataError(
                 f"`places.{column}` names a column '{name}', which the table does not have. "
-                f"{nearest(name, list(frame.columns))}"
+                + (
+                    "Add it, or let cells lead to files from the table's folder on."
+                    if new
+                    else nearest(name, list(frame.columns))
+                )
             )
     if not places:
         return FileMedia(
@@ -101,6 +104,14 @@ def linked(
             for row, folder in enumerate(folders)
         ],
     )
+
+
+def _lead_to_files(cells: Sequence[Any], folders: Sequence[Path]) -> bool:
+    """Whether any of the first cells is the path of a file."""
+    known = [
+        (folder, cell) for folder, cell in zip(folders, cells, strict=True) if cell is not None
+    ]
+    return any(is_file(folder / label_text(cell)) for folder, cell in known[:_LOOKED])
 
 
 def cells_of(series: Any) -> list[Any]:

@@ -137,13 +137,16 @@ class Unlabelled:
         items: dict[str, list[NDArray[Any]]] = {name: [] for name in media}
         bad: list[tuple[str, str]] = []
         for row in rows.tolist():
-            try:
-                values = {
-                    name: some.decode(reading.table.media[str(reading.columns[name])], row)
-                    for name, some in media.items()
-                }
-            except (DataError, OSError) as error:
-                bad.append((reading.table.describe(row), str(error)))
+            values, place = {}, reading.table.describe(row)
+            for name, some in media.items():
+                column = reading.table.media[str(reading.columns[name])]
+                try:
+                    values[name] = some.decode(column, row)
+                except (DataError, OSError) as error:
+                    file = column.where(row)
+                    bad.append((place, str(error) if file in ("", place) else f"{file}: {error}"))
+                    break
+            if len(values) < len(media):
                 continue
             good.append(row)
             for name, value in values.items():
