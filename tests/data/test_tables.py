@@ -149,6 +149,8 @@ def test_the_fingerprint_follows_table_and_linked_files(tmp_path: Path) -> None:
         ("t.jsonl", b'[{"a": 1},\n{"a": ', "t.jsonl is not JSON"),
         ("t.json", b'{\n"a": 1,\n"b": []}', r"t.json is one object \(a, b\), no table"),
         ("t.npz", b"PK\x03\x04...", "it holds arrays of NumPy: save its rows as CSV"),
+        ("t.arrow", b"\xff\xff\xff\xff", "save it as Parquet .*to_parquet"),
+        ("t.pkl", b"\x80\x04", "a pickle, which could run anything"),
         ("t.csv.bz2", b"BZh91AY", "packed with bzip2: unpack it"),
         ("none.xlsx", None, "There is no file .*none.xlsx"),
         ("t.csv.gz", b"not packed", "cannot be read as CSV"),

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from polytask.data import delimited
 from polytask.data.delimited import BROKEN, Decimal, Layout, require_distinct, unreadable
-from polytask.data.disguises import disguise, require_encoding, require_file
+from polytask.data.disguises import require_encoding, require_file, seen
 from polytask.data.json_rows import json_names, json_numbers, read_json
 from polytask.data.linked import cells_of, linked, require_places
 from polytask.data.media import FileMedia, ParquetMedia
@@ -282,27 +282,16 @@ def format_of(path: Path) -> Format:
     kind = known_format(path)
     if kind is not None:
         return kind
-    said = _seen(path)
+    require_file(path)
+    said = seen(path)
     if said is not None:
         raise DataError(f"{path.name} is no table that can be read: {said}.")
-    require_file(path)
     raise DataError(
         f"{path.name}: the name says no known format. Known: {', '.join(SUFFIXES)} (also .gz). "
         "Rename it, or set `format` in the YAML file if it is one of them under another name. "
         "If there is a word on each line (CoNLL), name all columns, that of words so: "
         "`polytask init --columns words,pos,ner`; or write `kind: columns` yourself."
     )
-
-
-def _seen(path: Path) -> str | None:
-    """What a file's first bytes say that it is; None if nothing, or it is none."""
-    try:
-        with path.open("rb") as file:
-            said = disguise(file.read(64))
-        arrays = said is not None and path.suffix.lower() == ".npz"
-        return "it holds arrays of NumPy: save its rows as CSV or Parquet" if arrays else said
-    except (OSError, ValueError):
-        return None
 
 
 def column_names(

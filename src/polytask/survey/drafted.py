@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from polytask.data.dates import goes_on
 from polytask.data.disguises import listed
 from polytask.data.sources import Table
 from polytask.data.splits import PARTS
@@ -143,7 +144,7 @@ def _split_lines(found: Drafted) -> list[str]:
     if found.parts:
         return _fixed_lines(found)
     if found.group is None:
-        return [*_predicted(found), f"    split: {_stratified(found.goals)}"]
+        return [*_predicted(found), *_in_time(found), f"    split: {_stratified(found.goals)}"]
     count, who = _count(found, found.group), one_line(found.group)
     if count < GROUPS and not found.folds:
         return [
@@ -156,6 +157,19 @@ def _split_lines(found: Drafted) -> list[str]:
         f"    # all rows of one {who} are in one part, {why or 'so that scores tell of new ones'}",
         f"    split: {{test: 0.15, validation: 0.15, group: {quoted(found.group)}}}",
     ]
+
+
+def _in_time(found: Drafted) -> list[str]:
+    """A warning where rows go on in time, so that a split at random flatters."""
+    for column in (c.name for c in found.columns if c.kind == "date" and not c.missing):
+        cells = found.table.cells([column])[:, 0].tolist()
+        if len(set(map(str, cells))) > GROUPS and goes_on(cells):
+            return [
+                f"    # rows go on in time ({one_line(column)}): parts drawn at random are of all times, "
+                "which flatters;",
+                "    # to know how later rows do, name parts in a column, and here: {column: ...}",
+            ]
+    return []
 
 
 def _predicted(found: Drafted) -> list[str]:
