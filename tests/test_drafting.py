@@ -48,7 +48,7 @@ def test_shards_are_one_table_with_its_parts(named: str, tmp_path: Path) -> None
     source, tasks = written["sources"]["data"], written["tasks"]
     assert {part: len([of] if isinstance(of, str) else of) for part, of in source["path"].items()}
     assert source["media"] == {"image": "image"}
-    assert source["split"] == {"fixed": True, "validation": 0.15}
+    assert source["split"] == {"fixed": True, "validation": 0.15, "stratify": "sex"}
     assert set(tasks["sex"]["classes"]) == {"Male", "Female"}
     config = load_config(file, ["on_bad=skip", "inputs.picture.size=8"])
     prepared = prepare_data(config, Silent().on_decoding)

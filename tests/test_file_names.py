@@ -8,6 +8,7 @@ import yaml
 from PIL import Image
 
 from polytask.config import load_config
+from polytask.data.class_folders import ClassFolders
 from polytask.errors import DataError
 from polytask.survey.drafting import draft
 from polytask.survey.file_names import parts_of, pattern_of
@@ -229,3 +230,19 @@ def test_speakers_that_are_predicted_are_said_to_flatter(tmp_path: Path) -> None
     text = draft(folder, ["mood", "speaker"], tmp_path / "c.yaml", columns)
     assert "# speaker is predicted, so that rows of each are in all parts" in text
     assert "is predicted" not in draft(folder, ["speaker"], tmp_path / "c.yaml", columns)
+
+
+def test_folders_in_folders_are_columns_too(tmp_path: Path) -> None:
+    names = [f"id{k % 4}/v{k // 4 % 3}{k % 4}/{k // 12:05}" for k in range(48)]
+    data = tmp_path / "s"
+    for name in names:
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / f"{name}.wav").write_bytes(riff(wave(0.1)))
+    text = draft(data, ["who"], tmp_path / "c.yaml", ["who", "video", "_"])
+    drafted = yaml.safe_load(text)["sources"]["data"]
+    assert drafted["pattern"] == "(?P<who>[^/]+)/(?P<video>[^/]+)/[^/]+"
+    assert drafted["split"]["group"] == "video"
+    table = ClassFolders(path=data, pattern=drafted["pattern"]).load()
+    assert table.cells(["who", "video"])[0].tolist() == ["id0", "v00"]
+    text = draft(data, [], tmp_path / "c.yaml")
+    assert "Files are in folders in folders" in text and "--columns a,b,c --targets a" in text

@@ -62,6 +62,7 @@ def test_what_only_looks_like_ranges_is_left_alone(names: list[str]) -> None:
         ("ajcc", ["grade 1", "grade 2", "grade 10"]),
         ("tumor_stage", ["I", "II", "III", "IV", "IX"]),
         ("grade", ["A", "B", "C", "D", "F"]),
+        ("age", ["teens", "twenties", "fourties", "sixties"]),
         ("cefr", ["A1", "A2", "B1", "C1"]),
     ],
 )

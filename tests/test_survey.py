@@ -79,6 +79,24 @@ def test_a_drafted_table_checks_trains_and_says_why(tmp_path: Path) -> None:
     assert train(config, tmp_path / "runs", Silent(), [])
 
 
+def test_rows_that_go_on_in_time_are_told(tmp_path: Path) -> None:
+    days = pd.date_range("2020-01-01", periods=60, freq="D").strftime("%Y-%m-%d")
+    frame = pd.DataFrame({"day": days, "y": np.random.default_rng(0).normal(size=60)})
+    for order, told in ((frame, True), (frame[::-1], True), (frame.sample(frac=1), False)):
+        order.to_csv(tmp_path / "t.csv", index=False)
+        text = draft(tmp_path / "t.csv", ["y"], tmp_path / "c.yaml")
+        assert ("# rows go on in time (day)" in text) == told
+
+
+def test_few_rows_of_a_table_are_seen_more_often(tmp_path: Path) -> None:
+    draws = np.random.default_rng(0)
+    for rows, epochs in ((400, 200), (4000, 50)):
+        frame = pd.DataFrame(draws.normal(size=(rows, 2)), columns=["x", "y"])
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        text = draft(tmp_path / "t.csv", ["y"], tmp_path / "c.yaml")
+        assert f"epochs: {epochs}}}" in text
+
+
 def test_a_draft_overwrites_nothing_and_needs_known_targets(tmp_path: Path) -> None:
     people(30).to_csv(tmp_path / "t.csv", index=False)
     (tmp_path / "t.yaml").write_text("mine")

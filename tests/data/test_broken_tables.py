@@ -264,7 +264,7 @@ def jsonl(content: str | bytes, *told: str) -> Case:
 FIFTH = "t.jsonl row 5"
 JSON: dict[str, Case] = {
     "empty": jsonl("", "own has no rows"),
-    "one array": jsonl(json.dumps([{"x": 1}]), "line 1 should be an object"),
+    "one array": jsonl(json.dumps([[1]]), "row 1 should be an object"),
     "cut off": jsonl(records()[:-10], "t.jsonl line 40 is not JSON"),
     "twice the same key": jsonl(records().replace('"size"', '"x"'), "line 1 has the key 'x' twice"),
     "half a letter": jsonl(records().replace("red", "r\\ud83d", 1), "line 1 has half of a letter",

@@ -104,6 +104,27 @@ def test_a_quote_that_swallows_rows_of_a_csv_is_an_error(tmp_path: Path) -> None
         TableFile(path=path).load()
 
 
+def test_a_quote_that_swallows_rows_that_bars_divide_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f"a{k}|{chr(34) if k in (3, 6) else ''}It is {k}, you see|it is {k}" for k in range(9)]
+    path.write_text("\n".join(rows) + "\n")
+    named = ["id", "raw", "text"]
+    with pytest.raises(
+        DataError, match=r"t.csv row 4: a quote in column 'raw' takes in whole rows"
+    ):
+        TableFile(path=path, columns=named).load()
+    assert len(TableFile(path=path, columns=named, quotes=False).load()) == 9
+    path.write_text('id|text\na|"one | two\nthree"\nb|c\n')
+    assert TableFile(path=path).load().cells(["text"])[0, 0] == "one | two\nthree"
+
+
+def test_of_marks_that_divide_as_well_a_comma_is_the_last(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("".join(f"a{k}|Well, it is {k}|well it is {k}, he said\n" for k in range(5)))
+    table = TableFile(path=path, columns=["id", "raw", "text"]).load()
+    assert table.cells(["raw"])[1, 0] == "Well, it is 1"
+
+
 @pytest.mark.parametrize(
     "letter",
     [
@@ -117,3 +138,20 @@ def test_a_text_of_several_lines_may_stand_in_a_cell(tmp_path: Path, letter: str
     path = tmp_path / "t.csv"
     path.write_text(f'text,label\nx,1\ny,0\n"{letter}",1\nz,0\n')
     assert TableFile(path=path).load().cells(["text"])[2, 0] == letter
+
+
+def test_a_first_line_that_counts_rows_and_rows_with_names(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("3\nYoung Male \na.jpg  1 -1\nb.jpg -1  1\nc.jpg -1 -1\n")
+    table = TableFile(path=path, format="csv").load()
+    assert table.columns == ("name", "Young", "Male")
+    assert table.cells(["name", "Male"]).tolist() == [["a.jpg", -1], ["b.jpg", 1], ["c.jpg", -1]]
+    assert table.describe(1) == "t.txt row 4"
+    path.write_text('x y name\n"1" 1.5 2 0\n"2" 2.5 3 1\n')
+    table = TableFile(path=path, format="csv").load()
+    assert table.columns == ("row", "x", "y", "name")
+    assert table.cells(["x"])[:, 0].tolist() == [1.5, 2.5]
+    rows = [f"{k}.jpg 1 -1" for k in range(60)]
+    path.write_text("\n".join(["61", "Young Male", *rows, "b.jpg -1"]))
+    with pytest.raises(DataError, match=r"t.txt row 63 has 2 cells, where the header names 3"):
+        TableFile(path=path, format="csv").load()

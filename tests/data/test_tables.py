@@ -145,15 +145,48 @@ def test_the_fingerprint_follows_table_and_linked_files(tmp_path: Path) -> None:
         ("t.csv", b'a,b\n1,2\n"3', "row 3 has 1 cells"),
         ("t.parquet", b"PAR1 no", "cannot be read as Parquet"),
         ("t.jsonl", b'{"a": 1}\n{"a": \n', "line 2 is not JSON"),
-        ("t.jsonl", b"[1]\n", "line 1 should be an object"),
+        ("t.jsonl", b"[1]\n", "row 1 should be an object"),
+        ("t.jsonl", b'[{"a": 1},\n{"a": ', "t.jsonl is not JSON"),
+        ("t.json", b'{\n"a": 1,\n"b": []}', r"t.json is one object \(a, b\), no table"),
+        ("t.npz", b"PK\x03\x04...", "it holds arrays of NumPy: save its rows as CSV"),
+        ("t.arrow", b"\xff\xff\xff\xff", "save it as Parquet .*to_parquet"),
+        ("t.pkl", b"\x80\x04", "a pickle, which could run anything"),
+        ("t.csv.bz2", b"BZh91AY", "packed with bzip2: unpack it"),
+        ("none.xlsx", None, "There is no file .*none.xlsx"),
         ("t.csv.gz", b"not packed", "cannot be read as CSV"),
         ("t.xlsx", b"", "no known format"),
     ],
 )
-def test_unreadable_tables_say_why(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(content)
+def test_unreadable_tables_say_why(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         TableFile(path=tmp_path / name).load()
+
+
+def test_a_list_of_objects_is_a_table_and_its_rows_are_counted(tmp_path: Path) -> None:
+    rows = [{"text": "a", "marks": [{"at": k}]} for k in range(3)]
+    for name, content in (
+        ("list.json", json.dumps(rows, indent=1)),
+        ("line.json", json.dumps(rows)),
+        ("lines.json", "\n".join(map(json.dumps, rows))),
+        ("one.json", json.dumps(rows[0])),
+    ):
+        table = TableFile(path=write(tmp_path, name, content)).load()
+        assert table.columns == ("text", "marks")
+        assert table.describe(len(table) - 1) == f"{name} row {len(table)}"
+
+
+def test_objects_that_hold_tables_are_told_from_rows(tmp_path: Path) -> None:
+    rows = [{"x": k} for k in range(30)]
+    path = write(tmp_path, "t.json", json.dumps({"data": rows, "version": 1}))
+    with pytest.raises(DataError, match=r"object \(data, version\).*under 'data' is such"):
+        TableFile(path=path).load()
+    path = write(tmp_path, "t.json", json.dumps({"images": rows, "annotations": rows}))
+    with pytest.raises(DataError, match="Write a table with a line for each example"):
+        TableFile(path=path).load()
 
 
 def test_missing_file_and_columns_name_the_nearest(tmp_path: Path) -> None:
@@ -200,7 +233,7 @@ def test_a_table_is_read_once_for_the_lines_of_all_its_rows(
         opened.append(path)
         return open_text(path, encoding)
 
-    monkeypatch.setattr("polytask.data.tables.open_text", counted)
+    monkeypatch.setattr("polytask.data.json_rows.open_text", counted)
     monkeypatch.setattr("polytask.data.delimited.open_text", counted)
     places = [table.describe(row) for row in range(len(table))]
     assert places[0] == f"{name} row {1 if name == 't.jsonl' else 2}"

@@ -1,17 +1,24 @@
-"""Pictures or sounds whose folders, or whose names, are their labels."""
+"""Pictures, sounds or texts whose folders, or whose names, are their labels."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from polytask.data.disguises import require_folder
-from polytask.data.files import files_inside, list_media, warn_of_unread
+from polytask.data.disguises import require_encoding, require_folder
+from polytask.data.files import (
+    files_in,
+    files_inside,
+    list_media,
+    list_texts,
+    read_text_file,
+    warn_of_unread,
+)
 from polytask.data.media import FileMedia
 from polytask.data.places import content_key, files_key
-from polytask.data.sources import MediaKind, Source, Table
+from polytask.data.sources import Media, MediaKind, Source, Table
 from polytask.data.splits import part_named
-from polytask.errors import ConfigError, DataError, require
+from polytask.errors import ConfigError, DataError, nearest, require
 
 _COLUMN: dict[MediaKind, str] = {"image": "image", "sound": "audio"}
 
@@ -19,12 +26,16 @@ _COLUMN: dict[MediaKind, str] = {"image": "image", "sound": "audio"}
 class ClassFolders(Source):
     """Files whose folder is their label: `cat/1.png`, or `train/cat/1.png` with parts above.
 
-    Columns: `image` or `audio`, `label` (the folder's name), `path`. Where all folders at the top
+    Columns: `image`, `audio` or `text` (of files .txt, where there is neither picture nor sound),
+    `label` (the folder's name), `path`. Where all folders at the top
     are parts (train, val, test or a synonym), they are the publisher's split.
 
     Args:
         path: The folder.
-        media: Whether pictures or sounds are meant, where there are both.
+        media: Whether pictures, sounds or texts are meant, where there are several. Texts in no
+            class's folder are left out.
+        without: Folders that are no labels, and are left out, such as one of files without.
+        encoding: How letters of texts are stored.
         pattern: Where the names of files say the labels: a regular expression that all of a
             file's path fits, from the folder on and without the ending; folders of parts come
             before it. Each named group is a column, in place of `label`, blank where it takes no
@@ -37,11 +48,15 @@ class ClassFolders(Source):
         self,
         *,
         path: Path,
-        media: Literal["image", "sound"] | None = None,
+        media: Literal["image", "sound", "text"] | None = None,
+        without: list[str] | None = None,
+        encoding: str = "utf-8",
         pattern: str | None = None,
     ) -> None:
         self.path = Path(path).expanduser()
         self.media = media
+        self.without = list(without or ())
+        self.encoding = require_encoding(encoding)
         self.pattern = None if pattern is None else _compiled(pattern)
 
     def load(self) -> Table:
@@ -53,16 +68,7 @@ class ClassFolders(Source):
         """
         pandas = require("pandas", "train")
         require_folder(self.path)
-        found = list_media(self.path)
-        kinds = [kind for kind in found if found[kind] and self.media in (None, kind)]
-        if len(kinds) != 1:
-            raise DataError(
-                f"{self.path} holds pictures and sounds: say which under `media`."
-                if kinds
-                else f"{self.path} holds no {self.media or 'picture or sound'} that can be read. "
-                f"{files_inside(self.path)}"
-            )
-        paths = found[kinds[0]]
+        kind, paths = self._listed()
         names = [p.relative_to(self.path) for p in paths]
         least = 2 if self.pattern else 3  # a part's folder, a class's, and the file
         parts = [part_named(name.parts[0]) if len(name.parts) >= least else None for name in names]
@@ -75,8 +81,17 @@ class ClassFolders(Source):
         parts = [parts[k] for k in kept]
         shown = [n.as_posix() for n in names]
         columns = {**fields, "path": shown}
-        media = FileMedia(kinds[0], paths)
         reading = [self.pattern.pattern] if self.pattern else []
+        media: dict[str, Media] = {}
+        if kind == "text":
+            if "text" in fields:
+                raise ConfigError(
+                    "`pattern` names a group 'text', which is what files hold. Name it otherwise."
+                )
+            columns["text"] = [read_text_file(path, self.encoding) for path in paths]
+            reading += [self.encoding]
+        else:
+            media = {_COLUMN[kind]: FileMedia(kind, paths)}
         key = content_key(["folders", shown, files_key(paths), *reading])
         split = pandas.Series(parts, dtype=object) if inside else None
         frame = pandas.DataFrame(columns)
@@ -84,12 +99,49 @@ class ClassFolders(Source):
         return Table(
             self.path.name,
             frame,
-            {_COLUMN[kinds[0]]: media},
+            media,
             key,
-            media.where,
+            lambda row: str(paths[row]),
             split,
             unfit=[(str(self.path / name), why) for name, why in unfit.values()],
         )
+
+    def _listed(self) -> tuple[MediaKind | Literal["text"], list[Path]]:
+        """What the files are, and which are in folders that are labels.
+
+        Raises:
+            DataError: If there are none, or pictures and sounds.
+        """
+        found: dict[MediaKind | Literal["text"], list[Path]] = {}
+        found |= dict(list_media(self.path).items())
+        if self.media == "text" or not any(found.values()):
+            found["text"] = _in_folders(self.path, list_texts(self.path))
+        kinds = [kind for kind in found if found[kind] and self.media in (None, kind)]
+        if len(kinds) != 1:
+            raise DataError(
+                f"{self.path} holds pictures and sounds: say which under `media`."
+                if kinds
+                else f"{self.path} holds no {self.media or 'picture or sound'} that can be read. "
+                f"{files_inside(self.path)}"
+            )
+        left = [p for p in found[kinds[0]] if not self._is_without(p)]
+        self._require_without(found[kinds[0]])
+        if not left:
+            raise DataError(f"`without` leaves nothing of {self.path}.")
+        return kinds[0], left
+
+    def _is_without(self, path: Path) -> bool:
+        return not set(self.without).isdisjoint(path.relative_to(self.path).parts[:-1])
+
+    def _require_without(self, paths: Sequence[Path]) -> None:
+        """Make sure that folders that are to be left out are there."""
+        folders = {part for p in paths for part in p.relative_to(self.path).parts[:-1]}
+        wrong = next((name for name in self.without if name not in folders), None)
+        if wrong is not None:
+            raise DataError(
+                f"`without` names a folder '{wrong}', which {self.path} does not have. "
+                f"{nearest(wrong, sorted(folders))}"
+            )
 
     def _columns(
         self, names: Sequence[Path], depth: int
@@ -157,10 +209,24 @@ class ClassFolders(Source):
         pattern = "/".join(["*"] * (depth + 1))
         for folder in sorted(self.path.glob(pattern)):
             shown = folder.is_dir() and not folder.name.startswith((".", "__"))
+            shown = shown and folder.name not in self.without
             if shown and folder.name not in labels:
+                inside = next(files_in(folder), None)
                 raise DataError(
                     f"{folder} holds no file that can be read. Fill it, or remove the folder."
+                    if inside is None
+                    else f"{folder} holds no file that can be read, as folders that are labels do, "
+                    f"but {inside.name}. Fill it, or move it elsewhere; if it says what the others "
+                    "show, write a table with a line for each of these: its path, and its labels."
                 )
+
+
+def _in_folders(folder: Path, texts: Sequence[Path]) -> list[Path]:
+    """Texts that are in folders of classes, below those of parts; not what is said about all."""
+    names = [text.relative_to(folder) for text in texts]
+    deep = [name for name in names if len(name.parts) > 2]
+    least = 3 if deep and all(part_named(name.parts[0]) for name in deep) else 2
+    return [text for text, name in zip(texts, names, strict=True) if len(name.parts) >= least]
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

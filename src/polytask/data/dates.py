@@ -4,7 +4,7 @@ Letters: N rows.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -131,3 +131,18 @@ def _require_order(
                 f"{describe(row)}: column '{name}' has the {order} first, in training rows or by "
                 f"`date_order`. Found {cell!r}. Write all dates in one way, such as 2024-05-31."
             )
+
+
+def goes_on(cells: Sequence[Any]) -> bool:
+    """Whether dates go on from row to row, or back, with none out of order.
+
+    Args:
+        cells: The column's cells, of which none is blank.
+    """
+    array = np.array(cells, dtype=object)
+    try:
+        dates = as_dates("", array, str, day_first=day_first("", array, str))
+    except DataError:  # reading it says why
+        return False
+    steps = np.diff(dates).astype(np.int64)
+    return bool((steps >= 0).all() or (steps <= 0).all())

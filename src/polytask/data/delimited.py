@@ -56,8 +56,7 @@ class Layout:
         """A reader of all records, the header among them."""
         csv.field_size_limit(2**31 - 1)  # cells may hold whole texts
         return csv.reader(
-            # Blanks and tabs in a row divide once, and none at the ends of a line does.
-            file if separator != _BLANKS else (f"{x.expandtabs(1).strip()}\n" for x in file),
+            file if separator != _BLANKS else _with_single_blanks(file),
             delimiter=separator,
             skipinitialspace=True,
             strict=strict,
@@ -79,6 +78,16 @@ class Layout:
     def is_blank(self, cells: Iterable[str]) -> bool:
         """Whether all of some cells are blank."""
         return all(text in self.missing for cell in cells if (text := cell.strip()))
+
+
+def _with_single_blanks(lines: Iterable[str]) -> Iterator[str]:
+    """Lines without blanks at their ends; blanks and tabs in a row divide once.
+
+    The first line is blank if it only says how many rows there are.
+    """
+    for number, line in enumerate(lines):
+        plain = line.expandtabs(1).strip()
+        yield "\n" if number == 0 and plain.isdecimal() else f"{plain}\n"
 
 
 def open_text(path: Path, encoding: str = "utf-8") -> IO[str]:
@@ -172,27 +181,32 @@ def header(path: Path, layout: Layout) -> tuple[list[str], str]:
 def _divided_by_blanks(file: IO[str], layout: Layout) -> tuple[list[str], str] | None:
     """The header of a table that blanks divide; None for a single column of texts.
 
-    All of the first rows have as many cells as the header then, and most of these are numbers.
+    All of the first rows have as many cells as the header then, and most of these are numbers. Or
+    all have one more, that of the row's name.
     """
     file.seek(0)
     first, *rows = [r for r in islice(layout.records(file, _BLANKS), _LOOKED) if r] or [[]]
     cells = [cell for row in rows for cell in row]
     numbers = sum(map(_number, cells))
-    if len(first) < 2 or {len(row) for row in rows} != {len(first)} or 2 * numbers < len(cells):
+    if len(first) < 2 or 2 * numbers < len(cells):
         return None
-    return first, _BLANKS
+    widths = {len(row) for row in rows}
+    if widths == {len(first) + 1}:
+        return ["row" if "name" in first else "name", *first], _BLANKS
+    return (first, _BLANKS) if widths == {len(first)} else None
 
 
 def _fitting(file: IO[str], layout: Layout, marks: list[str]) -> list[str]:
     """Marks in the order of how many of the first rows they divide into as many cells as there are
-    columns: a text may have a comma more often than bars divide a row."""
+    columns: a text may have a comma more often than bars divide a row. Of several that fit as many,
+    commas come last, for texts have them."""
 
     def right(mark: str) -> int:
         file.seek(0)
         some = islice(layout.records(file, mark), _LOOKED)
         return sum(len(record) == len(layout.columns) for record in some)
 
-    return sorted(marks, key=right, reverse=True)
+    return sorted(marks, key=lambda mark: (-right(mark), mark == ",", mark == _BLANKS))
 
 
 def lines(path: Path, layout: Layout) -> Iterator[int]:
@@ -223,7 +237,8 @@ def read_delimited(path: Path, layout: Layout) -> tuple[Any, int]:
                 sep=r"\s+" if separator == _BLANKS else separator,
                 index_col=False,  # else longer rows silently shift all columns
                 header=None if layout.columns else 0,
-                names=names if layout.columns else None,
+                names=names if layout.columns or separator == _BLANKS else None,
+                skiprows=int(separator == _BLANKS and _counts_rows(path, layout)),
                 quoting=csv.QUOTE_MINIMAL if layout.quotes else csv.QUOTE_NONE,
                 dtype_backend="numpy_nullable",
                 keep_default_na=False,
@@ -246,6 +261,12 @@ def read_delimited(path: Path, layout: Layout) -> tuple[Any, int]:
     if layout.quotes:
         _require_whole_rows(path, frame, separator, layout)
     return frame.rename(columns=lambda name: str(name).strip()), count - len(frame)
+
+
+def _counts_rows(path: Path, layout: Layout) -> bool:
+    """Whether the first line is a number alone, which says how many rows there are."""
+    with open_text(path, layout.encoding) as file:
+        return file.readline().strip().isdecimal()
 
 
 def _without_blank_rows(path: Path, frame: Any, separator: str, layout: Layout) -> Any:

@@ -13,13 +13,18 @@ _SIGNS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "it is a zip archive, as Excel's sheets are: unpack it, or save it as CSV"),
     (b"\xd0\xcf\x11\xe0", "it is a document of Microsoft Office: save the sheet as CSV"),
     (b"\x1f\x8b", "it is packed with gzip: let its name end in .gz"),
+    (b"BZh", "it is packed with bzip2: unpack it, or pack it with gzip"),
+    (b"\xfd7zXZ", "it is packed with xz: unpack it, or pack it with gzip"),
+    (b"7z\xbc\xaf", "it is an archive of 7-Zip: unpack it"),
+    (b"Rar!", "it is a RAR archive: unpack it"),
+    (b"\x89HDF", "it is HDF5: save its rows as CSV or Parquet"),
     (b"PAR1", "it is Parquet: let its name end in .parquet"),
     (b"<!DOCTYPE", "it is a web page, as a download that failed leaves one: fetch it again"),
     (b"<!doctype", "it is a web page, as a download that failed leaves one: fetch it again"),
     (b"<html", "it is a web page, as a download that failed leaves one: fetch it again"),
     (b"%PDF", "it is a PDF"),
     (b"SQLite format 3", "it is a database of SQLite: save the table as CSV"),
-    (b"\x93NUMPY", "it is an array of NumPy"),
+    (b"\x93NUMPY", "it is an array of NumPy: save its rows as CSV or Parquet, pictures as PNG"),
     (b"<svg", "it is a drawing of lines (SVG): save it as PNG"),
 )
 # What a container of MPEG holds, by the brand that stands at its eighth byte.
@@ -31,6 +36,21 @@ _BRANDS: tuple[tuple[bytes, str], ...] = (
     (b"iso", "it is a film: save its pictures, or its sound"),
     (b"", "it is HEIC: save it as PNG or JPEG"),
 )
+# What files are by their endings, and what to do about it.
+_ENDINGS = {
+    ".arrow": "it is Arrow: save it as Parquet (`to_parquet` of a data set of `datasets`)",
+    ".feather": "it is Arrow: save it as Parquet",
+    ".npz": "it holds arrays of NumPy: save its rows as CSV or Parquet",
+    ".pkl": "it is a pickle, which could run anything: save its rows as CSV or Parquet",
+    ".pickle": "it is a pickle, which could run anything: save its rows as CSV or Parquet",
+    ".mat": "it is of MATLAB: save its rows as CSV",
+    ".sav": "it is of SPSS: save its rows as CSV",
+    ".dta": "it is of Stata: save its rows as CSV",
+    ".rds": "it is of R: save its rows as CSV",
+    ".rdata": "it is of R: save its rows as CSV",
+    ".tfrecord": "it holds records of TensorFlow: save its rows as Parquet",
+    ".xml": "it is XML: write a table with a line for each example",
+}
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -39,6 +59,21 @@ def disguise(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         return next(said for brand, said in _BRANDS if head[8:].startswith(brand))
     return next((said for sign, said in _SIGNS if head.lstrip().startswith(sign)), None)
+
+
+def seen(path: Path) -> str | None:
+    """What a file is by its ending or its first bytes, if it is none that is read; else None.
+
+    Args:
+        path: The file.
+    """
+    if path.suffix.lower() in _ENDINGS:
+        return _ENDINGS[path.suffix.lower()]
+    try:
+        with path.open("rb") as file:
+            return disguise(file.read(64))
+    except (OSError, ValueError):
+        return None
 
 
 def require_file(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from torch import Tensor
 
-from polytask.data.disguises import disguise
+from polytask.data.disguises import disguise, not_text
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES, FileMedia
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import MediaKind, Source, Table
@@ -86,6 +86,36 @@ def list_media(path: Path) -> dict[MediaKind, list[Path]]:
         "image": [p for p in shown if p.suffix.lower() in PICTURE_SUFFIXES],
         "sound": [p for p in shown if p.suffix.lower() in SOUND_SUFFIXES],
     }
+
+
+def list_texts(folder: Path) -> list[Path]:
+    """The files of a folder, at any depth, that are texts by their names (.txt), sorted.
+
+    Args:
+        folder: The folder.
+    """
+    files = sorted(files_in(folder))
+    return [f for f in files if f.suffix.lower() == ".txt" and f.name[0] != "." and is_text(f)]
+
+
+def read_text_file(path: Path, encoding: str = "utf-8") -> str:
+    """The text of a file.
+
+    Args:
+        path: The file.
+        encoding: How its letters are stored.
+
+    Raises:
+        DataError: If it cannot be read, or is stored otherwise.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        return raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+    except UnicodeDecodeError as error:
+        raise not_text(str(path), raw, error, encoding) from error
 
 
 def files_in(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
@@ -229,6 +259,6 @@ def nothing_readable(path: Path) -> str:
         what += f": {said}" if said else ""
     return (
         f"{what}. Pictures: {' '.join(PICTURE_SUFFIXES)}. Sounds: {' '.join(SOUND_SUFFIXES)}. "
-        "Tables: .csv .tsv .parquet .jsonl (an object on each line) .arff, texts: .txt, treebanks: "
-        ".conllu (name the file itself)."
+        "Tables: .csv .tsv .parquet .jsonl .json (objects in lines, or a list) .arff, texts: .txt, "
+        "treebanks: .conllu (name the file itself)."
     )

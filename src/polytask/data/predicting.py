@@ -16,17 +16,25 @@ from numpy.typing import NDArray
 
 from polytask.data.arff import ArffFile
 from polytask.data.conll import read_text
-from polytask.data.files import Files, list_media, nothing_readable
+from polytask.data.files import (
+    Files,
+    list_media,
+    list_texts,
+    nothing_readable,
+    read_text_file,
+)
 from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput
 from polytask.data.likewise import Written, ending_of, read_texts
+from polytask.data.linked import renamed
 from polytask.data.matching import TEXT, matched, read_columns
+from polytask.data.places import content_key, files_key
 from polytask.data.sources import Table
 from polytask.data.stores import PictureStore, SoundStore, Store, pack_waves
 from polytask.data.tables import TableFile, known_format
 from polytask.data.tabular import TableInput
 from polytask.data.text import TextInput
 from polytask.data.words import words_of
-from polytask.errors import ConfigError, DataError, nearest
+from polytask.errors import ConfigError, DataError, nearest, require
 from polytask.types import Batch, Features
 
 _TEXTS = (".txt", ".conllu")
@@ -129,13 +137,16 @@ class Unlabelled:
         items: dict[str, list[NDArray[Any]]] = {name: [] for name in media}
         bad: list[tuple[str, str]] = []
         for row in rows.tolist():
-            try:
-                values = {
-                    name: some.decode(reading.table.media[str(reading.columns[name])], row)
-                    for name, some in media.items()
-                }
-            except (DataError, OSError) as error:
-                bad.append((reading.table.describe(row), str(error)))
+            values, place = {}, reading.table.describe(row)
+            for name, some in media.items():
+                column = reading.table.media[str(reading.columns[name])]
+                try:
+                    values[name] = some.decode(column, row)
+                except (DataError, OSError) as error:
+                    file = column.where(row)
+                    bad.append((place, str(error) if file in ("", place) else f"{file}: {error}"))
+                    break
+            if len(values) < len(media):
                 continue
             good.append(row)
             for name, value in values.items():
@@ -212,7 +223,8 @@ def read_unlabelled(
 
     Args:
         path: A picture, a sound, a folder of them, a table (or ARFF) with the columns of training
-            (text also under `text`), a .txt with a text on each line, a treebank (.conllu), of
+            (text also under `text`), a .txt with a text on each line, a
+            folder of texts, a treebank (.conllu), of
             which the words are read, or a file of text that is written as that of training was.
         inputs: The fitted inputs of a run.
         input: The only input to feed, where several could read the same files.
@@ -260,6 +272,8 @@ def read_unlabelled(
             )
         table = Files(path=path, kind="image" if kind == "image" else "sound").load()
         readings.append(_Reading(table, _whole(readers, table), dict.fromkeys(readers, column)))
+    if texts and not any(found.values()) and path.is_dir() and list_texts(path):
+        return Unlabelled([_read_text_files(path, texts)], on_bad=on_bad)
     if readings:
         return Unlabelled(readings, on_bad=on_bad)
     if any(found.values()):
@@ -279,13 +293,28 @@ def _in_lines(path: Path, inputs: Mapping[str, Input], written: Written) -> bool
 
 
 def _read_texts(path: Path, readers: Mapping[str, Input], written: Written) -> _Reading:
+    _require_one(readers)
+    table, column = read_texts(path, written)
+    return _Reading(table, readers, dict.fromkeys(readers, column))
+
+
+def _read_text_files(path: Path, readers: Mapping[str, Input]) -> _Reading:
+    """The texts of a folder, of which each is a file."""
+    _require_one(readers)
+    files = list_texts(path)
+    frame = require("pandas", "train").DataFrame({TEXT: list(map(read_text_file, files))})
+    key = content_key(["texts", files_key(files)])
+    table = Table(str(path), frame, {}, key, lambda row: str(files[row]))
+    return _Reading(table, readers, dict.fromkeys(readers, TEXT))
+
+
+def _require_one(readers: Mapping[str, Input]) -> None:
+    """Make sure that a single input reads text."""
     if len(readers) > 1:
         raise ConfigError(
             f"Inputs {', '.join(readers)} all read text: say which `input` is meant, or write a "
             "table with a column for each."
         )
-    table, column = read_texts(path, written)
-    return _Reading(table, readers, dict.fromkeys(readers, column))
 
 
 def _read_arff(path: Path, inputs: Mapping[str, Input], called: Mapping[str, str]) -> _Reading:
@@ -307,6 +336,9 @@ def _read_table(
         kind = inputs[name].media
         if kind is not None:
             source.media[str(column)] = kind
+            for trained in read_columns({name: inputs[name]}) & set(source.places):
+                places = renamed(source.places[trained], trained, str(column))
+                source.places[str(column)] = places
     table = source.load()
     return _Reading(table, _whole({n: inputs[n] for n in columns}, table), columns)
 

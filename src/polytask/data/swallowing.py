@@ -18,7 +18,8 @@ def first_swallower(frame: Any, separator: str) -> tuple[str, int] | None:
     A text of several lines may stand in a cell. It holds rows if its first line ends one, its
     last begins one and those between are whole: all have the right number of cells, two or more
     cells look like others of their columns (numbers, or one of a few values) and none does not.
-    Where tabs divide, a tab and a new line in one cell are enough.
+    Where tabs divide, a tab and a new line in one cell are enough; where bars do, that all lines
+    have the right number of cells.
     """
     names = list(frame.columns)
     rows = [
@@ -56,7 +57,7 @@ def _holds_rows(
             if text.strip() not in known and not (not known and spells_a_number(text)):
                 return False
             proof += 1
-    return proof >= _PROOF
+    return proof >= _PROOF or separator == "|"
 
 
 def _divided(line: str, separator: str) -> Sequence[str]:

@@ -3,7 +3,6 @@
 Letters: N rows.
 """
 
-import json
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,13 +12,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polytask.data import delimited
-from polytask.data.delimited import BROKEN, Decimal, Layout, open_text, require_distinct, unreadable
-from polytask.data.disguises import disguise, require_encoding, require_file
-from polytask.data.json_lines import numbers_of_lines, read_json_lines
+from polytask.data.delimited import BROKEN, Decimal, Layout, require_distinct, unreadable
+from polytask.data.disguises import require_encoding, require_file, seen
+from polytask.data.json_rows import json_names, json_numbers, read_json
+from polytask.data.linked import cells_of, linked, require_places
 from polytask.data.media import FileMedia, ParquetMedia
 from polytask.data.parquet import nested, read_parquet
 from polytask.data.places import PathOrParts, by_part, content_key, file_key, files_key
 from polytask.data.sources import Media, Source, Table
+from polytask.data.written_lists import require_lists
 from polytask.errors import DataError, nearest, require
 
 Format = Literal["csv", "tsv", "parquet", "jsonl"]
@@ -32,6 +33,7 @@ SUFFIXES: dict[str, Format] = {
     ".pq": "parquet",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "jsonl",
 }
 _USUAL = ("utf-8", ".")
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A")
@@ -44,17 +46,24 @@ class TableFile(Source):
     are read as the names.
 
     Args:
-        path: The file or files: `.csv`, `.tsv`, `.parquet`, `.jsonl` (all but Parquet also `.gz`).
+        path: The file or files: `.csv`, `.tsv`, `.parquet`, `.jsonl` or `.json` (an object on each
+            line, or a list of objects), all but Parquet also `.gz`.
             The cells of a CSV are divided by what divides its header: commas, else semicolons,
             tabs or bars; or blanks, if most cells are numbers. Or files by part (`train`,
             `validation`, `test`), which the source's split then takes with `fixed: true`.
         format: What they are, if the name does not say it.
         media: Columns that hold pictures, sounds or maps (pictures of numbers, for tasks about
             pixels): paths (relative to the table's folder), or in Parquet the encoded bytes.
+        places: Where the files of a column of `media` are if its cells are not their paths, from
+            the table's folder on and with columns in braces: `{path: "clips/{path}"}`,
+            `{id: "images/{id}.jpg"}`, `{name: "../audio/fold{fold}/{name}"}`, and `{id:06}` for
+            numbers with zeros before them, as `000042`. Of several places, the first that has
+            the file.
         missing: Texts that mean that a cell is blank. Blank and white cells always do.
         encoding: How letters are stored where the file is text, such as latin-1.
         decimal: What begins the fraction of a number in CSV and TSV.
         columns: The names of all columns of a CSV or TSV whose first line is a row.
+        lists: Columns whose cells are lists written as text, as Python and JSON do: `['a', 'b']`.
         quotes: Whether a cell of a CSV or TSV may stand in quotes; if not, they are letters like
             others, as in texts that nothing but tabs divides.
     """
@@ -65,10 +74,12 @@ class TableFile(Source):
         path: PathOrParts,
         format: Format | None = None,
         media: dict[str, Literal["image", "sound", "map"]] | None = None,
+        places: dict[str, str | list[str]] | None = None,
         missing: list[str] | None = None,
         encoding: str = "utf-8",
         decimal: Decimal = ".",
         columns: list[str] | None = None,
+        lists: list[str] | None = None,
         quotes: bool = True,
     ) -> None:
         files = by_part(path)
@@ -76,9 +87,11 @@ class TableFile(Source):
         self.parts = [part for part, _ in files] if isinstance(path, dict) else None
         self.format = format
         self.media = dict(media or {})
+        self.places, self._new = require_places(places or {}), False
         self.missing = list(MISSING if missing is None else missing)
         self.encoding, self.decimal = require_encoding(encoding), decimal
         self.columns, self.quotes = list(columns or ()), quotes
+        self.lists = list(lists or ())
 
     def another(self, path: Path, inputs: Iterable[str]) -> "TableFile":
         """Another table, read as these are; in UTF-8 where it is that, whatever these are in.
@@ -94,15 +107,19 @@ class TableFile(Source):
             encoding = "utf-8"
         layout = replace(self._layout("csv"), columns=(), encoding=encoding)
         headed = not set(inputs).isdisjoint(column_names(path, kind, layout=layout))
-        return TableFile(
+        made = TableFile(
             path=path,
             format=kind,
+            places=dict(self.places),
             missing=self.missing,
             encoding=encoding,
             decimal=self.decimal,
             columns=None if headed else self.columns,
+            lists=self.lists,
             quotes=self.quotes,
         )
+        made._new = True
+        return made
 
     def alike(self, path: Path) -> bool:
         """Whether a file is a table by its name, or has the ending that this one has."""
@@ -134,6 +151,9 @@ class TableFile(Source):
                 )
         frame = frames[0] if len(frames) == 1 else pandas.concat(frames, ignore_index=True)
         sizes = [len(f) for f in frames]
+        astray = next((c for c in self.places if c not in self.media and not self._new), None)
+        if astray is not None:
+            raise DataError(f"`places` names column '{astray}'. Declare it under `media`, too.")
         media = {
             column: self._media(column, kind, frame, sizes) for column, kind in self.media.items()
         }
@@ -150,6 +170,8 @@ class TableFile(Source):
                 row -= size
             raise AssertionError(row)
 
+        lists = [c for c in self.lists if not self._new or c in frame.columns]
+        require_lists(frame, lists, locate, self.paths[0].name)
         _require_letters(frame, locate)
         split = None
         if self.parts is not None:
@@ -167,6 +189,7 @@ class TableFile(Source):
         reading: list[Any] = [how for how in (self.encoding, self.decimal) if how not in _USUAL]
         reading += [part for part in (self.columns, self.parts) if part]
         reading += [] if self.quotes else ["no quotes"]
+        reading += [["lists", *self.lists]] if self.lists else []
         reading += [f"without {left} blank rows"] if left else []
         files = map(file_key, self.paths)
         return content_key(["table", *files, files_key(linked), self.missing, *reading])
@@ -187,7 +210,7 @@ class TableFile(Source):
         if kind == "parquet":
             frame = read_parquet(path)
         elif kind == "jsonl":
-            frame = read_json_lines(path, self.encoding)
+            frame = read_json(path, self.encoding)
         else:
             frame, left = delimited.read_delimited(path, self._layout(kind))
         require_distinct(path, list(frame.columns))
@@ -201,9 +224,7 @@ class TableFile(Source):
         self, column: str, kind: Literal["image", "sound", "map"], frame: Any, sizes: list[int]
     ) -> Media:
         if column in frame.columns:
-            cells = frame[column].astype(object)
-            cells = cells.where(cells.notna(), None).tolist()
-            wrong = next((c for c in cells if not _names_a_file(c)), None)
+            wrong = next((c for c in cells_of(frame[column]) if not _names_a_file(c)), None)
             if wrong is not None:
                 raise DataError(
                     f"Column '{column}' of {self.paths[0].name} should hold paths of files"
@@ -213,13 +234,8 @@ class TableFile(Source):
             folders = [
                 p.parent for p, size in zip(self.paths, sizes, strict=True) for _ in range(size)
             ]
-            return FileMedia(
-                kind,
-                [
-                    None if cell is None else folder / str(cell).strip()
-                    for folder, cell in zip(folders, cells, strict=True)
-                ],
-            )
+            places = self.places.get(column, ())
+            return linked(kind, column, frame, folders, places, new=self._new)
         if all((self.format or format_of(p)) == "parquet" for p in self.paths):
             parquet = require("pyarrow.parquet", "train")
             names = parquet.ParquetFile(self.paths[0]).schema_arrow.names
@@ -266,7 +282,8 @@ def format_of(path: Path) -> Format:
     kind = known_format(path)
     if kind is not None:
         return kind
-    said = _seen(path)
+    require_file(path)
+    said = seen(path)
     if said is not None:
         raise DataError(f"{path.name} is no table that can be read: {said}.")
     raise DataError(
@@ -275,15 +292,6 @@ def format_of(path: Path) -> Format:
         "If there is a word on each line (CoNLL), name all columns, that of words so: "
         "`polytask init --columns words,pos,ner`; or write `kind: columns` yourself."
     )
-
-
-def _seen(path: Path) -> str | None:
-    """What a file's first bytes say that it is; None if nothing, or it is none."""
-    try:
-        with path.open("rb") as file:
-            return disguise(file.read(64))
-    except (OSError, ValueError):
-        return None
 
 
 def column_names(
@@ -307,8 +315,7 @@ def column_names(
         if kind == "parquet":
             schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
             return [str(name) for name in schema.names]
-        with open_text(path, layout.encoding) as file:
-            return list(json.loads(next((x for x in file if x.strip()), "{}")))
+        return json_names(path, layout.encoding)
     except (*BROKEN, ValueError) as error:
         raise unreadable(path, kind, error) from error
 
@@ -326,8 +333,7 @@ def line_numbers(path: Path, kind: Format, count: int, layout: Layout) -> Sequen
         return range(1, count + 1)
     if kind != "jsonl":
         return array("q", islice(delimited.lines(path, layout), count))
-    with open_text(path, layout.encoding) as file:
-        return array("q", islice(numbers_of_lines(file), count))
+    return array("q", islice(json_numbers(path, layout.encoding), count))
 
 
 def _names_a_file(cell: Any) -> bool:

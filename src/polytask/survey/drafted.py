@@ -3,6 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from polytask.data.dates import goes_on
+from polytask.data.disguises import listed
 from polytask.data.sources import Table
 from polytask.data.splits import PARTS
 from polytask.errors import DataError
@@ -39,6 +41,7 @@ class Drafted:
         media_input: The input that reads files, if any column has them.
         words: The column of lists of words whose labels are predicted, if there is one.
         group: The column whose values should not be in two parts, if one is.
+        folds: Whether that column numbers folds.
         parts: Parts that the files are divided into.
         notes: What else should be said.
     """
@@ -52,6 +55,7 @@ class Drafted:
     media_input: Sequence[str] = ()
     words: str | None = None
     group: str | None = None
+    folds: bool = False
     parts: Collection[str] = ()
     notes: list[str] = field(default_factory=list)
 
@@ -62,6 +66,9 @@ def written(found: Drafted) -> str:
     Raises:
         DataError: If nothing is left to predict from.
     """
+    inputs = _input_lines(found)
+    quick = any(line == "    kind: table" for line in inputs)
+    network = network_lines(len(found.table), found.goals, quick=quick)
     lines = [
         f"# Drafted from {found.name}: {found.what}. Look it over, then: polytask check",
         *_duplicates(found.table),
@@ -71,10 +78,10 @@ def written(found: Drafted) -> str:
         *found.source,
         *_split_lines(found),
         "inputs:",
-        *_input_lines(found),
+        *inputs,
         "tasks:",
         *task_lines(found.goals),
-        *(sentence_network() if found.words else network_lines(len(found.table), found.goals)),
+        *(sentence_network() if found.words else network),
     ]
     return "\n".join(lines)
 
@@ -102,13 +109,18 @@ def _input_lines(found: Drafted) -> list[str]:
         lines += [f"  # So is {one_line(c.name)}, another file." for c in media[1:]]
     elif formula is not None:
         lines += left_out([c for c in plain if c.name != formula], "formulas")
-    lines += _without(found.columns)
+    lines += _without([c for c in found.columns if c.name != found.group])
     if found.group:
-        lines.append(f"  # {one_line(found.group)} is left out: it says whose row this is.")
+        why = "which fold this row is in" if found.folds else "whose row this is"
+        lines.append(f"  # {one_line(found.group)} is left out: it says {why}.")
     if media:
         return [*lines, *found.media_input]
     if not plain:
-        raise DataError(f"{found.name} has no column to predict from: all are targets or left out.")
+        whys = [f"{c.name} ({c.why})" for c in found.columns if c.kind == "left out"]
+        raise DataError(
+            f"{found.name} has no column to predict from: all are targets"
+            + (f", or left out: {listed(whys, 4)}." if whys else ".")
+        )
     if formula is not None:
         return [*lines, *formula_input(formula)]
     if [c.kind for c in plain] == ["text"]:
@@ -132,18 +144,32 @@ def _split_lines(found: Drafted) -> list[str]:
     if found.parts:
         return _fixed_lines(found)
     if found.group is None:
-        return [*_predicted(found), f"    split: {_stratified(found.goals)}"]
+        return [*_predicted(found), *_in_time(found), f"    split: {_stratified(found.goals)}"]
     count, who = _count(found, found.group), one_line(found.group)
-    if count < GROUPS:
+    if count < GROUPS and not found.folds:
         return [
             f"    # there are only {count} different {who}: rows of each are in all parts, which "
             "flatters",
             f"    split: {_stratified(found.goals)}",
         ]
+    why = "as who made the folds keeps what is alike together" if found.folds else ""
     return [
-        f"    # all rows of one {who} are in one part, so that scores tell of new ones",
+        f"    # all rows of one {who} are in one part, {why or 'so that scores tell of new ones'}",
         f"    split: {{test: 0.15, validation: 0.15, group: {quoted(found.group)}}}",
     ]
+
+
+def _in_time(found: Drafted) -> list[str]:
+    """A warning where rows go on in time, so that a split at random flatters."""
+    for column in (c.name for c in found.columns if c.kind == "date" and not c.missing):
+        cells = found.table.cells([column])[:, 0].tolist()
+        if len(set(map(str, cells))) > GROUPS and goes_on(cells):
+            return [
+                f"    # rows go on in time ({one_line(column)}): parts drawn at random are of all "
+                "times, which flatters;",
+                "    # to know how later rows do, name parts in a column, and here: {column: ...}",
+            ]
+    return []
 
 
 def _predicted(found: Drafted) -> list[str]:
@@ -166,6 +192,8 @@ def _fixed_lines(found: Drafted) -> list[str]:
     how = "fixed: true" + "".join(f", {part}: 0.15" for part in lacking)
     why = "files are parts" + (f"; {' and '.join(lacking)} drawn" if lacking else "")
     if found.group is None:
+        even = next((g.name for g in found.goals if g.even), None) if lacking else None
+        how += f", stratify: {quoted(even)}" if even is not None else ""
         return [f"    split: {{{how}}}  # {why}"]
     who, parts = one_line(found.group), found.table.fixed_split
     assert parts is not None

@@ -13,11 +13,15 @@ from polytask.survey.drafted import Drafted, written
 from polytask.survey.folders import draft_folders
 from polytask.survey.guesses import Column, Target, guess_column
 from polytask.survey.lines import near, one_line, quoted
-from polytask.survey.persons import guess_group
+from polytask.survey.persons import guess_folds, guess_group
 from polytask.survey.pixel_maps import draft_maps
+from polytask.survey.sameness import one_of, same_as, sums
 from polytask.survey.samples import picture_input, sound_input
-from polytask.survey.table_files import not_taken, read_table, table_files
+from polytask.survey.table_files import not_taken, other_parts, read_table, table_files
 from polytask.survey.targets import chosen, words_of_labels
+from polytask.survey.whereabouts import Around
+
+_SHOWN = 4  # columns of which a comment says the names
 
 
 def draft(
@@ -42,21 +46,29 @@ def draft(
         if maps is not None:
             return maps
         return written(draft_folders(data, near(data, output.parent), targets, names or ()))
-    found = _of_table(files, targets, output.parent, names)
+    found = _of_table(files, targets, output.parent, names, data if data.is_dir() else None)
     found.notes += [
-        f"# {one_line(f.name)} is left out: its columns are not those of {one_line(found.name)}."
-        for f in not_taken(data, files)
+        f"# {one_line(f.name)} is left out: {one_line(why)}." for f, why in not_taken(data, files)
     ]
+    beside = [one_line(f.name) for f in other_parts(data)]
+    if beside:
+        found.notes.append(
+            f"# {', '.join(beside)} beside it: to take parts as files have them, name the folder."
+        )
     return written(found)
 
 
 def _of_table(
-    files: PathOrParts, targets: Sequence[str], output: Path, names: Sequence[str] | None
+    files: PathOrParts,
+    targets: Sequence[str],
+    output: Path,
+    names: Sequence[str] | None,
+    data: Path | None,
 ) -> Drafted:
-    """What is known about a table."""
+    """What is known about a table, whose files may be anywhere in a folder."""
     source, table, reading = read_table(files, names)
     cells = {name: table.cells([name])[:, 0].tolist() for name in table.frame.columns}
-    goals, notes = chosen(targets, table, cells)
+    goals, notes = chosen(targets, table, cells, spoken=True)
     words, goals = words_of_labels(goals, cells)
     others = {n: c for n, c in cells.items() if n not in {*notes, *(g.name for g in goals)}}
     first = by_part(files)[0][1]
@@ -70,7 +82,13 @@ def _of_table(
         columns.append(Column(group, "left out", why))
         del others[group]
         group = guess_group(others)
-    columns += [guess_column(n, c, first.parent) for n, c in others.items()]
+    folds = guess_folds(others) if group is None else None
+    columns += [_guessed(n, c, first.parent, goals, cells) for n, c in others.items()]
+    if isinstance(source, TableFile) and not any(c.kind in ("image", "sound") for c in columns):
+        around = Around(first.parent, data)
+        columns = [_elsewhere(c, source, around, cells) for c in columns]
+    sides = sums(columns, goals, cells)
+    columns = [_without_sum(c, sides) for c in columns]
     media = {c.name: c.kind for c in columns if c.kind in ("image", "sound")}
     declared = "".join(f", {quoted(n)}: {k}" for n, k in media.items())[2:]
     return Drafted(
@@ -84,13 +102,93 @@ def _of_table(
             *_path_lines(files, output),
             *reading,
             *([f"    media: {{{declared}}}"] if media else []),
+            *_place_lines(source, columns),
         ],
         media_input=_media_input(source, table, media, goals) if words is None else (),
         words=words,
-        group=group,
+        group=group or folds,
+        folds=folds is not None,
         parts=list(files) if isinstance(files, Mapping) else (),
-        notes=[f"# {one_line(n)} is left out: {why}" for n, why in notes.items()],
+        notes=[f"# {one_line(n)} is left out: {why}" for n, why in notes.items()]
+        + _sum_lines(sides, goals, media)
+        + _one_lines(one_of(goals, cells)),
     )
+
+
+def _guessed(
+    name: str,
+    column: Sequence[Any],
+    folder: Path,
+    goals: Sequence[Target],
+    cells: Mapping[str, Sequence[Any]],
+) -> Column:
+    """What a column is; one that has a target's labels under other names is left out."""
+    found = guess_column(name, column, folder)
+    same = same_as(column, goals, cells) if found.kind in ("number", "category") else None
+    if same is None:
+        return found
+    return Column(name, "left out", f"it is {same} in other words", found.missing)
+
+
+def _without_sum(column: Column, sides: Mapping[str, Sequence[str]]) -> Column:
+    """A column, left out if targets add up to it."""
+    if column.name not in sides:
+        return column
+    why = f"{' and '.join(sides[column.name][:_SHOWN])} add up to it"
+    return Column(column.name, "left out", why)
+
+
+def _sum_lines(
+    sides: Mapping[str, Sequence[str]], goals: Sequence[Target], media: Mapping[str, str]
+) -> list[str]:
+    """Warnings of targets that columns of numbers add up to."""
+    names = {goal.name for goal in goals}
+    return [
+        f"# {one_line(goal)} follows exactly from {one_line(', '.join(of[:_SHOWN]))}: leave out "
+        "what is not known before."
+        for goal, of in sides.items()
+        if goal in names and not media
+    ]
+
+
+def _one_lines(names: Sequence[str]) -> list[str]:
+    """That targets are classes of one label."""
+    if not names:
+        return []
+    shown = one_line(", ".join(names))
+    return [
+        f"# In every row exactly one is 1 of {shown}.",
+        "# As a column that names it, that is one label, and one task of kind multiclass.",
+    ]
+
+
+def _elsewhere(
+    column: Column, source: TableFile, around: Around, cells: Mapping[str, Sequence[Any]]
+) -> Column:
+    """A column, or that it names files, which are then declared."""
+    found = around.find(column.name, cells[column.name], cells) if column.name in cells else None
+    if found is None:
+        return column
+    source.places[column.name] = list(found.places)
+    lacking = f"{found.lacking} of {found.looked} looked at are not there: `on_bad: skip` at the "
+    lacking += "top leaves rows without a file out"
+    why = f"it names files, such as {found.places[0]}"
+    return Column(column.name, found.kind, why, column.missing, lacking if found.lacking else "")
+
+
+def _place_lines(source: TableFile | ArffFile, columns: Sequence[Column]) -> list[str]:
+    """Where files are that cells only name."""
+    if isinstance(source, ArffFile) or not source.places:
+        return []
+    return [
+        "    places:  # of the files, from the table's folder on",
+        *(
+            f"      {quoted(column)}: "
+            + (quoted(of[0]) if len(of) == 1 else f"[{', '.join(map(quoted, of))}]")
+            + next((f"  # {c.doubt}" for c in columns if c.name == column and c.doubt), "")
+            for column, of in source.places.items()
+        ),
+    ]
 
 
 def _numbers_parts(table: Table, cells: Sequence[Any]) -> bool:
@@ -110,13 +208,13 @@ def _media_input(
     Raises:
         DataError: If labels have times and there is no sound.
     """
-    timed = next((goal for goal in goals if goal.timed), None)
-    if timed is not None:
+    heard = next((goal for goal in goals if goal.heard), None)
+    if heard is not None:
         media = {name: kind for name, kind in media.items() if kind == "sound"}
         if not media:
             raise DataError(
-                f"Column '{timed.name}' says when something is heard, and no other column has "
-                "sounds (or the paths of some). Name another column under --targets."
+                f"Column '{heard.name}' {_heard(heard)}, and no other column has sounds (or the "
+                "paths of some). Name another column under --targets."
             )
     column, kind = next(iter(media.items()), ("", ""))
     if not kind:
@@ -125,8 +223,14 @@ def _media_input(
         source.media[column] = "sound" if kind == "sound" else "image"
         table = source.load()
     if kind == "sound":
-        return sound_input(table.media[column], column, timed=timed is not None)
+        return sound_input(table.media[column], column, heard=heard)
     return picture_input(table.media[column], column)
+
+
+def _heard(goal: Target) -> str:
+    if goal.timed:
+        return "says when something is heard"
+    return f"has {goal.why.partition(',')[0]}, which are too many for classes"
 
 
 def _path_lines(files: PathOrParts, folder: Path) -> list[str]:

@@ -88,9 +88,9 @@ def pattern_of(
 
     Args:
         names: The files, relative to their folder.
-        columns: A name for every part; `_` leaves one out. Where any is followed by how many
-            letters it has (`speaker:2`), parts are told by that, and others have one. A few names
-            of many may not fit.
+        columns: A name for every part, or for every folder and the file; `_` leaves one out. Where
+            any is followed by how many letters it has (`speaker:2`), parts are told by that, and
+            others have one. A few names of many may not fit.
         folder: The name for a column of the folder that a file is in, if there should be one.
 
     Raises:
@@ -108,6 +108,8 @@ def pattern_of(
     twice = next((name for name, count in Counter(named).items() if count > 1), None)
     if twice is not None:
         raise DataError(f"--columns names '{twice}' twice. A part to leave out is called _.")
+    if not widths and _in_folders(names, len(columns)):
+        return "/".join(_group(column, "[^/]+") for column in columns), named
     inside = _by_widths(names, columns, widths) if widths else _inside(names, columns)
     depths = {len(name.parts) - 1 for name in names}
     before = "" if depths == {0} else "[^/]+/" if depths == {1} else "(?:.*/)?"
@@ -115,6 +117,12 @@ def pattern_of(
         before = f"{'' if depths == {1} else '(?:.*/)?'}(?P<{folder}>[^/]+)/"
         named = [folder, *named]
     return before + inside, named
+
+
+def _in_folders(names: Sequence[Path], count: int) -> bool:
+    """Whether each file is so deep in folders, itself counted, and its name has other parts."""
+    deep = count > 1 and {len(name.parts) for name in names} == {count}
+    return deep and _fitting(names, count) is None and runs_of(names) != count
 
 
 def _group(column: str, part: str) -> str:

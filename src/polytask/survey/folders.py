@@ -8,7 +8,8 @@ from pathlib import Path
 from string import ascii_lowercase
 
 from polytask.data.class_folders import ClassFolders
-from polytask.data.files import list_media
+from polytask.data.disguises import listed
+from polytask.data.files import list_media, list_texts
 from polytask.data.sources import Table
 from polytask.data.splits import part_named
 from polytask.errors import DataError
@@ -19,10 +20,14 @@ from polytask.survey.lines import quoted
 from polytask.survey.persons import folders_of_persons, guess_group
 from polytask.survey.pixel_maps import MAPS, PICTURES
 from polytask.survey.samples import picture_input, sound_input
+from polytask.survey.table_files import other_encoding, tables_in
 from polytask.survey.targets import chosen
 
 _SHOWN = 5  # files of which something is said
+_DEEP = 6  # folders, each in the next
 _ENOUGH = 20  # files, of which names that are all as long are codes
+
+_UNLABELLED = re.compile(r"unsup(ervised)?$|un_?label")
 
 _TABLE = "write a table with a line for each file: its path, and a column for each label"
 
@@ -42,10 +47,16 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
     files = _below_parts(data)
     if names:
         return _by_names(data, path, targets, names, files)
-    hint = _hint(data, files)
+    hint = _hint(data, files) if files else ""
     if hint and any(len(file.parts) == 1 for file in files):
         raise DataError(f"{data} holds files in no folders that bear their labels' names. {hint}")
-    table = ClassFolders(path=data).load()
+    without, encoding, reading = _unlabelled(data), None, list[str]()
+    if without:
+        reading.append(f"    without: [{', '.join(map(quoted, without))}]  # it names no label")
+    if not files:
+        encoding = next((e for e in map(other_encoding, list_texts(data)) if e is not None), None)
+        reading += [f"    encoding: {encoding}  # it is no utf-8"] if encoding else []
+    table = ClassFolders(path=data, without=without, encoding=encoding or "utf-8").load()
     _require_classes(data, table, hint)
     if list(targets) not in ([], ["label"]):
         raise DataError(
@@ -60,11 +71,17 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
         table=table,
         goals=[guess_target("label", labels)],
         columns=_media_columns(table),
-        source=["    kind: folders", f"    path: {quoted(path)}"],
+        source=["    kind: folders", f"    path: {quoted(path)}", *reading],
         media_input=_media_input(table),
         parts=_parts(table),
         notes=_comment(_persons(set(labels), hint)) + _comment(hint),
     )
+
+
+def _unlabelled(data: Path) -> list[str]:
+    """Folders that hold what has no label, by their names."""
+    folders = {f.name for f in data.rglob("*") if f.is_dir()}
+    return sorted(name for name in folders if _UNLABELLED.match(name.lower()))
 
 
 def _require_classes(data: Path, table: Table, hint: str) -> None:
@@ -74,6 +91,14 @@ def _require_classes(data: Path, table: Table, hint: str) -> None:
         DataError: If they cannot.
     """
     labels = sorted(set(table.cells(["label"])[:, 0]))
+    found = tables_in(data) or sorted(data.glob("*.txt"))
+    tables = [f.relative_to(data).as_posix() for f in found]
+    if len(labels) == 1 and tables:
+        raise DataError(
+            f"{data} has its {_things(table)} in one folder, '{labels[0]}', which tells nothing. "
+            f"Beside it: {listed(tables)}. To draft from a table, name its columns to predict: "
+            "--targets a,b."
+        )
     if len(labels) == 1:
         raise DataError(
             f"{data} has its {_things(table)} in one folder, '{labels[0]}', which tells nothing. "
@@ -150,7 +175,16 @@ def _below_parts(data: Path) -> list[Path]:
 
 
 def _hint(data: Path, files: Sequence[Path]) -> str:
-    """What to do with names of files that say something; empty if they do not."""
+    """What to do with names of files or of folders in folders that say something; else empty."""
+    depths = {len(file.parts) for file in files}
+    if len(depths) == 1 and 2 < max(depths) <= _DEEP:
+        names = ",".join(ascii_lowercase[: max(depths)])
+        return (
+            f"Files are in folders in folders, as {files[0].as_posix()} is. To make columns of all "
+            "of them, and keep files of one folder in one part, say what each is (_ for one to "
+            f"leave out), and which to predict: polytask init {shlex.quote(str(data))} --columns "
+            f"{names} --targets a"
+        )
     marked, runs, length = parts_of(files), runs_of(files), length_of(files)
     folders = [file.parts[0] if len(file.parts) > 1 else "" for file in files]
     if marked is not None and marked[1] <= len(ascii_lowercase):
@@ -202,6 +236,8 @@ def _comment(text: str) -> list[str]:
 
 
 def _things(table: Table) -> str:
+    if not table.media:
+        return "texts"
     return "sounds" if "audio" in table.media else "pictures"
 
 
@@ -211,9 +247,13 @@ def _parts(table: Table) -> set[str]:
 
 def _media_columns(table: Table) -> list[Column]:
     kinds = {c: m.kind for c, m in table.media.items()}
+    if not kinds:
+        return [Column("text", "text", "a file for each")]
     return [Column(c, "sound" if k == "sound" else "image", "a file") for c, k in kinds.items()]
 
 
 def _media_input(table: Table) -> list[str]:
+    if not table.media:
+        return []
     ((column, media),) = table.media.items()
     return (sound_input if media.kind == "sound" else picture_input)(media, column)

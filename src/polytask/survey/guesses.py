@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from polytask.data.dates import day_first, told_order, undecided
+from polytask.data.linked import is_file
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
 from polytask.data.splits import part_named
 from polytask.data.words import is_list
@@ -39,6 +40,8 @@ _GOES_ON = re.compile(
     r"|age|dose|distance|position|depth|temperature|x|y|z)s?(?![a-z])",
     re.IGNORECASE,
 )
+# Numbers that are names, as their column says: `movieId`, `zip_code`.
+_CODE = re.compile(r"(.*[^a-z])?(id|code|zip)(\W.*)?", re.IGNORECASE)
 _PART_NAMES = ("split", "part", "fold", "subset", "set")
 
 
@@ -52,6 +55,7 @@ class Column:
         why: The reason.
         missing: How many cells are blank.
         doubt: What a person should look at; empty if nothing.
+        codes: Whether it is a category whose names are numbers.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Column:
     why: str
     missing: int = 0
     doubt: str = ""
+    codes: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,11 @@ class Target:
     missing: int = 0
     even: bool = False
     rare: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def heard(self) -> bool:
+        """Whether it is told by the frames of a sound one by one."""
+        return self.timed or self.kind == "ctc"
 
     @property
     def timed(self) -> bool:
@@ -110,6 +120,8 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
         return is_("left out", "it is blank" if not known else "it says the same in every row")
     if name.lower() in _PART_NAMES and all(part_named(str(c)) for c in known):
         return is_("split", f"it names parts: {', '.join(sorted(different))}")
+    if numbers_folds(name, known):
+        return is_("left out", "it divides rows into folds")
     media = _media_kind(known, folder)
     if media is not None:
         return is_(media, f"its cells are files, such as {known[0]}")
@@ -121,6 +133,11 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
     if every and re.search(r"(^|[_\W])(id|index|key|uuid|row)s?($|[_\W])", name.lower()):
         return is_("left out", "every row has another one: it names the row")
     if all(_number(c) for c in known):
+        if _codes(name, known):
+            if len(different) > max(FEW, 0.5 * len(known)):
+                return is_("left out", f"{len(different)} different codes in {len(known)} rows")
+            why = f"{len(different)} different numbers, which are codes by the column's name"
+            return replace(is_("category", why), codes=True)
         return is_(
             "number", f"numbers from {min(map(float, known)):g} to {max(map(float, known)):g}"
         )
@@ -140,8 +157,13 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
     return is_("category", f"{len(different)} different values")
 
 
-def guess_target(name: str, cells: Sequence[Any]) -> Target:
+def guess_target(name: str, cells: Sequence[Any], *, spoken: bool = False) -> Target:
     """What a column of labels is.
+
+    Args:
+        name: The column.
+        cells: Its cells, None where blank.
+        spoken: Whether texts that are too many for classes may be what is said in sounds.
 
     Raises:
         DataError: If it cannot be a target.
@@ -216,6 +238,9 @@ def guess_target(name: str, cells: Sequence[Any]) -> Target:
             "`synthesis`."
         )
     if len(counts) > max(FEW, min(MANY, len(known) // 5)):
+        if spoken:
+            why = f"{len(counts)} different texts, to be read off the sounds letter by letter"
+            return Target(name, "ctc", why, {}, missing)
         raise DataError(
             f"Column '{name}' has {len(counts)} different texts in {len(known)} rows, which are "
             "too many for classes. Name another column under --targets."
@@ -306,14 +331,36 @@ def _numbers_rows(name: str, known: Sequence[Any]) -> bool:
     return counts_up and (usual or _NUMBERING.fullmatch(name.lower()) is not None)
 
 
+def numbers_folds(name: str, known: Sequence[Any]) -> bool:
+    """Whether a column numbers folds of rows, as publishers divide them for cross-validation.
+
+    Args:
+        name: The column.
+        known: Its cells that are not blank.
+    """
+    if not re.fullmatch(r"(.*[_\W])?(k|cv|x)?[_\W]*folds?[_\W]*(id|no|nr|\d+)?", name.lower()):
+        return False
+    folds = {label_text(c) for c in known}
+    return 3 <= len(folds) <= FEW and all(re.fullmatch(r"[a-z_ -]*\d+", f.lower()) for f in folds)
+
+
+def _codes(name: str, known: Sequence[Any]) -> bool:
+    """Whether numbers are names: all are whole, several, and their column says so."""
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    whole = all(float(c).is_integer() for c in known)
+    return whole and len(set(known)) > 2 and _CODE.fullmatch(parted) is not None
+
+
 def _media_kind(known: Sequence[Any], folder: Path) -> Literal["image", "sound"] | None:
     """Whether cells are paths of pictures or sounds of which the first few are there."""
     texts = [str(c).strip() for c in known]
     suffixes = {Path(t).suffix.lower() for t in texts}
-    there = any((folder / t).is_file() for t in texts[:20])
-    if there and suffixes <= set(PICTURE_SUFFIXES):
-        return "image"
-    return "sound" if there and suffixes <= set(SOUND_SUFFIXES) else None
+    kinds: tuple[tuple[Literal["image", "sound"], Sequence[str]], ...]
+    kinds = (("image", PICTURE_SUFFIXES), ("sound", SOUND_SUFFIXES))
+    kind = next((kind for kind, usual in kinds if suffixes <= set(usual)), None)
+    # A text is no path, and may be too long to be looked for as one.
+    there = kind is not None and any(is_file(folder / t) for t in texts[:20])
+    return kind if there else None
 
 
 def _dates(known: Sequence[Any]) -> bool:

@@ -73,6 +73,8 @@ def column_line(column: Column) -> str:
 def cleaning(plain: Sequence[Column]) -> list[str]:
     """What a table input is told about its columns."""
     lines = []
+    codes = [quoted(c.name) for c in plain if c.codes]
+    lines += [f"    categories: [{', '.join(codes)}]"] if codes else []
     for key, kind in (("dates", "date"), ("texts", "text")):
         names = [quoted(c.name) for c in plain if c.kind == kind]
         lines += [f"    {key}: [{', '.join(names)}]"] if names else []
@@ -117,19 +119,27 @@ def _rare_lines(goal: Target) -> list[str]:
     return [f"  # Too few examples to learn from and to judge by: {one_line(some)}{more}"]
 
 
-def network_lines(rows: int, goals: Sequence[Target]) -> list[str]:
-    """Network and training, by the number of rows and what is predicted."""
+def network_lines(rows: int, goals: Sequence[Target], *, quick: bool = False) -> list[str]:
+    """Network and training, by the number of rows and what is predicted.
+
+    Args:
+        rows: How many there are.
+        goals: What is predicted.
+        quick: Whether an input takes next to no time, as columns of a table do: few rows then are
+            seen more often.
+    """
     rare = any(goal.settings.get("threshold") == "tuned" for goal in goals)
     by, why = "", ""
     if rare and all(goal.kind in ("binary", "multilabel") for goal in goals):
         by, why = ", monitor: mean.auroc", "  # of rare labels accuracy says little"
     width, size = (64, 32) if rows < 2000 else (256, 128)
+    epochs = int(np.clip(200_000 // max(rows, 1), 5, 200 if quick else 40))
     return [
         f"trunk: {{kind: hard, backbone: {{kind: perceptron, widths: [{width}, {width}]}}}}",
         f"batches: {{size: {size}}}",
         "optimizer: {kind: adamw, lr: 0.002, weight_decay: 0.05}",
         "schedule: {kind: cosine, warmup: 0.1}",
-        f"training: {{epochs: {int(np.clip(200_000 // max(rows, 1), 5, 40))}{by}}}{why}",
+        f"training: {{epochs: {epochs}{by}}}{why}",
         "",
     ]
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from polytask.data.written_lists import read_list
+
 _COMMA = r"[+-]?\d+(?:,\d+)?"
 _POINT = r"[+-]?\d+(?:\.\d+)?"
 _NOTHING = ("unknown", "missing", "na", "n.a.", "none", "nil", "unavailable", "not available", "nd")
@@ -45,6 +47,19 @@ def with_thousands(cells: Sequence[Any]) -> str | None:
         if found and all(re.fullmatch(f"{grouped}|{plain}", t) for t in texts):
             return found
     return None
+
+
+def written_lists(cells: Sequence[Any]) -> bool:
+    """Whether all cells are lists written as text, such as `['a', 'b']`, and not all empty.
+
+    Args:
+        cells: The column's cells, None where blank.
+    """
+    texts = [c for c in cells if c is not None]
+    if not all(isinstance(t, str) and t.startswith("[") for t in texts):
+        return False
+    read = [read_list(t) for t in texts]
+    return any(read) and None not in read
 
 
 def marks_of_blanks(cells: Sequence[Any]) -> list[str]:

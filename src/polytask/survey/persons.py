@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from polytask.data.words import is_list
+from polytask.survey.guesses import numbers_folds
 from polytask.tasks.labels import label_text
 
 GROUPS = 8  # different ones from which a split by groups has enough to draw from
@@ -12,7 +13,8 @@ _REPEATED = 0.95  # different ones among rows: a few that are there again are in
 # Whoever or whatever several rows may come from.
 _WHO = (
     "patient subject participant person speaker spk actor singer respondent donor author client "
-    "customer user student recording dialogue conversation session video"
+    "customer user student recording dialogue conversation session video lesion specimen animal "
+    "household"
 )
 _SHORT = {"spk": "speaker", "spkr": "speaker", "sub": "subject", "subj": "subject"}
 _NUMBERED = r"([_\W]*(id|no|nr|nbr|num|number|code|key|index|name|\d+))?[_\W]*"
@@ -34,6 +36,18 @@ def guess_group(cells: Mapping[str, Sequence[Any]]) -> str | None:
                 continue
             if 3 <= len({label_text(c) for c in found}) <= _REPEATED * len(found):
                 return name
+    return None
+
+
+def guess_folds(cells: Mapping[str, Sequence[Any]]) -> str | None:
+    """The column that numbers folds, of which each has rows of all kinds; None if none does.
+
+    Args:
+        cells: The cells of all columns that are not predicted, None where blank.
+    """
+    for name, found in cells.items():
+        if not any(c is None for c in found) and numbers_folds(name, found):
+            return name
     return None
 
 

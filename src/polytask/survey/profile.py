@@ -51,7 +51,7 @@ def profile_data(path: Path, names: Sequence[str] | None = None) -> Facts:
     if not files:
         raise DataError(
             f"{path} has no table and no treebank. Name one, or the configuration that `polytask "
-            "init` writes for its pictures or sounds."
+            "init` writes for its pictures, sounds or texts."
         )
     _, table, _ = read_table(files, names)
     cells = {name: table.cells([name])[:, 0].tolist() for name in table.frame.columns}

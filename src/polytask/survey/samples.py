@@ -10,7 +10,7 @@ import numpy as np
 from polytask.data.media import EncodedMedia, FileMedia
 from polytask.data.sources import BlankCell, Media
 from polytask.errors import DataError, require
-from polytask.survey.guesses import FRAME
+from polytask.survey.guesses import FRAME, Target
 from polytask.survey.lines import quoted
 
 _LOOKED = 40  # sounds whose headers are read
@@ -36,13 +36,14 @@ class _Headers:
     broken: int = 0
 
 
-def sound_input(media: Media, column: str, *, timed: bool = False) -> list[str]:
+def sound_input(media: Media, column: str, *, heard: Target | None = None) -> list[str]:
     """An input of sounds, at the rate and the length that most of them have.
 
     Args:
         media: The column.
         column: Its name.
-        timed: Whether frames are kept apart, one each `FRAME` seconds, for labels with times.
+        heard: A target for which frames are kept apart: labels with times, one each `FRAME`
+            seconds, or texts, for which sounds are read to their ends.
     """
     found = _headers(media)
     rate, kept = _SPEECH, 2.0
@@ -51,10 +52,11 @@ def sound_input(media: Media, column: str, *, timed: bool = False) -> list[str]:
     ]
     if found.rates:  # each with its length
         rate = Counter(found.rates).most_common(1)[0][0]
-        kept = min(_LONGEST, rounded_up(float(np.percentile(found.seconds, 95))))
+        share = 95 if heard is None or heard.timed else 100
+        kept = min(_LONGEST, rounded_up(float(np.percentile(found.seconds, share))))
         said = _reasons(found, rate, kept)
     how = "pool: mean, body: {kind: recurrent, width: 64}"
-    if timed:
+    if heard is not None:
         how = f"encoder: {{hop: {FRAME / 2:g}}}, body: {{kind: recurrent, width: 64, stride: 2}}"
     return [
         *said,

@@ -28,6 +28,8 @@ _SCALES = (
     "a1, a2, b1, b2, c1, c2",
     "infant|baby, toddler, child, teen|teenager|adolescent, young|young adult, "
     "adult|middle|middle aged, senior|elderly|old",
+    "child|children, teens|teen, twenties, thirties, forties|fourties, fifties, sixties, "
+    "seventies, eighties, nineties",
     "freezing|very cold, cold, cool, mild, warm, hot, very hot",
     "very slow, slow, medium|moderate, fast, very fast",
     "very short, short, medium|average, long|tall, very long|very tall",

@@ -4,12 +4,14 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from polytask.data.arff import ArffFile
-from polytask.data.delimited import BROKEN, Layout, header, is_utf8, open_bytes
+from polytask.data.delimited import BROKEN, Layout, header, is_utf8, open_bytes, open_text
 from polytask.data.files import list_media
+from polytask.data.json_rows import tabular
 from polytask.data.media import ParquetMedia
 from polytask.data.parquet import nested
 from polytask.data.places import PathOrParts, by_part
@@ -18,9 +20,10 @@ from polytask.data.splits import PARTS, part_named
 from polytask.data.tables import Format, TableFile, column_names, format_of, known_format
 from polytask.errors import DataError
 from polytask.survey.lines import one_line, quoted
-from polytask.survey.notations import decimal_commas, marks_of_blanks
+from polytask.survey.notations import decimal_commas, marks_of_blanks, written_lists
 
 _SHOWN = 3
+_LINES = 20  # that tell what divides cells
 _UNNAMED = (".data", ".dat", ".txt")
 _SHARD = re.compile(r"[-_.]\d+[-_]of[-_]\d+(?=\.)", re.IGNORECASE)
 
@@ -45,32 +48,111 @@ def table_files(
     if data.is_dir():
         if list(targets) in ([], ["label"]) and any(list_media(data).values()):
             return []
-        files = _tables_in(data)
+        files = tables_in(data) or _unnamed_in(data, targets)
     elif _SHARD.search(data.name) and data.is_file():
         files = [f for f in sorted(data.parent.iterdir()) if is_table(f) and _SHARD.search(f.name)]
         files = [f for f in files if _key(f) == _key(data)]
     else:
         return data
-    keys = {_key(f): f for f in reversed(files)}
-    if len(keys) > 1:
-        names = [f.relative_to(data).as_posix() for f in reversed(keys.values())]
-        more = ", ..." if len(names) > 8 else ""
-        raise DataError(f"{data} has several tables: {', '.join(names[:8])}{more}. Name one.")
-    return _by_part(files, names)
+    return _by_part(_of_one(data, files, targets, names), names)
 
 
-def not_taken(data: Path, files: PathOrParts) -> list[Path]:
-    """Tables of a folder that have other columns than those that were found.
+def _unnamed_in(folder: Path, targets: Sequence[str]) -> list[Path]:
+    """Files of a folder that have all targets as columns, though their names say no format."""
+    plain = _plain(targets)
+    files = [f for f in sorted(folder.rglob("*")) if f.suffix.lower() in _UNNAMED and f.is_file()]
+    return [f for f in files if plain and plain <= _columns(f)][:1]
+
+
+def _plain(targets: Sequence[str]) -> set[str]:
+    """The columns that targets name in full, ends of `first..last` among them."""
+    names = [name for text in targets if text[:1] != "-" for name in text.split("..")]
+    return {name for name in names if name and "*" not in name}
+
+
+def _of_one(
+    data: Path, files: Sequence[Path], targets: Sequence[str], names: Sequence[str] | None
+) -> list[Path]:
+    """The files of the one table that is meant: the only one, or the only one that has the targets,
+    or of these the only one in parts.
+
+    Raises:
+        DataError: If there are several.
+    """
+    keys: dict[str, list[Path]] = {}
+    for file in files:
+        keys.setdefault(_key(file), []).append(file)
+    sets = list(keys.values())
+    if len(sets) < 2:
+        return list(files)
+    plain = _plain(targets)
+    if plain and not names:
+        sets = [of for of in sets if plain <= _columns(of[0])] or sets
+    if len(sets) > 1:
+        parts = [of for of in sets if len(of) > 1 and "train" in map(_part, of)]
+        sets = parts if len(parts) == 1 else sets
+    if len(sets) == 1:
+        return sets[0]
+    shown = [of[0].relative_to(data).as_posix() for of in sets]
+    more = ", ..." if len(shown) > 8 else ""
+    alike = len({frozenset(_columns(of[0])) for of in sets}) == 1
+    raise DataError(
+        f"{data} has several tables: {', '.join(shown[:8])}{more}. Name one."
+        + (
+            " They have the same columns: to train on several, list them under the source's `path` "
+            "in the YAML file, as [a.csv, b.csv]."
+            if alike
+            else ""
+        )
+    )
+
+
+def _columns(file: Path) -> set[str]:
+    """The columns of a table; none if it cannot be read."""
+    layout = Layout("csv", encoding=other_encoding(file) or "utf-8")
+    try:
+        return set(column_names(file, known_format(file) or "csv", layout=layout))
+    except DataError:  # another may be meant, and reading it says why
+        return set()
+
+
+def not_taken(data: Path, files: PathOrParts) -> list[tuple[Path, str]]:
+    """Tables of a folder that are not read with those that were found, and why.
 
     Args:
         data: The folder, or a table.
         files: What `table_files` found.
     """
-    taken = {file for _, file in by_part(files)}
-    return [f for f in _tables_in(data) if f not in taken] if data.is_dir() else []
+    if not data.is_dir():
+        return []
+    taken = [file for _, file in by_part(files)]
+    others = [f for f in tables_in(data) if f not in taken]
+    key = _key(taken[0])
+    another = "it is another table: name it to draft from it"
+    unlike = f"its columns are not those of {taken[0].name}"
+    return [(f, unlike if _key(f) == key else another) for f in others]
 
 
-def _tables_in(folder: Path) -> list[Path]:
+def other_parts(data: Path) -> list[Path]:
+    """Tables beside one that is a training part, which seem to be its other parts.
+
+    Args:
+        data: The table that is named.
+    """
+    if not data.is_file() or not is_table(data) or _SHARD.search(data.name):
+        return []
+    if _part(data) != "train":
+        return []
+    beside = [f for f in sorted(data.parent.iterdir()) if f.is_file() and is_table(f)]
+    return [f for f in beside if f != data and _part(f) != "train" and _key(f) == _key(data)]
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """The tables of a folder, at any depth, by their names.
+
+    Args:
+        folder: The folder.
+    """
     return [f for f in sorted(folder.rglob("*")) if f.is_file() and is_table(f)]
 
 
@@ -114,8 +196,10 @@ def _key(file: Path) -> str:
 
 
 def is_table(file: Path) -> bool:
-    """Whether a file is a table by its name."""
-    return known_format(file) is not None and not file.name.startswith(".")
+    """Whether a file is a table by its name; of JSON, by how it begins as well."""
+    if known_format(file) is None or file.name.startswith("."):
+        return False
+    return ".json" not in file.suffixes or tabular(file)
 
 
 def read_table(
@@ -176,6 +260,14 @@ def read_table(
             reading.append(f'    decimal: ","  # as in {one_line(found)}')
             source.decimal = ","
             table = source.load()
+    if kind != "jsonl":
+        cells = ((name, table.cells([name])[:, 0].tolist()) for name in table.frame.columns)
+        source.lists = [name for name, some in cells if written_lists(some)]
+        if source.lists:
+            reading.append(
+                f"    lists: [{', '.join(map(quoted, source.lists))}]  # written as text"
+            )
+            table = source.load()
     marks: dict[str, str] = {}
     for name in table.frame.columns:
         for mark in marks_of_blanks(table.cells([name])[:, 0].tolist()):
@@ -199,7 +291,25 @@ def _unnamed_format(path: Path) -> Format:
         encoding = other_encoding(path) or "utf-8"
         if len(column_names(path, "csv", layout=Layout("csv", encoding=encoding))) > 1:
             return "csv"
+        _require_text_lines(path, encoding)
     return format_of(path)
+
+
+def _require_text_lines(path: Path, encoding: str) -> None:
+    """Make sure that a file that seems to be a table is not divided by an unknown mark.
+
+    Raises:
+        DataError: If the same marks are in all of its first lines.
+    """
+    with open_text(path, encoding) as file:
+        first = [line.strip() for line in islice(file, _LINES)]
+    for mark in ("::", "^", "~", "$", "\x01"):
+        counts = {line.count(mark) for line in first}
+        if len(counts) == 1 and counts != {0}:
+            raise DataError(
+                f"{path.name}: {mark!r} seems to divide its cells, which is not read. Found "
+                f"'{first[0][:60]}'. Write commas, semicolons, tabs or bars in its place."
+            )
 
 
 def _quotes_may_be_letters(path: Path, kind: Format, columns: Sequence[str] | None) -> bool:

@@ -15,7 +15,11 @@ ENOUGH = 20  # labels below which a column that only a pattern names is no targe
 
 
 def chosen(
-    targets: Sequence[str], table: Table, cells: Mapping[str, Sequence[Any]]
+    targets: Sequence[str],
+    table: Table,
+    cells: Mapping[str, Sequence[Any]],
+    *,
+    spoken: bool = False,
 ) -> tuple[list[Target], dict[str, str]]:
     """The targets, and why columns that a pattern names are none.
 
@@ -24,6 +28,7 @@ def chosen(
             those between them, and a `-` before one takes columns out that others named.
         table: The rows.
         cells: Its cells by column.
+        spoken: Whether many texts may be what is said in sounds, if they are named in full.
 
     Raises:
         DataError: If nothing is named, a name stands for no column, or one that is named in full
@@ -49,7 +54,7 @@ def chosen(
                 continue
             raise DataError(f"Column '{name}' holds {table.media[name].kind}s: it is no target.")
         try:
-            goal = guess_target(name, cells[name])
+            goal = guess_target(name, cells[name], spoken=spoken and not patterned)
         except DataError as error:
             if not patterned:
                 raise

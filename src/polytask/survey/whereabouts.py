@@ -1,0 +1,180 @@
+"""Where the files are that a table names, if its cells are not their paths."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
+from polytask.data.words import is_list
+from polytask.survey.samples import spread
+from polytask.tasks.labels import label_text
+
+_LOOKED = 200  # rows whose files are looked for
+_MOST = 2_000_000  # files of a folder
+_MOST_BESIDE = 300_000  # files beside a folder that has none
+_DEEP = 8  # folders in one another
+_DEPTH = 3  # the same, beside a folder that has none
+_SEVERAL = 16  # places of one column
+_COLUMNS = 40  # of whose cells folders' names may be made
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where the files of a column are.
+
+    Attributes:
+        kind: What they are.
+        places: Paths from the table's folder on, with columns in braces.
+        lacking: How many of the rows looked at have no file.
+        looked: How many were looked at.
+    """
+
+    kind: Literal["image", "sound"]
+    places: Sequence[str]
+    lacking: int
+    looked: int
+
+
+class Around:
+    """The pictures and sounds around a table, by their names with and without endings.
+
+    Args:
+        folder: The table's folder, from which paths are said.
+        data: A folder that files are in, at any depth; None for the table's own and, if that has
+            none, for those beside it.
+    """
+
+    def __init__(self, folder: Path, data: Path | None) -> None:
+        self._named: dict[str, list[str]] = {}
+        self._beside = False
+        self._add(folder, islice(_below(data or folder, _DEEP), _MOST))
+        self._beside = not self._named and data is None
+        if self._beside:
+            self._add(folder, islice(_below(folder.absolute().parent, _DEPTH), _MOST_BESIDE))
+
+    def _add(self, folder: Path, files: Iterator[Path]) -> None:
+        known = (*PICTURE_SUFFIXES, *SOUND_SUFFIXES)
+        for file in files:
+            if file.suffix.lower() in known:
+                path = Path(os.path.relpath(file.absolute(), folder.absolute())).as_posix()
+                for name in {file.name, file.stem, _number(file.stem)}:
+                    self._named.setdefault(name, []).append(path)
+
+    def find(
+        self, column: str, cells: Sequence[Any], others: Mapping[str, Sequence[Any]]
+    ) -> Whereabouts | None:
+        """Where the files of a column are; None if it names none.
+
+        Args:
+            column: The column.
+            cells: Its cells, None where blank.
+            others: Cells of all columns, which may be parts of the paths.
+        """
+        texts = [None if c is None or is_list(c) else label_text(c) for c in cells]
+        if not self._named or 2 * len(set(texts)) < len(texts):
+            return None
+        known = [row for row, text in enumerate(texts) if text]
+        rows = [known[at] for at in spread(len(known), _LOOKED)]
+        found: Sequence[Mapping[str, str]]
+        found = [self._places(column, str(texts[row])) for row in rows]
+        if 2 * sum(map(bool, found)) < len(rows) or not rows:
+            return None
+        if self._beside and all(str(texts[row]).isdigit() for row in rows):
+            return None  # files beside the folder may have numbers for other reasons
+        places = _one(found)
+        if places is None:
+            places, found = _with_columns(found, rows, others)
+        if places is None:
+            return None
+        lacking = sum(set(places).isdisjoint(of) for of in found)
+        suffix = next(of[place] for of in found for place in places if place in of)
+        kind: Literal["image", "sound"] = "sound" if suffix in SOUND_SUFFIXES else "image"
+        return Whereabouts(kind, places, lacking, len(rows))
+
+    def _places(self, column: str, text: str) -> dict[str, str]:
+        """The places of a cell's file, each with the file's ending."""
+        found = {}
+        for path in self._named.get(Path(text).name, ()):
+            head, here, tail = path.rpartition(text)
+            if here and (not head or head.endswith("/") or head.endswith("0")):
+                stem = len(Path(path).stem)
+                written = f"{{{column}:0{stem}}}" if head.endswith("0") else f"{{{column}}}"
+                place = head.rstrip("0") if head.endswith("0") else head
+                found[f"{place}{written}{tail}"] = Path(path).suffix.lower()
+        return found
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    """Files of a folder and of those in it, at most so deep; hidden ones are left out."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:  # a folder that may not be opened holds nothing for this table
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        try:
+            is_file, is_folder = entry.is_file(), entry.is_dir()
+        except OSError:  # a link that leads to itself
+            continue
+        if is_file:
+            yield Path(entry.path)
+        elif is_folder and depth:
+            yield from _below(Path(entry.path), depth - 1)
+
+
+def _number(stem: str) -> str:
+    """The number that a name is, as a table has it that was read as numbers."""
+    return stem.lstrip("0") or "0" if stem.isascii() and stem.isdigit() else stem
+
+
+def _one(found: Sequence[Mapping[str, str]]) -> list[str] | None:
+    """A single place that nearly all files are in."""
+    counts = Counter(place for of in found for place in of)
+    best = min(counts, key=lambda place: (-counts[place], len(place), place))
+    return [best] if counts[best] >= 0.95 * sum(map(bool, found)) else None
+
+
+def _with_columns(
+    found: Sequence[Mapping[str, str]], rows: Sequence[int], others: Mapping[str, Sequence[Any]]
+) -> tuple[list[str] | None, Sequence[Mapping[str, str]]]:
+    """A place whose folders have cells of other columns in their names, else several places.
+
+    With the places of each row, such ones among them.
+    """
+    names = list(others)[:_COLUMNS]
+    states = [dict(of) for of in found]
+    for _ in range(2):  # as many columns
+        for row, of in zip(rows, states, strict=True):
+            cells = {n: label_text(others[n][row]) for n in names if others[n][row] is not None}
+            of |= {new: end for place, end in of.items() for new in _replaced(place, cells)}
+        places = _one(states)
+        if places is not None:
+            return places, states
+    return _several(found), found
+
+
+def _replaced(place: str, cells: Mapping[str, str]) -> Iterator[str]:
+    folder, slash, file = place.rpartition("/")
+    parts = folder.split("/")
+    for at, part in enumerate(parts):
+        for name, text in cells.items():
+            if text and text in part and "{" not in part:
+                new = [*parts[:at], part.replace(text, f"{{{name}}}", 1), *parts[at + 1 :]]
+                yield "/".join(new) + slash + file
+
+
+def _several(found: Sequence[Mapping[str, str]]) -> list[str] | None:
+    """Several places that nearly all files are in, those with most first."""
+    places: list[str] = []
+    left = [of for of in found if of]
+    allowed = 0.05 * len(left)
+    while len(left) > allowed and len(places) < _SEVERAL:
+        counts = Counter(place for of in left for place in of)
+        places.append(min(counts, key=lambda place: (-counts[place], len(place), place)))
+        left = [of for of in left if places[-1] not in of]
+    return sorted(places) if len(left) <= allowed else None
