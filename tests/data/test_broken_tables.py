@@ -106,6 +106,8 @@ SHAPELESS: dict[str, Case] = {
     "empty file": csv("", "t.csv cannot be read as CSV: it is empty", "names the columns"),
     "blank lines": csv("\n\n  \n", "t.csv cannot be read as CSV: it is empty"),
     "header only": csv(",".join(NAMES) + "\n", "own has no rows"),
+    "a column without a name": csv(text(names=["x", "", *NAMES[2:]]), "no such column",
+        r"Valid names: Unnamed: 1, age, colour, kind, part, who, x\.$"),
     "no header": csv("\n".join(map(",".join, rows())), "no such column", "first line of the file"),
     "wrong mark": csv(text(mark="/"), "no such column.*x/size/colour"),
     "commas in a tsv": csv(text(), "only name: is the file divided by another", name="t.tsv"),

@@ -10,7 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from polytask.data.columns import as_floats
 from polytask.data.delimited import open_text
 from polytask.data.places import content_key, file_key, files_key
 from polytask.data.tables import MISSING, TableFile, column_names
@@ -309,3 +312,44 @@ def test_rows_with_one_cell_more_or_less_are_named_where_blanks_divide(tmp_path:
     (tmp_path / "t.data").write_text("1 2\n" * 60 + "1\n" + "1 2\n")
     with pytest.raises(DataError, match=r"t\.data row 61 has 1 cells"):
         TableFile(path=tmp_path / "t.data", format="csv", columns=["x", "y"]).load()
+
+
+CODES = st.lists(st.text("0123456789", min_size=1, max_size=6), min_size=1, max_size=12)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(codes=CODES, ages=CODES, mark=st.sampled_from([",", ";", "\t"]), quoted=st.booleans())
+def test_whole_numbers_that_begin_with_a_zero_are_as_they_are_written(
+    tmp_path: Path, codes: list[str], ages: list[str], mark: str, quoted: bool
+) -> None:
+    pairs = list(zip(codes, ages, strict=False))
+    around = '"' if quoted else ""
+    lines = [mark.join(f"{around}{cell}{around}" for cell in pair) for pair in pairs]
+    (tmp_path / "t.csv").write_text("\n".join([mark.join(["code", "age"]), *lines]))
+    cells = TableFile(path=tmp_path / "t.csv").load().cells(["code", "age"])
+    for found, written in zip(cells.T.tolist(), zip(*pairs, strict=True), strict=True):
+        zero = any(len(cell) > 1 and cell[0] == "0" for cell in written)
+        assert found == [cell if zero else int(cell) for cell in written]
+
+
+def test_codes_with_zeros_are_labels_groups_and_numbers_too(tmp_path: Path) -> None:
+    text = "code,size,day\n01,007,01/02/2020\n1,10,02/02/2020\n,010 ,03/02/2020\n01,2,04/02/2020\n"
+    (tmp_path / "t.csv").write_text(text)
+    table = TableFile(path=tmp_path / "t.csv").load()
+    assert table.cells(["code"])[:, 0].tolist() == ["01", "1", None, "01"]
+    sizes = table.cells(["size"])[:, 0]
+    assert sizes.tolist() == ["007", "10", "010", "2"]
+    assert as_floats("size", sizes, table.describe).tolist() == [7, 10, 10, 2]
+    (tmp_path / "u.csv").write_text("code;x\n0;0,5\n10;01,5\n")
+    plain = TableFile(path=tmp_path / "u.csv", decimal=",").load()
+    assert plain.cells(["code", "x"]).tolist() == [[0, 0.5], [10, 1.5]]
+
+
+def test_a_zero_between_two_pieces_of_a_text_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for chunk in range(1, 30):
+        monkeypatch.setattr("polytask.data.leading_zeros._CHUNK", chunk)
+        (tmp_path / "t.csv").write_text("code,x\n1,5\n22,6\n0333,7\n4,8\n")
+        cells = TableFile(path=tmp_path / "t.csv").load().cells(["code"])[:, 0]
+        assert cells.tolist() == ["1", "22", "0333", "4"], chunk

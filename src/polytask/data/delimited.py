@@ -8,7 +8,7 @@ import gzip
 import re
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import IO, Any, Literal, cast
 import numpy as np
 
 from polytask.data.disguises import disguise, not_text
+from polytask.data.leading_zeros import keep_zeros
 from polytask.data.swallowing import first_swallower
 from polytask.errors import DataError, require
 
@@ -220,7 +221,8 @@ def lines(path: Path, layout: Layout) -> Iterator[int]:
 def read_delimited(path: Path, layout: Layout) -> tuple[Any, int]:
     """A table of text as a data frame, and how many rows of it were left out.
 
-    Rows of several columns in which every cell is blank, as spreadsheets leave them at the end, are
+    Whole numbers are numbers, unless a zero begins any of a column's: `007` is a text. Rows of
+    several columns in which every cell is blank, as spreadsheets leave them at the end, are
     left out. How many they are is said.
 
     Raises:
@@ -229,24 +231,32 @@ def read_delimited(path: Path, layout: Layout) -> tuple[Any, int]:
     pandas = require("pandas", "train")
     names, separator = header(path, layout)
     require_distinct(path, names)
+
+    def read(file: IO[str], as_text: Sequence[str] = ()) -> Any:
+        return pandas.read_csv(
+            file,
+            sep=r"\s+" if separator == _BLANKS else separator,
+            index_col=False,  # else longer rows silently shift all columns
+            header=None if layout.columns else 0,
+            names=names if layout.columns or separator == _BLANKS else None,
+            skiprows=int(separator == _BLANKS and _counts_rows(path, layout)),
+            usecols=list(as_text) or None,
+            dtype=dict.fromkeys(as_text, "string") or None,
+            quoting=csv.QUOTE_MINIMAL if layout.quotes else csv.QUOTE_NONE,
+            dtype_backend="numpy_nullable",
+            keep_default_na=False,
+            na_values=list(layout.missing),
+            decimal=layout.decimal,
+            skipinitialspace=True,
+            low_memory=False,
+        )
+
     try:
-        with warnings.catch_warnings(), open_text(path, layout.encoding) as file:
+        with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)  # more cells than names
-            frame = pandas.read_csv(
-                file,
-                sep=r"\s+" if separator == _BLANKS else separator,
-                index_col=False,  # else longer rows silently shift all columns
-                header=None if layout.columns else 0,
-                names=names if layout.columns or separator == _BLANKS else None,
-                skiprows=int(separator == _BLANKS and _counts_rows(path, layout)),
-                quoting=csv.QUOTE_MINIMAL if layout.quotes else csv.QUOTE_NONE,
-                dtype_backend="numpy_nullable",
-                keep_default_na=False,
-                na_values=list(layout.missing),
-                decimal=layout.decimal,
-                skipinitialspace=True,
-                low_memory=False,
-            )
+            with open_text(path, layout.encoding) as file:
+                frame = read(file)
+            keep_zeros(frame, lambda: open_text(path, layout.encoding), read)
     except (pandas.errors.ParserWarning, ValueError, *BROKEN) as error:
         _require_even(path, names, separator, layout)
         _require_quotes(path, separator, layout)

@@ -180,7 +180,7 @@ class Table:
 
     def doubt(self) -> str:
         """What may be wrong with the names of the columns, as a sentence; empty if nothing."""
-        names = self.columns
+        names = [name for name in self.columns if not name.startswith("Unnamed: ")]
         if any(name.replace(".", "", 1).isdigit() for text in names for name in text.split()):
             return (
                 " Some names hold numbers: does the first line of the file name the columns? If it "
