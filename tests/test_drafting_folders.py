@@ -56,7 +56,11 @@ def test_tables_beside_one_folder_of_pictures_are_named(tmp_path: Path) -> None:
     write(tmp_path, labels="x,y,label")
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "1.png").write_bytes(png())
-    with pytest.raises(DataError, match=r"Beside it: labels.csv.*--targets a,b"):
+    with pytest.raises(DataError, match=r"one folder.*Beside it: labels.csv.*--targets a,b"):
+        draft(tmp_path, [], tmp_path / "mine.yaml")
+    for k in range(20):
+        (tmp_path / f"ab{k:04}.png").write_bytes(png(k))
+    with pytest.raises(DataError, match=r"no folders that.*Beside it: labels.csv.*--targets a,b"):
         draft(tmp_path, [], tmp_path / "mine.yaml")
 
 

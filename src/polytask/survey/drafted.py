@@ -165,8 +165,8 @@ def _in_time(found: Drafted) -> list[str]:
         cells = found.table.cells([column])[:, 0].tolist()
         if len(set(map(str, cells))) > GROUPS and goes_on(cells):
             return [
-                f"    # rows go on in time ({one_line(column)}): parts drawn at random are of all times, "
-                "which flatters;",
+                f"    # rows go on in time ({one_line(column)}): parts drawn at random are of all "
+                "times, which flatters;",
                 "    # to know how later rows do, name parts in a column, and here: {column: ...}",
             ]
     return []
