@@ -44,6 +44,7 @@ def write(table: Path, cells: Sequence[str], header: str = "file") -> Path:
         ("t.csv", "s{k}/x{k}.png", "clips/s{k}/x{k}.png", "clips/{file}"),
         ("meta/t.csv", "x{k}.wav", "audio/x{k}.wav", "../audio/{file}"),
         ("t.csv", "{k:04}", "pictures/{k:04}.png", "pictures/{file:04}.png"),
+        ("t.csv", "{k:02}", "pictures/{k:02}.png", "pictures/{file:02}.png"),
     ],
 )
 def test_files_are_found_where_cells_name_them(
