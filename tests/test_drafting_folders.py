@@ -28,8 +28,10 @@ def test_the_table_that_has_the_targets_is_meant(tmp_path: Path) -> None:
     path, text = drafted(tmp_path, ["label"])
     assert path == "clips.csv"
     assert "people.csv is left out: it is another table" in text
+    with pytest.raises(DataError, match=r"none has a column 'lable'.*Did you mean 'label'"):
+        draft(tmp_path, ["lable"], tmp_path / "mine.yaml")
     with pytest.raises(DataError, match=r"several tables: clips.csv, people.csv. Name one"):
-        draft(tmp_path, ["nothing"], tmp_path / "mine.yaml")
+        draft(tmp_path, ["*"], tmp_path / "mine.yaml")
 
 
 def test_parts_are_taken_from_among_other_tables_with_their_columns(tmp_path: Path) -> None:
