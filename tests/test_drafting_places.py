@@ -84,6 +84,7 @@ def test_what_is_said_in_sounds_is_read_off_them(tmp_path: Path) -> None:
     drafted = yaml.safe_load(text)
     assert drafted["tasks"]["said"] == {"kind": "ctc", "target": {"data": "said"}}
     assert "pool" not in drafted["inputs"]["sound"]
+    assert drafted["batches"] == {"size": 8} and drafted["schedule"]["kind"] == "one_cycle"
     (tmp_path / "mine.yaml").write_text(text)
     config = load_config(
         tmp_path / "mine.yaml",
