@@ -28,8 +28,10 @@ def test_the_table_that_has_the_targets_is_meant(tmp_path: Path) -> None:
     path, text = drafted(tmp_path, ["label"])
     assert path == "clips.csv"
     assert "people.csv is left out: it is another table" in text
+    with pytest.raises(DataError, match=r"none has a column 'lable'.*Did you mean 'label'"):
+        draft(tmp_path, ["lable"], tmp_path / "mine.yaml")
     with pytest.raises(DataError, match=r"several tables: clips.csv, people.csv. Name one"):
-        draft(tmp_path, ["nothing"], tmp_path / "mine.yaml")
+        draft(tmp_path, ["*"], tmp_path / "mine.yaml")
 
 
 def test_parts_are_taken_from_among_other_tables_with_their_columns(tmp_path: Path) -> None:
@@ -56,7 +58,11 @@ def test_tables_beside_one_folder_of_pictures_are_named(tmp_path: Path) -> None:
     write(tmp_path, labels="x,y,label")
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "1.png").write_bytes(png())
-    with pytest.raises(DataError, match=r"Beside it: labels.csv.*--targets a,b"):
+    with pytest.raises(DataError, match=r"one folder.*Beside it: labels.csv.*--targets a,b"):
+        draft(tmp_path, [], tmp_path / "mine.yaml")
+    for k in range(20):
+        (tmp_path / f"ab{k:04}.png").write_bytes(png(k))
+    with pytest.raises(DataError, match=r"no folders that.*Beside it: labels.csv.*--targets a,b"):
         draft(tmp_path, [], tmp_path / "mine.yaml")
 
 

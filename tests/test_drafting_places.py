@@ -43,7 +43,9 @@ def write(table: Path, cells: Sequence[str], header: str = "file") -> Path:
         ("t.csv", "id_{k}", "wavs/id_{k}.wav", "wavs/{file}.wav"),
         ("t.csv", "s{k}/x{k}.png", "clips/s{k}/x{k}.png", "clips/{file}"),
         ("meta/t.csv", "x{k}.wav", "audio/x{k}.wav", "../audio/{file}"),
-        ("t.csv", "{k:04}", "pictures/{k:04}.png", "pictures/{file:04}.png"),
+        ("t.csv", "{k:04}", "pictures/{k:04}.png", "pictures/{file}.png"),
+        ("t.csv", "{k}", "pictures/{k:04}.png", "pictures/{file:04}.png"),
+        ("t.csv", "{k}", "pictures/{k:02}.png", "pictures/{file:02}.png"),
     ],
 )
 def test_files_are_found_where_cells_name_them(
@@ -83,6 +85,7 @@ def test_what_is_said_in_sounds_is_read_off_them(tmp_path: Path) -> None:
     drafted = yaml.safe_load(text)
     assert drafted["tasks"]["said"] == {"kind": "ctc", "target": {"data": "said"}}
     assert "pool" not in drafted["inputs"]["sound"]
+    assert drafted["batches"] == {"size": 8} and drafted["schedule"]["kind"] == "one_cycle"
     (tmp_path / "mine.yaml").write_text(text)
     config = load_config(
         tmp_path / "mine.yaml",

@@ -148,3 +148,10 @@ def test_columns_that_number_the_rows_are_no_inputs(name: str, first: int, kind:
     cells = list(range(first, first + 60))
     assert guess_column(name, cells, Path()).kind == kind
     assert guess_column(name, [*cells[1:], cells[0]], Path()).kind == "number"
+
+
+def test_cells_that_list_numbers_are_no_text() -> None:
+    cells = [" ".join(str((k * j) % 255) for j in range(64)) for k in range(30)]
+    column = guess_column("pixels", cells, Path())
+    assert column.kind == "left out" and "list 64 numbers" in column.why
+    assert guess_column("said", [f"{c} times" for c in cells], Path()).kind == "text"

@@ -1,5 +1,6 @@
 """Which columns of a table to predict each input of a run reads."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def matched(
             raise DataError(
                 f"Input '{name}' reads column '{missing}', which {path.name} does not have. "
                 f"{nearest(missing, names)} If it is there under another name: --column "
-                f"{missing}=NAME."
+                f"{shlex.quote(f'{missing}=NAME')}."
             )
         if whole is not None:
             columns[name] = whole if isinstance(some, TableInput) else whole[0]

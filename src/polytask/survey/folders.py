@@ -48,8 +48,9 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
     if names:
         return _by_names(data, path, targets, names, files)
     hint = _hint(data, files) if files else ""
-    if hint and any(len(file.parts) == 1 for file in files):
-        raise DataError(f"{data} holds files in no folders that bear their labels' names. {hint}")
+    told = _beside(data) or hint
+    if told and any(len(file.parts) == 1 for file in files):
+        raise DataError(f"{data} holds files in no folders that bear their labels' names. {told}")
     without, encoding, reading = _unlabelled(data), None, list[str]()
     if without:
         reading.append(f"    without: [{', '.join(map(quoted, without))}]  # it names no label")
@@ -78,6 +79,18 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
     )
 
 
+def _beside(data: Path) -> str:
+    """What to do with tables of a folder, as a sentence; empty if it has none."""
+    found = tables_in(data) or sorted(data.glob("*.txt"))
+    tables = [f.relative_to(data).as_posix() for f in found]
+    if not tables:
+        return ""
+    return (
+        f"Beside it: {listed(tables)}. To draft from a table, name its columns to predict: "
+        "--targets a,b."
+    )
+
+
 def _unlabelled(data: Path) -> list[str]:
     """Folders that hold what has no label, by their names."""
     folders = {f.name for f in data.rglob("*") if f.is_dir()}
@@ -91,13 +104,11 @@ def _require_classes(data: Path, table: Table, hint: str) -> None:
         DataError: If they cannot.
     """
     labels = sorted(set(table.cells(["label"])[:, 0]))
-    found = tables_in(data) or sorted(data.glob("*.txt"))
-    tables = [f.relative_to(data).as_posix() for f in found]
-    if len(labels) == 1 and tables:
+    beside = _beside(data)
+    if len(labels) == 1 and beside:
         raise DataError(
             f"{data} has its {_things(table)} in one folder, '{labels[0]}', which tells nothing. "
-            f"Beside it: {listed(tables)}. To draft from a table, name its columns to predict: "
-            "--targets a,b."
+            + beside
         )
     if len(labels) == 1:
         raise DataError(

@@ -147,6 +147,11 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
     if _dates(known):
         return replace(is_("date", f"dates, such as {known[0]}"), doubt=_order_doubt(name, known))
     words = float(np.mean([len(str(c).split()) for c in known]))
+    if words >= FEW and all(map(_number, " ".join(map(str, known[:FEW])).split())):
+        why = (
+            f"its cells list {words:.0f} numbers: make columns of them, or files if they are pixels"
+        )
+        return is_("left out", why)
     if words >= 3 and len(different) > 0.2 * len(known):
         return is_("text", f"{words:.0f} words a cell, {len(different)} different texts")
     if every:

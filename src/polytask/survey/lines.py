@@ -134,8 +134,18 @@ def network_lines(rows: int, goals: Sequence[Target], *, quick: bool = False) ->
         by, why = ", monitor: mean.auroc", "  # of rare labels accuracy says little"
     width, size = (64, 32) if rows < 2000 else (256, 128)
     epochs = int(np.clip(200_000 // max(rows, 1), 5, 200 if quick else 40))
+    trunk = f"trunk: {{kind: hard, backbone: {{kind: perceptron, widths: [{width}, {width}]}}}}"
+    if any(goal.kind == "ctc" for goal in goals):  # it begins with blanks, and leaves them late
+        return [
+            trunk,
+            f"batches: {{size: {size // 4}}}",
+            "optimizer: {kind: adamw, lr: 0.004, weight_decay: 0.01}",
+            "schedule: {kind: one_cycle, warmup: 0.2}",
+            f"training: {{epochs: {epochs}, clip: 5.0}}",
+            "",
+        ]
     return [
-        f"trunk: {{kind: hard, backbone: {{kind: perceptron, widths: [{width}, {width}]}}}}",
+        trunk,
         f"batches: {{size: {size}}}",
         "optimizer: {kind: adamw, lr: 0.002, weight_decay: 0.05}",
         "schedule: {kind: cosine, warmup: 0.1}",

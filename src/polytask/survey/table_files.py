@@ -18,7 +18,7 @@ from polytask.data.places import PathOrParts, by_part
 from polytask.data.sources import Table
 from polytask.data.splits import PARTS, part_named
 from polytask.data.tables import Format, TableFile, column_names, format_of, known_format
-from polytask.errors import DataError
+from polytask.errors import DataError, nearest
 from polytask.survey.lines import one_line, quoted
 from polytask.survey.notations import decimal_commas, marks_of_blanks, written_lists
 
@@ -93,6 +93,13 @@ def _of_one(
         sets = parts if len(parts) == 1 else sets
     if len(sets) == 1:
         return sets[0]
+    columns = {name for of in sets for name in _columns(of[0])}
+    lacking = next((name for name in sorted(plain) if name not in columns), None)
+    if lacking is not None and not names:
+        raise DataError(
+            f"{data} has several tables, and none has a column '{lacking}' to predict. "
+            f"{nearest(lacking, sorted(columns))}"
+        )
     shown = [of[0].relative_to(data).as_posix() for of in sets]
     more = ", ..." if len(shown) > 8 else ""
     alike = len({frozenset(_columns(of[0])) for of in sets}) == 1

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from polytask.survey.samples import spread
 from polytask.tasks.labels import label_text
 
 _LOOKED = 200  # rows whose files are looked for
-_MOST = 2_000_000  # files of a folder
+_MOST = 1_000_000  # files of a folder
 _MOST_BESIDE = 300_000  # files beside a folder that has none
 _DEEP = 8  # folders in one another
 _DEPTH = 3  # the same, beside a folder that has none
@@ -49,20 +50,32 @@ class Around:
     """
 
     def __init__(self, folder: Path, data: Path | None) -> None:
-        self._named: dict[str, list[str]] = {}
-        self._beside = False
-        self._add(folder, islice(_below(data or folder, _DEEP), _MOST))
-        self._beside = not self._named and data is None
-        if self._beside:
-            self._add(folder, islice(_below(folder.absolute().parent, _DEPTH), _MOST_BESIDE))
+        self._folder, self._data = folder.absolute(), data
 
-    def _add(self, folder: Path, files: Iterator[Path]) -> None:
+    @cached_property
+    def _named(self) -> dict[str, list[str]]:
+        return self._listed(islice(_below(self._data or self._folder, _DEEP), _MOST))
+
+    @cached_property
+    def _named_beside(self) -> dict[str, list[str]]:
+        if self._data is not None:
+            return {}
+        return self._listed(islice(_below(self._folder.parent, _DEPTH), _MOST_BESIDE))
+
+    def _listed(self, files: Iterator[Path]) -> dict[str, list[str]]:
+        """The files' paths from the table's folder on."""
         known = (*PICTURE_SUFFIXES, *SOUND_SUFFIXES)
+        folders: dict[Path, str] = {}
+        found: dict[str, list[str]] = {}
         for file in files:
-            if file.suffix.lower() in known:
-                path = Path(os.path.relpath(file.absolute(), folder.absolute())).as_posix()
-                for name in {file.name, file.stem, _number(file.stem)}:
-                    self._named.setdefault(name, []).append(path)
+            if file.suffix.lower() not in known:
+                continue
+            if file.parent not in folders:
+                folder = Path(os.path.relpath(file.parent.absolute(), self._folder)).as_posix()
+                folders[file.parent] = "" if folder == "." else f"{folder}/"
+            for name in {file.name, file.stem, _number(file.stem)}:
+                found.setdefault(name, []).append(folders[file.parent] + file.name)
+        return found
 
     def find(
         self, column: str, cells: Sequence[Any], others: Mapping[str, Sequence[Any]]
@@ -75,16 +88,17 @@ class Around:
             others: Cells of all columns, which may be parts of the paths.
         """
         texts = [None if c is None or is_list(c) else label_text(c) for c in cells]
-        if not self._named or 2 * len(set(texts)) < len(texts):
+        if 2 * len(set(texts)) < len(texts) or set(column) & set("{}"):
             return None
         known = [row for row, text in enumerate(texts) if text]
         rows = [known[at] for at in spread(len(known), _LOOKED)]
+        files = self._named
+        if not files and not all(str(texts[row]).isdigit() for row in rows):
+            files = self._named_beside  # where names may be numbers for other reasons
         found: Sequence[Mapping[str, str]]
-        found = [self._places(column, str(texts[row])) for row in rows]
+        found = [_places(column, str(texts[row]), files) for row in rows]
         if 2 * sum(map(bool, found)) < len(rows) or not rows:
             return None
-        if self._beside and all(str(texts[row]).isdigit() for row in rows):
-            return None  # files beside the folder may have numbers for other reasons
         places = _one(found)
         if places is None:
             places, found = _with_columns(found, rows, others)
@@ -95,17 +109,19 @@ class Around:
         kind: Literal["image", "sound"] = "sound" if suffix in SOUND_SUFFIXES else "image"
         return Whereabouts(kind, places, lacking, len(rows))
 
-    def _places(self, column: str, text: str) -> dict[str, str]:
-        """The places of a cell's file, each with the file's ending."""
-        found = {}
-        for path in self._named.get(Path(text).name, ()):
-            head, here, tail = path.rpartition(text)
-            if here and (not head or head.endswith("/") or head.endswith("0")):
-                stem = len(Path(path).stem)
-                written = f"{{{column}:0{stem}}}" if head.endswith("0") else f"{{{column}}}"
-                place = head.rstrip("0") if head.endswith("0") else head
-                found[f"{place}{written}{tail}"] = Path(path).suffix.lower()
-        return found
+
+def _places(column: str, text: str, files: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The places of a cell's file, each with the file's ending."""
+    found = {}
+    for path in files.get(Path(text).name, ()):
+        head, here, tail = path.rpartition(text)
+        if here and (not head or head.endswith(("/", "0"))):
+            suffix, width = Path(path).suffix.lower(), f":0{len(Path(path).stem)}"
+            if not head.endswith("0"):
+                found[f"{head}{{{column}}}{tail}"] = suffix
+            if head.endswith("0") or text.isdigit():  # others may have zeros before them
+                found[f"{head.rstrip('0')}{{{column}{width}}}{tail}"] = suffix
+    return found
 
 
 def _below(folder: Path, depth: int) -> Iterator[Path]:
@@ -146,7 +162,7 @@ def _with_columns(
 
     With the places of each row, such ones among them.
     """
-    names = list(others)[:_COLUMNS]
+    names = [name for name in others if not set(name) & set("{}")][:_COLUMNS]
     states = [dict(of) for of in found]
     for _ in range(2):  # as many columns
         for row, of in zip(rows, states, strict=True):
