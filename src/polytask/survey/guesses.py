@@ -18,6 +18,7 @@ from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
 from polytask.data.splits import part_named
 from polytask.data.words import is_list
 from polytask.errors import DataError, require
+from polytask.survey.codes import are_codes, numbers_folds
 from polytask.survey.notations import with_thousands
 from polytask.survey.orders import ranges_in_order, says_amount, says_grade
 from polytask.survey.scales import words_in_order
@@ -40,8 +41,6 @@ _GOES_ON = re.compile(
     r"|age|dose|distance|position|depth|temperature|x|y|z)s?(?![a-z])",
     re.IGNORECASE,
 )
-# Numbers that are names, as their column says: `movieId`, `zip_code`.
-_CODE = re.compile(r"(.*[^a-z])?(id|code|zip)(\W.*)?", re.IGNORECASE)
 _PART_NAMES = ("split", "part", "fold", "subset", "set")
 
 
@@ -133,7 +132,7 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
     if every and re.search(r"(^|[_\W])(id|index|key|uuid|row)s?($|[_\W])", name.lower()):
         return is_("left out", "every row has another one: it names the row")
     if all(_number(c) for c in known):
-        if _codes(name, known):
+        if are_codes(name, known):
             if len(different) > max(FEW, 0.5 * len(known)):
                 return is_("left out", f"{len(different)} different codes in {len(known)} rows")
             why = f"{len(different)} different numbers, which are codes by the column's name"
@@ -334,26 +333,6 @@ def _numbers_rows(name: str, known: Sequence[Any]) -> bool:
     counts_up = bool((np.diff([float(c) for c in known]) == 1).all())
     usual = float(known[0]) in (0.0, 1.0) and not _GOES_ON.search(name)
     return counts_up and (usual or _NUMBERING.fullmatch(name.lower()) is not None)
-
-
-def numbers_folds(name: str, known: Sequence[Any]) -> bool:
-    """Whether a column numbers folds of rows, as publishers divide them for cross-validation.
-
-    Args:
-        name: The column.
-        known: Its cells that are not blank.
-    """
-    if not re.fullmatch(r"(.*[_\W])?(k|cv|x)?[_\W]*folds?[_\W]*(id|no|nr|\d+)?", name.lower()):
-        return False
-    folds = {label_text(c) for c in known}
-    return 3 <= len(folds) <= FEW and all(re.fullmatch(r"[a-z_ -]*\d+", f.lower()) for f in folds)
-
-
-def _codes(name: str, known: Sequence[Any]) -> bool:
-    """Whether numbers are names: all are whole, several, and their column says so."""
-    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-    whole = all(float(c).is_integer() for c in known)
-    return whole and len(set(known)) > 2 and _CODE.fullmatch(parted) is not None
 
 
 def _media_kind(known: Sequence[Any], folder: Path) -> Literal["image", "sound"] | None:

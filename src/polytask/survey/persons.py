@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from polytask.data.words import is_list
-from polytask.survey.guesses import numbers_folds
+from polytask.survey.codes import numbers_folds
 from polytask.tasks.labels import label_text
 
 GROUPS = 8  # different ones from which a split by groups has enough to draw from
