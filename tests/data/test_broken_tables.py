@@ -272,6 +272,10 @@ JSON: dict[str, Case] = {
     "half a letter": jsonl(records().replace("red", "r\\ud83d", 1), "line 1 has half of a letter",
         r"'\\ud83d'.*within an emoji"),
     "half a letter in a label": jsonl(records().replace("cow", "\\udc00", 1), "line 3 has half of"),
+    "half a letter in a list of rows": jsonl(
+        "[" + records().replace("\n", ",\n").replace("cow", "\\udc00", 1) + "]",
+        "row 3 has half of a letter",
+    ),
     "latin-1": jsonl(records().replace("red", "röt").encode("latin-1"), "t.jsonl line 1", "0xf6"),
     "too deep": jsonl(records() + "\n" + "[" * 100_000, "t.jsonl line 41 is not JSON"),
     "object for a number": jsonl(records(lambda r: r[4].update(x={"a": 1})), FIFTH, "column 'x'"),
