@@ -56,6 +56,8 @@ from .conftest import RIGHT, Complain, Load
         ("tasks:", "training: {epochs: null}\ntasks:", "7: training.epochs: expected a whole number, found nothing (null)."),
         ("tasks:", "training: {precision: bf17}\ntasks:", "7: training.precision: expected 'auto', 'fp32', 'bf16' or 'fp16', found 'bf17'. Did you mean 'bf16'?"),
         ("tasks:", "training: {monitor: digits.accuracy}\ntasks:", "7: training.monitor: expected 'mean' or 'task.metric', found 'digits.accuracy'. Did you mean 'digit'?"),
+        ("tasks:", "training: {monitor: mean.f1}\ntasks:\n  mean: {kind: multiclass, input: sound, target: digits.digit}", "7: training.monitor: 'mean.f1' may be of the task 'mean' or the mean of all tasks. Name the task otherwise"),
+        ("tasks:", "batches: {size: 100000000000}\ntasks:", "7: batches.size: expected a number of at most 16777216, found 100000000000."),
         ("tasks:", "batches: {mixing: {kind: counts, counts: {photos: 1, digit: 2}}}\ntasks:", "7: batches.mixing.counts.digit: there is no source 'digit'. Did you mean 'digits'?"),
         ("tasks:", "batches: {mixing: {kind: counts, counts: {photos: 1}}}\ntasks:", "7: batches.mixing.counts: says nothing of digits: how many examples per step?"),
         ("tasks:", "batches: {mixing: {kind: temperature, temperature: -1.0}}\ntasks:", "7: batches.mixing: `temperature` should be above 0. Found -1.0."),

@@ -144,6 +144,12 @@ def _monitor(raw: Plain) -> Iterator[Mistake]:
     if not isinstance(monitor, str) or monitor == "mean":
         return
     task, dot, _ = monitor.partition(".")
+    if task == "mean" and "mean" in tasks:
+        yield Mistake(
+            ("training", "monitor"),
+            f"'{monitor}' may be of the task 'mean' or the mean of all tasks. Name the task "
+            "otherwise (its `target` can stay).",
+        )
     if (task not in tasks and task != "mean") or not dot:
         valid = ["mean", "mean.METRIC", *(f"{name}.METRIC" for name in tasks)]
         hint = nearest(task, tasks) if dot else f"Valid: {', '.join(valid)}."

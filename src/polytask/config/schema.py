@@ -243,7 +243,10 @@ TEACHER = derive(Lesson)
 class Batches(Section):
     """How many examples make a step, and from which source."""
 
-    size: int = Field(default=128, ge=1, description=_STREAM["batch_size"][1].description)
+    # More rows than memory holds would be looked up for a long time before anything is said.
+    size: int = Field(
+        default=128, ge=1, le=1 << 24, description=_STREAM["batch_size"][1].description
+    )
     mixing: Annotated[Spec, MIXINGS] = Field(
         default=MIXINGS.usual(), description=_STREAM["mixing"][1].description
     )
