@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 from polytask.config import catalogue
 from polytask.config.derive import GREATEST_SEED, FieldOf, Text, descriptions, settings
 from polytask.config.spec import Exactly, OneOf, Section, Spec, choice, derive
+from polytask.config.task_keys import naming_tasks
 from polytask.data.splits import Split
 from polytask.data.stream import BatchStream
 from polytask.data.table_cleaning import TableCleaning
@@ -51,23 +52,10 @@ BODIES = {
     kind: OneOf(f"{kind} body", {b: BACKBONES.models[b] for b in catalogue.BODIES[shape]})
     for kind, shape in catalogue.SHAPES.items()
 }
-
-
-def _naming_tasks(kind: str, made: type) -> dict[str, FieldOf]:
-    """The fields of a balancer that name tasks."""
-    keys = catalogue.TASK_NAMES.get(kind, {})
-    return {key: (named, settings(made)[key][1]) for key, (named, _) in keys.items()}
-
-
 BALANCERS = OneOf(
     "balancer",
     {
-        kind: derive(
-            made,
-            kind=kind,
-            optional=kind == "equal",
-            replaced=_naming_tasks(kind, made),
-        )
+        kind: derive(made, kind=kind, optional=kind == "equal", replaced=naming_tasks(kind, made))
         for kind, made in catalogue.BALANCERS.items()
     },
     default="equal",

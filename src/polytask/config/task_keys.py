@@ -4,9 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from polytask.config.catalogue import PER_TASK, TASK_NAMES
+from polytask.config.derive import FieldOf, settings
 from polytask.config.mistakes import Mistake, Steps
 from polytask.config.spec import Spec
 from polytask.errors import nearest
+
+
+def naming_tasks(kind: str, made: type) -> dict[str, FieldOf]:
+    """The fields of a balancer that name tasks, for its settings in a file."""
+    keys = TASK_NAMES.get(kind, {})
+    return {key: (named, settings(made)[key][1]) for key, (named, _) in keys.items()}
 
 
 def unknown_tasks(given: Mapping[str, Any], path: Steps, tasks: Sequence[str]) -> Iterator[Mistake]:

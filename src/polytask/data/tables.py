@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from polytask.data import delimited
 from polytask.data.delimited import BROKEN, Decimal, Layout, require_distinct, unreadable
+from polytask.data.delimited_rows import read_delimited
 from polytask.data.disguises import require_encoding, require_file, seen
 from polytask.data.json_rows import json_names, json_numbers, read_json
 from polytask.data.linked import cells_of, linked, require_places
@@ -212,7 +213,7 @@ class TableFile(Source):
         elif kind == "jsonl":
             frame = read_json(path, self.encoding)
         else:
-            frame, left = delimited.read_delimited(path, self._layout(kind))
+            frame, left = read_delimited(path, self._layout(kind))
         require_distinct(path, list(frame.columns))
         for column in frame.columns:
             series = frame[column]
