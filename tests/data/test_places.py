@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polytask.data.inputs import ImageInput
@@ -98,6 +98,7 @@ names = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=8)
 
 
 @given(names, names, st.integers(0, 9999), st.integers(4, 6))
+@example("0", "1", 0, 4)
 def test_renamed_columns_fill_the_same_places(column: str, name: str, cell: int, n: int) -> None:
     place = f"a/{{{column}:0{n}}}/{{{column}}}.png"
     (again,) = renamed([place], column, name)

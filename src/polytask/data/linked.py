@@ -46,7 +46,9 @@ def renamed(places: Sequence[str], column: str, name: str) -> list[str]:
     """Places that have a column under another name."""
 
     def other(match: re.Match[str]) -> str:
-        return match[0].replace(column, name) if match[1] == column else match[0]
+        if match[1] != column:
+            return match[0]
+        return f"{{{name}:0{match[2]}}}" if match[2] else f"{{{name}}}"
 
     return [_COLUMN.sub(other, place) for place in places]
 
