@@ -57,6 +57,7 @@ from .conftest import RIGHT, Complain, Load
         ("tasks:", "training: {precision: bf17}\ntasks:", "7: training.precision: expected 'auto', 'fp32', 'bf16' or 'fp16', found 'bf17'. Did you mean 'bf16'?"),
         ("tasks:", "training: {monitor: digits.accuracy}\ntasks:", "7: training.monitor: expected 'mean' or 'task.metric', found 'digits.accuracy'. Did you mean 'digit'?"),
         ("tasks:", "training: {monitor: mean.f1}\ntasks:\n  mean: {kind: multiclass, input: sound, target: digits.digit}", "7: training.monitor: 'mean.f1' may be of the task 'mean' or the mean of all tasks. Name the task otherwise"),
+        ("tasks:", "trunk: {backbone: {widths: [1180591620717411303424]}}\ntasks:", "7: trunk.backbone: empty(): argument 'size' failed to unpack the object at pos 1"),
         ("tasks:", "batches: {size: 100000000000}\ntasks:", "7: batches.size: expected a number of at most 16777216, found 100000000000."),
         ("tasks:", "batches: {mixing: {kind: counts, counts: {photos: 1, digit: 2}}}\ntasks:", "7: batches.mixing.counts.digit: there is no source 'digit'. Did you mean 'digits'?"),
         ("tasks:", "batches: {mixing: {kind: counts, counts: {photos: 1}}}\ntasks:", "7: batches.mixing.counts: says nothing of digits: how many examples per step?"),

@@ -55,7 +55,10 @@ def blaming(*path: str | int) -> Iterator[None]:
     except (BuildError, MissingDependency):
         raise
     except (ConfigError, *REFUSALS) as error:
-        raise BuildError(path, str(error)) from error
+        reason = str(error)
+        if not isinstance(error, ConfigError):  # PyTorch goes on with where in its code it was.
+            reason = reason.partition("\n")[0]
+        raise BuildError(path, reason) from error
 
 
 def made(spec: Spec, *path: str | int, facts: Sequence[Any] = (), **supplied: Any) -> Any:
