@@ -7,7 +7,7 @@ import yaml
 
 from polytask.errors import DataError
 from polytask.survey.drafting import draft
-from tests.data.conftest import png
+from tests.data.conftest import png, riff, wave
 
 ROWS = 30
 
@@ -87,3 +87,16 @@ def test_marks_that_are_not_read_are_told(tmp_path: Path) -> None:
     (tmp_path / "ratings.dat").write_text("".join(f"{k}::1193::5::978300760\n" for k in range(30)))
     with pytest.raises(DataError, match=r"'::' seems to divide.*Found '0::1193::5.*Write commas"):
         draft(tmp_path / "ratings.dat", ["c"], tmp_path / "c.yaml", ["a", "b", "c", "d"])
+
+
+def test_texts_among_sounds_are_told(tmp_path: Path) -> None:
+    for k in range(4):
+        file = tmp_path / f"clean/19/{k}/19-{k}-0000.wav"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(riff(wave(0.2)))
+        (file.parent / f"19-{k}.trans.txt").write_text(f"19-{k}-0000 HELLO WORLD")
+    said = (
+        r"one folder, 'clean'.*Texts such as clean/19/0/19-0\.trans\.txt are not.*--columns a,b,c,d"
+    )
+    with pytest.raises(DataError, match=said):
+        draft(tmp_path, ["text"], tmp_path / "mine.yaml")

@@ -91,6 +91,17 @@ def _beside(data: Path) -> str:
     )
 
 
+def _transcripts(data: Path) -> str:
+    """What to do with texts among pictures or sounds, as a sentence; empty if there are none."""
+    text = next(iter(list_texts(data)), None)
+    if text is None:
+        return ""
+    return (
+        f"Texts such as {text.relative_to(data).as_posix()} are not read: if they say what is "
+        "heard or seen, write a table with a line for each file: its path, and its text. "
+    )
+
+
 def _unlabelled(data: Path) -> list[str]:
     """Folders that hold what has no label, by their names."""
     folders = {f.name for f in data.rglob("*") if f.is_dir()}
@@ -113,6 +124,7 @@ def _require_classes(data: Path, table: Table, hint: str) -> None:
     if len(labels) == 1:
         raise DataError(
             f"{data} has its {_things(table)} in one folder, '{labels[0]}', which tells nothing. "
+            + (_transcripts(data) if table.media else "")
             + (hint or f"If names of files say labels, or another file does, {_TABLE}.")
         )
     words = {label: set(re.split(r"[\W_\d]+", label.lower())) for label in labels}
