@@ -83,7 +83,11 @@ def _with_single_blanks(lines: Iterable[str]) -> Iterator[str]:
     """
     for number, line in enumerate(lines):
         plain = line.expandtabs(1).strip()
-        yield "\n" if number == 0 and plain.isdecimal() else f"{plain}\n"
+        yield "\n" if number == 0 and _is_count(plain) else f"{plain}\n"
+
+
+def _is_count(line: str) -> bool:
+    return line.strip().isdecimal()
 
 
 def open_text(path: Path, encoding: str = "utf-8") -> IO[str]:
@@ -221,7 +225,7 @@ def counts_rows(path: Path, layout: Layout) -> bool:
         layout: How it is written.
     """
     with open_text(path, layout.encoding) as file:
-        return file.readline().strip().isdecimal()
+        return _is_count(file.readline())
 
 
 def require_distinct(path: Path, names: list[str]) -> None:
