@@ -1,5 +1,6 @@
 """Gradients at features that stay factored are those that are made."""
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -42,6 +43,21 @@ def way(keep: bool | None) -> Iterator[list[int]]:
         if keep is not None:
             patch.setattr(factored, "_pays", lambda passes, linear: keep)
         yield caught
+
+
+@contextmanager
+def taking() -> Iterator[list[int]]:
+    """Yields how many heads learned by a product of their own, each time that some did."""
+    taught: list[int] = []
+    original = Factored.teach
+
+    def counted(self: Factored, heads: Any) -> None:
+        taught.append(len(heads))
+        original(self, heads)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Factored, "teach", counted)
+        yield taught
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -335,9 +351,7 @@ def test_features_that_come_out_of_one_operation_are_apart() -> None:
     total = 0.5 * losses[0] + 2 * losses[1]
     expected = torch.autograd.grad(total, list(trunk.parameters()), retain_graph=True)
     balancer = Given([0.5, 2.0])
-    with way(None) as caught:
-        backward(losses, balancer, trunk.parameters(), features=aliases)
-    assert caught == []
+    backward(losses, balancer, trunk.parameters(), features=aliases)
     assert balancer.seen[0, 1] == 0.0  # Different features have nothing in common.
     for p, gradient in zip(trunk.parameters(), expected, strict=True):
         torch.testing.assert_close(p.grad, gradient)
@@ -380,11 +394,94 @@ def test_a_gradient_that_does_not_arrive_is_an_error() -> None:
     assert caught == [3]
 
 
+def penalized(net: Odd) -> Tensor:
+    return net.first(net.alias) + net.first.weight.square().sum()
+
+
+def weight_watched(net: Odd) -> Tensor:
+    net.first.weight.register_hook(lambda g: None)
+    return net.first(net.alias)
+
+
+def bias_awaited(net: Odd) -> Tensor:
+    net.first.bias.register_post_accumulate_grad_hook(lambda p: None)
+    return net.first(net.alias)
+
+
+def output_watched(net: Odd) -> Tensor:
+    output: Tensor = net.first(net.alias)
+    output.register_hook(lambda g: 2 * g)
+    return output
+
+
+def without_bias(net: Odd) -> Tensor:
+    return F.linear(net.alias, net.first.weight)
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["all tasks", "two of three"])
+@pytest.mark.parametrize("call", [Tensor.backward, lambda tensor, **kw: tensor.backward(**kw)])
+@pytest.mark.parametrize(
+    ("odd", "plain"),
+    [
+        *((odd, True) for odd in (without_bias, output_watched, output_read_twice, others_head)),
+        *((odd, True) for odd in (only_the_weight_learns, checkpointed)),
+        *((odd, False) for odd in (penalized, weight_watched, bias_awaited, two_layers)),
+        *((odd, False) for odd in (scaled, plain_product, only_the_bias_learns, twice, beside)),
+    ],
+)
+def test_what_heads_learn_is_one_product(
+    odd: Callable[[Odd], Tensor], plain: bool, call: Any, alone: bool
+) -> None:
+    """Where nothing but plain linear layers learns above the features; on top of what is there."""
+    net = Odd(odd)
+    mask = torch.tensor([not alone, True, True])
+    found = []
+    for ways in (True, False):
+        for n, p in enumerate(net.parameters()):
+            p.grad = None if n % 3 else torch.ones_like(p)
+        balancer = Given([0.5, 2.0, 0.25])
+        with pytest.MonkeyPatch.context() as patch, taking() as taught:
+            if not ways:
+                patch.setattr(factored, "_plain", lambda passes: None)
+            for _ in range(2):
+                losses, aliases = net.losses()
+                backward(
+                    losses,
+                    balancer,
+                    net.trunk.parameters(),
+                    features=aliases,
+                    active=mask,
+                    differentiate=call,
+                )
+        assert taught == ([int(mask.sum())] * 2 if ways and plain else [])
+        found.append([balancer.seen, *(p.grad for p in net.parameters())])
+    torch.testing.assert_close(*found)
+
+
+def test_what_a_head_read_may_not_have_changed() -> None:
+    net = Net([2, 3], [True] * 2, 8, 6, torch.float32)
+    z = net.trunk(net.x)
+    copies = [z.clone() for _ in net.heads]
+    losses = [h(a).square().mean() for h, a in zip(net.heads, copies, strict=True)]
+    copies[1].detach().mul_(2)
+    with taking() as taught, pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        backward(losses, Given([0.5, 2.0]), net.shared, features=copies)
+    assert taught == []
+
+
+def test_a_shared_head_is_not_above_the_features() -> None:
+    net = Odd(without_bias)
+    losses, aliases = net.losses()
+    shared = [*net.trunk.parameters(), net.first.weight]
+    with pytest.raises(ValueError, match="reaches a `shared` parameter"):
+        backward(losses, Given([0.5, 2.0, 0.25]), shared, features=aliases)
+
+
 def test_no_gradient_at_the_features_is_computed() -> None:
-    """A gradient passes each head once, and the trunk once; it enters the trunk by one alias."""
+    """A gradient passes each loss once, and the trunk once; it enters the trunk by one alias."""
     net = Net([2, 3, 4], [True] * 3, 8, 6, torch.float32)
     losses, aliases = net.losses()
-    calls = {"heads": 0, "aliases": 0, "trunk": 0}
+    calls = {"losses": 0, "aliases": 0, "trunk": 0}
 
     def counter(name: str) -> Callable[[Any], None]:
         def hook(_: Any) -> None:
@@ -399,14 +496,14 @@ def test_no_gradient_at_the_features_is_computed() -> None:
     below = node.next_functions[0][0]
     assert below is not None
     below.register_prehook(counter("trunk"))
-    for p in net.heads.parameters():
-        p.register_hook(counter("heads"))
+    for node in map(operator.attrgetter("grad_fn"), losses):
+        node.register_prehook(counter("losses"))
     made: list[int] = []
     with way(None) as caught, pytest.MonkeyPatch.context() as patch:
         patch.setattr(Factored, "each", lambda self: made.append(1))
         backward(losses, BALANCERS["upgrad"](3, at="features"), net.shared, features=aliases)
     assert caught == [3]
-    assert calls == {"heads": 6, "aliases": 1, "trunk": 1}
+    assert calls == {"losses": 3, "aliases": 1, "trunk": 1}
     assert made == []
 
 

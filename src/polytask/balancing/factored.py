@@ -11,17 +11,17 @@ not be made.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node
+from torch.autograd.graph import GradientEdge, Node
 
 from polytask.balancing.graph import leaves
-from polytask.balancing.passes import BLOCK, Passes, gramian, source
-from polytask.balancing.stacked import heads_at, stopped
+from polytask.balancing.heads import Learned, Linear, linear_head, plain_heads
+from polytask.balancing.passes import BLOCK, Passes, gramian, identity, source
+from polytask.balancing.stacked import stopped
 
 # What an entry of the rows costs, in multiplications of factors: it is written, stacked, read
 # twice and given back, and a product of rows, of which both halves are computed, takes three times
@@ -34,7 +34,6 @@ CANCELLATION = 10.0
 # one of gradients. From steps with 4 to 139 tasks, 64 to 1,024 examples and 64 to 512 features.
 WORTH, EACH = 1 << 21, 1 << 15
 OUTPUTS = 128  # Of one block of products: symmetric ones are computed on and above the diagonal.
-FACTOR = {"AddmmBackward0": 1, "MmBackward0": 0}  # Which input of a product is the left factor.
 
 
 class Place(Protocol):
@@ -138,28 +137,18 @@ class Factored:
     def each(self) -> list[Tensor]:
         return [g.to(self.dtype) for g in self._gradients()]
 
+    def teach(self, heads: Sequence[Learned | None]) -> None:
+        """Add the heads' own gradients, of weights `C_t^T Z` for features `Z` `[B, D]`."""
+        features = next(head.features for head in heads if head is not None)
+        weights = (self.left.T @ features).split(self.widths)
+        biases = self.left.sum(0).split(self.widths)
+        for head, weight, bias in zip(heads, weights, biases, strict=True):
+            assert head is not None
+            head.add(weight, bias)
+
     def _gradients(self) -> Iterator[Tensor]:
         pairs = zip(self.left.split(self.widths, 1), self.right.split(self.widths), strict=True)
         return (left @ right for left, right in pairs)
-
-
-@dataclass
-class Linear:
-    """A product in the graph whose left factor is a task's features, and nothing else's is.
-
-    Attributes:
-        node: Where the gradient of its outputs arrives.
-        weight: `[K, D]`.
-        place: Which of `StackedHeads` it is; None for a head of its own.
-    """
-
-    node: Node
-    weight: Tensor
-    place: int | None = None
-
-    def own(self, gradient: Tensor) -> Tensor:
-        """What arrives at this head's outputs, `[B, K]`."""
-        return gradient if self.place is None else gradient[:, self.place]
 
 
 def gradients_at_features(passes: Passes, heads: bool) -> list[Place]:
@@ -173,6 +162,8 @@ def gradients_at_features(passes: Passes, heads: bool) -> list[Place]:
         heads: Whether what lies above the features receives its gradient in the same pass.
     """
     assert passes.features is not None
+    if heads and (plain := _plain(passes)) and _pays(passes, plain):
+        return _caught(passes, plain, [])
     entered: dict[Node, list[Node]] = {}
     above = passes.above(entered) if heads else []
     linear = _linear(passes, entered) if heads else {}
@@ -193,12 +184,14 @@ def linear_heads(passes: Passes) -> list[Place] | None:
     sizes = {i: f.numel() for i, f in enumerate(features) if f is not None}
     if not sizes or sum(sizes.values()) < WORTH or min(sizes.values()) < EACH:
         return None
+    if plain := _plain(passes):
+        return _caught(passes, plain, [])
     edges = frozenset(f.grad_fn for f in features if f is not None)
     first = next(iter(sizes))
     entered: dict[Node, list[Node]] = {}
     leaves(passes.losses.nodes(passes.tasks[first : first + 1]), stop=edges, entered=entered)
     feature = features[first]
-    if feature is None or _head(feature, entered, {}) is None:
+    if feature is None or linear_head(feature, entered, {}) is None:
         return None  # Most heads are something else, which one of them tells.
     entered.clear()
     above = passes.reached_above(entered)
@@ -237,44 +230,11 @@ def _linear(passes: Passes, entered: dict[Node, list[Node]]) -> dict[int, Linear
     for i, (feature, node) in enumerate(zip(passes.features, nodes, strict=True)):
         if feature is None or node is None or not feature.requires_grad:
             continue
-        head = _head(feature, entered, stacked)
+        head = linear_head(feature, entered, stacked)
         if head is None:
             return {}
         found[i] = head
     return found
-
-
-def _head(
-    feature: Tensor,
-    entered: dict[Node, list[Node]],
-    stacked: dict[Node, dict[object, tuple[int, Tensor]] | None],
-) -> Linear | None:
-    below = feature.grad_fn
-    if below is None or feature._backward_hooks or feature.layout != torch.strided:
-        return None
-    above = entered.get(below, [])
-    if len(above) != 1:
-        return None
-    node = above[0]
-    if node not in stacked:
-        stacked[node] = heads_at(node)
-    if (heads := stacked[node]) is not None:
-        one = heads.get((below, feature.output_nr))
-        return None if one is None else Linear(node, one[1], one[0])
-    if (slot := FACTOR.get(node.name())) is None:
-        return None
-    if node.next_functions[slot] != (below, feature.output_nr):
-        return None
-    if all(n is None for j, (n, _) in enumerate(node.next_functions) if j != slot):
-        return None  # Nothing here learns, so no pass comes by.
-    saved: Any = node
-    weight: Tensor = saved._saved_mat2
-    plain = type(weight) in (Tensor, torch.nn.Parameter) and weight.layout == torch.strided
-    if not plain or not weight.is_floating_point():
-        return None
-    scale = getattr(node, "_saved_alpha", 1)
-    weight = weight.detach().T
-    return Linear(node, weight if scale == 1 else weight * scale)
 
 
 def _pays(passes: Passes, linear: dict[int, Linear]) -> bool:
@@ -294,8 +254,46 @@ def _pays(passes: Passes, linear: dict[int, Linear]) -> bool:
     return factors <= rows
 
 
+def _plain(passes: Passes) -> dict[int, Linear] | None:
+    """The heads of `plain_heads`; None with several processes, which may await their gradients."""
+    if passes.features is None or passes.reduce is not identity:
+        return None
+    roots = passes.losses.nodes(passes.tasks)
+    return plain_heads(roots, passes.features, passes.shared.everyone)
+
+
 def _caught(passes: Passes, linear: dict[int, Linear], above: list[Tensor]) -> list[Place]:
-    """One pass through all heads that does not go on to the features."""
+    """One pass through all heads that does not go on to the features.
+
+    Args:
+        passes: The step's.
+        linear: The heads.
+        above: What receives its gradient on the way. Empty for plain heads: the pass ends at their
+            outputs, and what they learn is one product.
+    """
+    ends: list[Any] = [*above] or [GradientEdge(head.node, 0) for head in linear.values()]
+    everyone = len(passes.tasks) == len(passes.losses.values)
+    if not above and everyone and passes.call is Tensor.backward:
+        # The same without hooks, of which each takes 20 us of a step.
+        found = torch.autograd.grad(
+            passes.losses.whole, ends, passes.ones(), retain_graph=True, allow_unused=True
+        )
+        arrived = {i: g for i, g in zip(linear, found, strict=True) if g is not None}
+    else:
+        arrived = _hooked(passes, linear, ends)
+    passes.on_the_way(set(arrived))
+    places = [
+        Factored(members, [arrived[i] for i in members], [linear[i].weight for i in members])
+        for members in _places(passes, linear)
+    ]
+    if not above:
+        for place in places:
+            place.teach([linear[i].learned for i in place.members])
+    return [*places]
+
+
+def _hooked(passes: Passes, linear: dict[int, Linear], ends: Sequence[Any]) -> dict[int, Tensor]:
+    """What arrives at the heads' outputs, in a pass that ends at `ends`."""
     arrived: dict[int, Tensor] = {}
 
     def catch(i: int) -> Callable[[tuple[Tensor | None, ...]], None]:
@@ -311,13 +309,9 @@ def _caught(passes: Passes, linear: dict[int, Linear], above: list[Tensor]) -> l
         handles = [head.node.register_prehook(catch(i)) for i, head in linear.items()]
         try:
             passes.losses.differentiate(
-                passes.tasks, passes.ones(), passes.call, inputs=above, retain_graph=True
+                passes.tasks, passes.ones(), passes.call, inputs=ends, retain_graph=True
             )
         finally:
             for handle in handles:
                 handle.remove()
-    passes.on_the_way(set(arrived))
-    return [
-        Factored(members, [arrived[i] for i in members], [linear[i].weight for i in members])
-        for members in _places(passes, linear)
-    ]
+    return arrived
