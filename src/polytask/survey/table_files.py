@@ -17,7 +17,8 @@ from polytask.data.parquet import nested
 from polytask.data.places import PathOrParts, by_part
 from polytask.data.sources import Table
 from polytask.data.splits import PARTS, part_named
-from polytask.data.tables import Format, TableFile, column_names, format_of, known_format
+from polytask.data.table_rows import Format, column_names, format_of, known_format
+from polytask.data.tables import TableFile
 from polytask.errors import DataError, nearest
 from polytask.survey.lines import one_line, quoted
 from polytask.survey.notations import decimal_commas, marks_of_blanks, written_lists
