@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.data.delimited import Decimal
-from polytask.data.disguises import listed, require_encoding
+from polytask.data.disguises import listed, require_encoding, require_file
 from polytask.data.media import EncodedMedia
 from polytask.data.parquet import nested
 from polytask.data.places import by_part, content_key, file_key
@@ -116,6 +116,7 @@ class Join:
 
     def names(self) -> list[str]:
         """The columns that it adds, from the first lines of its first file."""
+        require_file(self.paths[0])
         return list(self._taken(self.reading.names(self.paths[0])))
 
     def only(self, columns: Iterable[str], on: Mapping[str, str]) -> "Join":
@@ -190,7 +191,10 @@ class Join:
             DataError: If one is not there.
         """
         if self.take is None:
-            return {name: name for name in names if name not in self.on.values()}
+            rest = {name: name for name in names if name not in self.on.values()}
+            if not rest:
+                raise DataError(f"{self.name} has no column but those by which it is joined.")
+            return rest
         lacking = next((there for there in self.take.values() if there not in names), None)
         if lacking is not None:
             raise DataError(
@@ -208,10 +212,13 @@ class Join:
         for here, there in self.on.items():
             for name, of, of_name in ((here, frame, first.name), (there, rows.frame, self.name)):
                 if name not in of.columns:
+                    text = self.reading.kind(self.paths[0]) in ("csv", "tsv")
+                    bare = text and of is rows.frame and not self.reading.columns
                     raise DataError(
                         f"{self.name} is joined by '{name}', which is no column of {of_name}. "
                         f"{nearest(name, list(of.columns))} If it has two names: on: "
                         f"{{NAME IN {first.name}: NAME IN {self.name}}}."
+                        + (" If its first line is a row: `columns` of the join." if bare else "")
                     )
 
     def _without_partners(

@@ -342,9 +342,6 @@ def _read_table(
                 places = renamed(source.places[trained], trained, str(column))
                 source.places[str(column)] = places
     table = source.load()
-    for facts in table.joined:
-        if facts.found < facts.rows:
-            warnings.warn(f"{facts}. What is joined is blank in the others", stacklevel=2)
     return _Reading(table, _whole({n: inputs[n] for n in columns}, table), columns)
 
 

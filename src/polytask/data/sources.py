@@ -134,8 +134,8 @@ class Joined:
             f"{self.name}, joined by {', '.join(self.by)}: {self.found:,} of {self.rows:,} rows "
             "have a partner"
         )
-        said += f"; {self.unused:,} rows there are no row's partner" if self.unused else ""
-        return said + (f"; {self.repeated:,} rows there repeat another" if self.repeated else "")
+        said += f"; rows there that are no row's partner: {self.unused:,}" if self.unused else ""
+        return said + (f"; that repeat another: {self.repeated:,}" if self.repeated else "")
 
 
 @dataclass

@@ -3,6 +3,7 @@
 Letters: N rows.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from polytask.data import delimited
 from polytask.data.delimited import Decimal
-from polytask.data.disguises import require_encoding
+from polytask.data.disguises import listed, require_encoding
 from polytask.data.joining import Join, Partners, PickedMedia
 from polytask.data.linked import cells_of, columns_of, linked, require_places
 from polytask.data.media import FileMedia, ParquetMedia
@@ -138,8 +139,12 @@ class TableFile(Source):
                 own |= set(names)
                 yield join.only(names, on)
             else:
-                why = f"In training it was joined from {join.name} by {', '.join(join.on)}: add it"
-                made.lacking |= dict.fromkeys(names, f"{why}, or that.")
+                by = ", ".join(join.on)
+                why = (
+                    f"In training it came from {join.name} by {by}: add {by} (if it is there under"
+                )
+                why += f" another name: --column {next(iter(join.on))}=NAME), or the column itself."
+                made.lacking |= dict.fromkeys(names, why)
 
     def alike(self, path: Path) -> bool:
         """Whether a file is a table by its name, or has the ending that this one has."""
@@ -172,6 +177,8 @@ class TableFile(Source):
         frame, joined = rows.frame, list[Partners]()
         for join in self.join:
             joined.append(join.partners(rows, frame, self.media, new=self._new))
+            if self._new:
+                _tell_blanks(rows, joined[-1])
             added = joined[-1].columns()
             frame = pandas.concat([frame, pandas.DataFrame(added, index=frame.index)], axis=1)
         astray = next((c for c in self.places if c not in self.media and not self._new), None)
@@ -244,6 +251,17 @@ class TableFile(Source):
             names += stored
         raise DataError(
             f"`media` names column '{column}', which {name} does not have. {nearest(column, names)}"
+        )
+
+
+def _tell_blanks(rows: Rows, joined: Partners) -> None:
+    """Warns of rows to predict for which nothing is joined."""
+    lacking = len(joined.row) - joined.facts.found
+    if lacking:
+        warnings.warn(
+            f"{lacking:,} of {len(joined.row):,} rows of {rows.name} have no partner in "
+            f"{joined.facts.name}: {listed(list(joined.taken))} are blank in them",
+            stacklevel=2,
         )
 
 
