@@ -159,8 +159,8 @@ class Join:
                 f"take: {{{twice}_2: {taken[twice]}}}."
             )
         self.reading.finish(rows, [there for name, there in taken.items() if name in media])
-        mine = _keys(frame, list(self.on), first.locate)
-        theirs = _keys(rows.frame, list(self.on.values()), rows.locate)
+        mine = keys_of(frame, list(self.on), first.locate)
+        theirs = keys_of(rows.frame, list(self.on.values()), rows.locate)
         at, repeated = _index(theirs, rows, [c for c in taken.values() if c in rows.frame.columns])
         row = np.array([-1 if key is None else at.get(key, -1) for key in mine], dtype=np.int64)
         facts = Joined(
@@ -271,8 +271,13 @@ def _named(names: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     return dict(names) if isinstance(names, Mapping) else {name: name for name in names}
 
 
-def _keys(frame: Any, columns: Sequence[str], locate: Callable[[int], str]) -> list[Key | None]:
+def keys_of(frame: Any, columns: Sequence[str], locate: Callable[[int], str]) -> list[Key | None]:
     """The key of each row; None where a cell of it is blank.
+
+    Args:
+        frame: The rows.
+        columns: The columns that are the key.
+        locate: Says where a row comes from.
 
     Raises:
         DataError: If a cell holds several values.

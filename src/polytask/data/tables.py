@@ -98,7 +98,7 @@ class TableFile(Source):
         if kind != "parquet" and path.is_file() and delimited.is_utf8(path):
             encoding = "utf-8"
         read = {*inputs, *(called or {}).values()}
-        layout = replace(self._reading.layout(), columns=(), encoding=encoding)
+        layout = replace(self.reading.layout(), columns=(), encoding=encoding)
         headed = not (read | self.keys).isdisjoint(column_names(path, kind, layout=layout))
         made = TableFile(
             path=path,
@@ -153,7 +153,8 @@ class TableFile(Source):
         return own or known_format(path) is not None
 
     @property
-    def _reading(self) -> Reading:
+    def reading(self) -> Reading:
+        """How files are read."""
         return Reading(
             format=self.format,
             missing=tuple(self.missing),
@@ -167,13 +168,13 @@ class TableFile(Source):
     def names(self) -> list[str]:
         """The columns of the first file, from its first lines alone, and those joined to it."""
         joined = [name for join in self.join for name in join.names()]
-        return self._reading.names(self.paths[0]) + joined
+        return self.reading.names(self.paths[0]) + joined
 
     def load(self) -> Table:
         """Reads all plain columns."""
         pandas = require("pandas", "train")
-        rows = self._reading.read(self.paths)
-        self._reading.finish(rows, self.media, new=self._new)
+        rows = self.reading.read(self.paths)
+        self.reading.finish(rows, self.media, new=self._new)
         frame, joined = rows.frame, list[Partners]()
         for join in self.join:
             joined.append(join.partners(rows, frame, self.media, new=self._new))
@@ -193,7 +194,7 @@ class TableFile(Source):
         if self.parts is not None:
             sizes = zip(self.parts, rows.sizes, strict=True)
             split = pandas.Series([part for part, n in sizes for _ in range(n)], dtype=object)
-        parquet = self._reading.kind(self.paths[0]) == "parquet"
+        parquet = self.reading.kind(self.paths[0]) == "parquet"
         unread = nested(self.paths[0], media) if parquet else {}
         for of in joined:
             unread |= {name: why for name, why in of.unread.items() if name not in media}
@@ -211,7 +212,7 @@ class TableFile(Source):
     def _key(self, media: Mapping[str, Media], rows: Rows, joined: list[Partners]) -> str:
         """What the rows depend on."""
         linked = [p for m in media.values() if isinstance(m, FileMedia) for p in m.paths if p]
-        reading = self._reading.key(rows.left, self.parts)
+        reading = self.reading.key(rows.left, self.parts)
         if joined:
             pairs = zip(self.join, joined, strict=True)
             reading.append(["joined", *(join.key(of.rows) for join, of in pairs)])
@@ -243,7 +244,7 @@ class TableFile(Source):
             whole = ParquetMedia(kind, home.rows.paths, home.taken[column])
             return PickedMedia(whole, home.row)
         names = list(frame.columns)
-        if all(self._reading.kind(p) == "parquet" for p in self.paths):
+        if all(self.reading.kind(p) == "parquet" for p in self.paths):
             parquet = require("pyarrow.parquet", "train")
             stored = parquet.ParquetFile(self.paths[0]).schema_arrow.names
             if column in stored:

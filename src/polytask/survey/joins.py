@@ -1,0 +1,210 @@
+"""Which tables are joined for a draft, and why."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polytask.data.delimited import open_bytes
+from polytask.data.disguises import listed
+from polytask.data.places import by_part
+from polytask.data.sources import Table
+from polytask.data.table_rows import known_format
+from polytask.data.words import is_list
+from polytask.errors import DataError, require
+from polytask.survey.codes import parts_by_value
+from polytask.survey.joinable import First, Other, join_lines
+from polytask.survey.lines import near, one_line, quoted
+from polytask.survey.persons import guess_group
+from polytask.survey.table_files import (
+    columns_in,
+    in_parts,
+    key_of_name,
+    plain_names,
+    tables_in,
+    unnamed_in,
+)
+
+_SHOWN = 4  # columns of which a comment says the names
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A table that is joined.
+
+    Attributes:
+        other: The table.
+        take: The columns that are taken.
+        why: Why.
+    """
+
+    other: Other
+    take: Sequence[str]
+    why: str
+
+
+def first_of(data: Path, targets: Sequence[str]) -> First | None:
+    """The table that others are joined to, if no table of a folder has all targets but several
+    together have.
+
+    Of those to which the others can be joined it is that with most of the targets, or else most
+    rows.
+
+    Args:
+        data: The folder.
+        targets: What is to be predicted.
+
+    Raises:
+        DataError: If tables have all targets but no column of ids in common.
+    """
+    plain = plain_names(targets)
+    if not plain or not data.is_dir():
+        return None
+    sets: dict[str, list[Path]] = {}
+    for file in [*tables_in(data), *unnamed_in(data)]:
+        sets.setdefault(key_of_name(file), []).append(file)
+    columns = {key: columns_in(of[0]) for key, of in sets.items()}
+    have = {key: len(plain & names) for key, names in columns.items()}
+    if max(have.values(), default=0) in (0, len(plain)):
+        return None
+    some = [key for key, count in have.items() if count]
+    for key in sorted(some, key=lambda key: (-have[key], -_rows(sets[key]))):
+        try:
+            first = First.read(in_parts(sets[key], None), None, data)
+        except DataError:  # another may do, and if none does the table is read again
+            continue
+        named = {name for other in first.others for name in other.adds()}
+        if plain <= {*first.table.columns, *named}:
+            return first
+    if plain <= {name for names in columns.values() for name in names}:
+        where = [
+            f"{name} in {next(sets[key][0].name for key in some if name in columns[key])}"
+            for name in sorted(plain)
+        ]
+        raise DataError(
+            f"The targets are in several tables ({listed(where)}), which cannot be joined: that "
+            "takes a column of ids that both have under one name, each id once in the joined "
+            "table, and a partner there for most rows. Name it alike in both, or write `join` "
+            "yourself: `on: {here: there}`."
+        )
+    return None
+
+
+def _rows(files: Sequence[Path]) -> int:
+    """How many rows files have, about."""
+    count = 0
+    for file in files:
+        if known_format(file) == "parquet":
+            count += require("pyarrow.parquet", "train").ParquetFile(file).metadata.num_rows
+            continue
+        with open_bytes(file) as opened:
+            count += sum(1 for _ in opened)
+    return count
+
+
+def picked(first: First, targets: Sequence[str], *, every: bool = False) -> list[Pick]:
+    """The tables that are joined: for targets that the first lacks, for parts and persons that
+    nothing in it tells.
+
+    Args:
+        first: The first table.
+        targets: What is to be predicted.
+        every: Whether all that can be joined are, because nothing is left to predict from.
+    """
+    lacking = plain_names(targets) - set(first.table.columns)
+    own, picks = set(first.table.columns), list[Pick]()
+
+    def pick(other: Other, columns: Collection[str], why: str) -> None:
+        take = [c for c in other.adds() if c in columns and c not in own]
+        own.update(take)
+        picks.append(Pick(other, take, why))
+
+    for other in first.others:
+        targeted = [c for c in other.adds() if c in lacking - own]
+        if targeted:
+            shown = one_line(listed(targeted, _SHOWN))
+            pick(other, other.adds(), f"it has {shown}")
+        elif every and not own.issuperset(other.adds()):
+            pick(other, other.adds(), "to predict from")
+    wanted = plain_names(targets)
+    cells = _cells(first.table, wanted) | {
+        c: p.other.cells(c) for p in picks for c in p.take if c not in wanted
+    }
+    rest = [o for o in first.others if all(o is not p.other for p in picks)]
+    if first.table.fixed_split is not None or any(map(_parts, cells, cells.values())):
+        return picks
+    for other in rest:
+        part = next((c for c in _new(other, own) if _parts(c, other.cells(c))), None)
+        if part is not None:
+            pick(other, [part], "it says which part a row is in")
+            return picks
+    for other in rest if guess_group(cells) is None else ():
+        group = guess_group({c: other.cells(c) for c in _new(other, own) if c not in wanted})
+        if group is not None:
+            pick(other, [group], "it says whose row this is")
+            break
+    return picks
+
+
+def _new(other: Other, own: Collection[str]) -> list[str]:
+    """The plain columns of a table that are not there yet."""
+    return [c for c in map(str, other.table.frame.columns) if c not in (*other.on, *own)]
+
+
+def _cells(table: Table, targets: Collection[str]) -> dict[str, list[Any]]:
+    """The cells of all plain columns but targets."""
+    names = [c for c in map(str, table.frame.columns) if c not in targets]
+    return {c: table.cells([c])[:, 0].tolist() for c in names}
+
+
+def _parts(name: str, cells: Sequence[Any]) -> bool:
+    """Whether a column names the part of every row."""
+    whole = all(cell is not None and not is_list(cell) for cell in cells)
+    return whole and parts_by_value(name, cells) is not None
+
+
+def lines_of(picks: Sequence[Pick], folder: Path) -> list[str]:
+    """The lines of a configuration.
+
+    Args:
+        picks: What is joined.
+        folder: Where the configuration lies.
+    """
+    lines = ["    join:"] if picks else []
+    for pick in picks:
+        paths = [near(file, folder) for file in pick.other.files]
+        lines += join_lines(pick.other, pick.take, one_line(pick.why), paths)
+    return lines
+
+
+def notes_of(first: First, picks: Sequence[Pick], folder: Path) -> list[str]:
+    """Comments that say what else could be joined.
+
+    Args:
+        first: The first table.
+        picks: What is joined.
+        folder: Where the configuration lies.
+    """
+    taken = {name: pick for pick in picks for name in [pick.other.name]}
+    own = {*first.table.columns, *(c for pick in picks for c in pick.take)}
+    notes = []
+    for other in first.others:
+        new = [c for c in other.adds() if c not in own]
+        if not new:
+            continue
+        shown = one_line(listed(list(map(quoted, new)), _SHOWN))
+        if other.name in taken:
+            notes.append(f"# Of {one_line(other.name)} more may be taken: {shown}.")
+            continue
+        keys = ", ".join(map(quoted, other.on))
+        on = keys if len(other.on) == 1 else f"[{keys}]"
+        path = quoted(near(other.files[0], folder))
+        notes.append(f"# {one_line(other.name)} could be joined, {other.said}: it has {shown}.")
+        notes.append(f"#   join: [{{path: {path}, on: {on}}}]")
+    return notes
+
+
+def told(first: First) -> set[Path]:
+    """The files that comments or joins are about."""
+    own = {file for _, file in by_part(first.files)}
+    return own | {file for other in first.others for file in other.files}
