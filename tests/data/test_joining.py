@@ -35,7 +35,7 @@ def test_rows_get_the_columns_of_their_partners_and_blanks_without_one(tmp_path:
         main="id,x\nb,1\na,2\nc,3\na,4\n,5\n",
         labs="crp,id,n\n1.5,a,7\n2.5,b,8\n9,d,9\n,,1\n",
     )
-    table = load(tmp_path, Join(path=tmp_path / "labs.csv", on="id"))
+    table = load(tmp_path, Join(path=tmp_path / "labs.csv", by="id"))
     assert table.columns == ("id", "x", "crp", "n")
     assert table.cells(["id", "x", "crp", "n"]).tolist() == [
         ["b", 1, 2.5, 8],
@@ -64,7 +64,7 @@ def test_a_join_is_what_pandas_calls_a_left_merge_of_texts(
     right = pandas.DataFrame({"id": theirs, "y": [f"y{k}" for k in range(len(theirs))]})
     left.to_json(folder / "main.jsonl", orient="records", lines=True)
     right.to_json(folder / "more.jsonl", orient="records", lines=True)
-    join = Join(path=folder / "more.jsonl", on="id")
+    join = Join(path=folder / "more.jsonl", by="id")
     table = TableFile(path=folder / "main.jsonl", join=[join]).load()
     merged = left.merge(right, on="id", how="left")
     expected = merged.astype(object).where(merged.notna(), None)
@@ -83,7 +83,7 @@ def test_large_whole_numbers_stay_whole_beside_blanks(kind: str, tmp_path: Path)
     else:
         path.write_text(json.dumps(rows[0]))
     write(tmp_path, main="id,x\n1,1\n2,2\n")
-    table = load(tmp_path, Join(path=path, on="id"))
+    table = load(tmp_path, Join(path=path, by="id"))
     assert table.cells(["code", "yes"]).tolist() == [[large, True], [None, None]]
 
 
@@ -103,17 +103,17 @@ def test_keys_with_zeros_in_front_are_texts(
 ) -> None:
     main = "".join(f"{key},1\n" for key in mine)
     write(tmp_path, main="id,x\n" + main, more="id,y\n" + "".join(f"{k},2\n" for k in theirs))
-    (facts,) = load(tmp_path, Join(path=tmp_path / "more.csv", on="id")).joined
+    (facts,) = load(tmp_path, Join(path=tmp_path / "more.csv", by="id")).joined
     assert (facts.found, facts.unlike) == (found, unlike)
 
 
 def test_several_columns_are_a_key_and_may_have_other_names(tmp_path: Path) -> None:
     write(tmp_path, main="who,day,x\na,1,5\na,2,6\nb,1,7\n", more="d,w,y\n1,a,10\n2,a,20\n1,c,30\n")
-    join = Join(path=tmp_path / "more.csv", on={"who": "w", "day": "d"})
+    join = Join(path=tmp_path / "more.csv", by={"who": "w", "day": "d"})
     table = load(tmp_path, join)
     assert table.cells(["x", "y"]).tolist() == [[5, 10], [6, 20], [7, None]]
     write(tmp_path, more="who,day,x\na,1,10\na,2,20\n")
-    named = Join(path=tmp_path / "more.csv", on=["who", "day"], take={"z": "x"})
+    named = Join(path=tmp_path / "more.csv", by=["who", "day"], take={"z": "x"})
     assert load(tmp_path, named).cells(["x", "z"]).tolist() == [[5, 10], [6, 20], [7, None]]
 
 
@@ -124,8 +124,8 @@ def test_a_joined_table_may_have_the_key_of_the_next(tmp_path: Path) -> None:
         visits="visit,patient\n1,a\n2,b\n3,a\n",
         patients="patient,sex\na,f\nb,m\n",
     )
-    joins = [Join(path=tmp_path / "visits.csv", on="visit")]
-    joins += [Join(path=tmp_path / "patients.csv", on="patient")]
+    joins = [Join(path=tmp_path / "visits.csv", by="visit")]
+    joins += [Join(path=tmp_path / "patients.csv", by="patient")]
     table = load(tmp_path, *joins)
     assert table.cells(["patient", "sex"]).tolist() == [["a", "f"], ["b", "m"], ["a", "f"]]
 
@@ -134,10 +134,10 @@ def test_rows_that_are_alike_are_counted_and_others_with_one_key_are_refused(
     tmp_path: Path,
 ) -> None:
     write(tmp_path, main="id,x\na,1\nb,2\n", more="id,y,z\na,1,\nb,2,5\na,1,\na,1,6\n")
-    join = Join(path=tmp_path / "more.csv", on="id", take=["y"])
+    join = Join(path=tmp_path / "more.csv", by="id", take=["y"])
     assert load(tmp_path, join).joined[0].repeated == 2
     with pytest.raises(DataError) as error:
-        load(tmp_path, Join(path=tmp_path / "more.csv", on="id"))
+        load(tmp_path, Join(path=tmp_path / "more.csv", by="id"))
     said = "more.csv row 2 and more.csv row 5 have the same key 'a', by which they are joined, and "
     assert str(error.value).startswith(said + "differ in column 'z': 'None' and '6")
 
@@ -145,15 +145,15 @@ def test_rows_that_are_alike_are_counted_and_others_with_one_key_are_refused(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"on": "id"}, r"'x' is in main.csv and in more.csv.*take: \{x_2: x\}"),
-        ({"on": "ids"}, r"joined by 'ids', which is no column of main.csv. Did you mean 'id'\?"),
-        ({"on": {"id": "idd"}}, "'idd', which is no column of more.csv. Did you mean 'id'"),
-        ({"on": "id", "take": ["yy"]}, "`take` names a column 'yy', which more.csv does not have"),
-        ({"on": "id", "encoding": "utf-16"}, "more.csv"),
-        ({"on": "id", "format": "parquet"}, "more.csv"),
-        ({"on": "id", "columns": ["id", "y"]}, "`columns` names 2 columns.*more.csv has 3 cells"),
-        ({"on": ["id", "x", "y"], "take": ["x"]}, "'y', which is no column of main.csv"),
-        ({"on": {"id": "id", "x": "x", "a": "y"}}, "'a', which is no column of main.csv"),
+        ({"by": "id"}, r"'x' is in main.csv and in more.csv.*take: \{x_2: x\}"),
+        ({"by": "ids"}, r"joined by 'ids', which is no column of main.csv. Did you mean 'id'\?"),
+        ({"by": {"id": "idd"}}, "'idd', which is no column of more.csv. Did you mean 'id'"),
+        ({"by": "id", "take": ["yy"]}, "`take` names a column 'yy', which more.csv does not have"),
+        ({"by": "id", "encoding": "utf-16"}, "more.csv"),
+        ({"by": "id", "format": "parquet"}, "more.csv"),
+        ({"by": "id", "columns": ["id", "y"]}, "`columns` names 2 columns.*more.csv has 3 cells"),
+        ({"by": ["id", "x", "y"], "take": ["x"]}, "'y', which is no column of main.csv"),
+        ({"by": {"id": "id", "x": "x", "a": "y"}}, "'a', which is no column of main.csv"),
     ],
 )
 def test_what_cannot_be_joined_is_told(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -180,18 +180,18 @@ def test_what_cannot_be_joined_is_told(settings: dict[str, Any], said: str, tmp_
 def test_rows_that_cannot_be_joined_are_told(more: str, said: str, tmp_path: Path) -> None:
     write(tmp_path, main="id,x\n01,1\n02,2\n", more=more)
     with pytest.raises(DataError, match=said):
-        load(tmp_path, Join(path=tmp_path / "more.csv", on="id"))
+        load(tmp_path, Join(path=tmp_path / "more.csv", by="id"))
 
 
 def test_a_file_that_is_not_there_and_a_key_of_lists_are_told(tmp_path: Path) -> None:
     write(tmp_path, main="id,x\n1,1\n2,2\n")
     with pytest.raises(DataError, match=r"more.csv"):
-        load(tmp_path, Join(path=tmp_path / "more.csv", on="id"))
+        load(tmp_path, Join(path=tmp_path / "more.csv", by="id"))
     (tmp_path / "more.jsonl").write_text('{"id": [1], "y": 1}')
     with pytest.raises(DataError, match=r"more.jsonl row 1, column 'id': the key .* one value"):
-        load(tmp_path, Join(path=tmp_path / "more.jsonl", on="id"))
-    for wrong in ({"on": []}, {"on": "id", "take": []}):
-        with pytest.raises(ConfigError, match=r"`(on|take)` should name"):
+        load(tmp_path, Join(path=tmp_path / "more.jsonl", by="id"))
+    for wrong in ({"by": []}, {"by": "id", "take": []}):
+        with pytest.raises(ConfigError, match=r"`(by|take)` should name"):
             Join(path=tmp_path / "more.csv", **wrong)
 
 
@@ -201,12 +201,12 @@ def test_files_of_a_joined_column_start_at_its_own_folder(tmp_path: Path) -> Non
     write(tmp_path, main="id,x\n1,1\n2,2\n")
     write(tmp_path / "media", files="id,photo\n1,a.png\n")
     table = load(
-        tmp_path, Join(path=tmp_path / "media" / "files.csv", on="id"), media={"photo": "image"}
+        tmp_path, Join(path=tmp_path / "media" / "files.csv", by="id"), media={"photo": "image"}
     )
     assert table.media["photo"].picture(0).shape == (8, 8, 3)
     with pytest.raises(BlankCell):
         table.media["photo"].picture(1)
-    placed = Join(path=tmp_path / "media" / "files.csv", on="id", take={"name": "photo"})
+    placed = Join(path=tmp_path / "media" / "files.csv", by="id", take={"name": "photo"})
     places = {"name": "{name}"}
     again = load(tmp_path, placed, media={"name": "image"}, places=places).media["name"]
     assert (again.picture(0) == table.media["photo"].picture(0)).all()
@@ -216,7 +216,7 @@ def test_encoded_pictures_of_a_joined_table(tmp_path: Path) -> None:
     cells = [{"bytes": png(k), "path": None} for k in range(3)]
     pq.write_table(pa.table({"id": ["c", "a", "b"], "image": cells}), tmp_path / "more.parquet")
     write(tmp_path, main="id,x\na,1\nd,2\nc,3\n")
-    join = Join(path=tmp_path / "more.parquet", on="id")
+    join = Join(path=tmp_path / "more.parquet", by="id")
     assert "image" in load(tmp_path, join).unread
     media = load(tmp_path, join, media={"image": "image"}).media["image"]
     own = TableFile(path=tmp_path / "more.parquet", media={"image": "image"}).load().media["image"]
@@ -229,23 +229,23 @@ def test_encoded_pictures_of_a_joined_table(tmp_path: Path) -> None:
 def test_the_fingerprint_has_joined_files_and_how_they_are_joined(tmp_path: Path) -> None:
     write(tmp_path, main="id,x\na,1\nb,2\n", more="id,y,z\na,1,5\nb,2,6\n")
     more = tmp_path / "more.csv"
-    kinds = [[], [Join(path=more, on="id")], [Join(path=more, on="id", take=["y"])]]
+    kinds = [[], [Join(path=more, by="id")], [Join(path=more, by="id", take=["y"])]]
     kinds += [
-        [Join(path=more, on="id", take={"w": "y"})],
-        [Join(path=more, on="id", missing=["5"])],
+        [Join(path=more, by="id", take={"w": "y"})],
+        [Join(path=more, by="id", missing=["5"])],
     ]
     keys = [load(tmp_path, *joins).fingerprint for joins in kinds]
     assert len(set(keys)) == len(keys)
-    assert load(tmp_path, Join(path=more, on="id")).fingerprint == keys[1]
+    assert load(tmp_path, Join(path=more, by="id")).fingerprint == keys[1]
     write(tmp_path, more="id,y,z\na,1,5\nb,2,7\n")
-    assert load(tmp_path, Join(path=more, on="id")).fingerprint != keys[1]
+    assert load(tmp_path, Join(path=more, by="id")).fingerprint != keys[1]
 
 
 def test_parts_may_be_named_by_other_values_of_a_joined_column(tmp_path: Path) -> None:
     rows = "".join(f"{k:03}.jpg {k % 3}\n" for k in range(12))
     (tmp_path / "partition.txt").write_text(rows)
     write(tmp_path, main="name,x\n" + "".join(f"{k:03}.jpg,{k}\n" for k in range(12)))
-    join = Join(path=tmp_path / "partition.txt", on="name", columns=["name", "part"], format="csv")
+    join = Join(path=tmp_path / "partition.txt", by="name", columns=["name", "part"], format="csv")
     table = load(tmp_path, join)
     split = Split(column="part", parts={"train": "0", "validation": "1", "test": ["2"]})
     assert {p: rows.tolist() for p, rows in split.assign(table, 0).items()} == {
@@ -276,5 +276,5 @@ def test_many_rows_are_joined_without_reading_rows_one_by_one(tmp_path: Path) ->
         main="id,x\n" + "".join(f"{k},{k}\n" for k in range(count)),
         more="id,y\n" + "".join(f"{k},{2 * k}\n" for k in order.tolist()),
     )
-    cells = load(tmp_path, Join(path=tmp_path / "more.csv", on="id")).cells(["x", "y"])
+    cells = load(tmp_path, Join(path=tmp_path / "more.csv", by="id")).cells(["x", "y"])
     assert (cells[:, 1] == 2 * cells[:, 0]).all()

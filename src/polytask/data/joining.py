@@ -71,7 +71,7 @@ class Join:
 
     Args:
         path: The file, or several with the same columns.
-        on: The column that says which rows belong together, or several columns; `{here: there}` if
+        by: The column that says which rows belong together, or several columns; `{here: there}` if
             it has another name in the joined table.
         take: The columns to add; all but the key if left out. `{new: there}` gives them other
             names.
@@ -82,7 +82,7 @@ class Join:
         self,
         *,
         path: Path | list[Path],
-        on: str | list[str] | dict[str, str],
+        by: str | list[str] | dict[str, str],
         take: list[str] | dict[str, str] | None = None,
         format: Format | None = None,
         missing: list[str] | None = None,
@@ -93,10 +93,10 @@ class Join:
         quotes: bool = True,
     ) -> None:
         self.paths = [Path(p).expanduser() for _, p in by_part(path)]
-        self.on = _named([on] if isinstance(on, str) else on)
+        self.by = _named([by] if isinstance(by, str) else by)
         self.take = None if take is None else _named(take)
-        if not self.on:
-            raise ConfigError("`on` should name the column that says which rows belong together.")
+        if not self.by:
+            raise ConfigError("`by` should name the column that says which rows belong together.")
         if self.take == {}:
             raise ConfigError("`take` should name columns, or be left out.")
         self.reading = Reading(
@@ -115,19 +115,21 @@ class Join:
         return self.paths[0].name
 
     def names(self) -> list[str]:
-        """The columns that it adds, from the first lines of its first file."""
+        """The columns that it adds: those of `take`, or by the first lines of its first file."""
+        if self.take is not None:
+            return list(self.take)
         require_file(self.paths[0])
         return list(self._taken(self.reading.names(self.paths[0])))
 
-    def only(self, columns: Iterable[str], on: Mapping[str, str]) -> "Join":
+    def only(self, columns: Iterable[str], by: Mapping[str, str]) -> "Join":
         """A join that adds fewer columns.
 
         Args:
             columns: Their names, as this one adds them.
-            on: The key of another first table.
+            by: The key of another first table.
         """
-        taken = self._taken(self.reading.names(self.paths[0]))
-        made = Join(path=self.paths, on=dict(on), take={c: taken[c] for c in columns})
+        there = self.take or {}
+        made = Join(path=self.paths, by=dict(by), take={c: there.get(c, c) for c in columns})
         made.reading = self.reading
         return made
 
@@ -159,13 +161,13 @@ class Join:
                 f"take: {{{twice}_2: {taken[twice]}}}."
             )
         self.reading.finish(rows, [there for name, there in taken.items() if name in media])
-        mine = keys_of(frame, list(self.on), first.locate)
-        theirs = keys_of(rows.frame, list(self.on.values()), rows.locate)
+        mine = keys_of(frame, list(self.by), first.locate)
+        theirs = keys_of(rows.frame, list(self.by.values()), rows.locate)
         at, repeated = _index(theirs, rows, [c for c in taken.values() if c in rows.frame.columns])
         row = np.array([-1 if key is None else at.get(key, -1) for key in mine], dtype=np.int64)
         facts = Joined(
             name=self.name,
-            by=tuple(self.on),
+            by=tuple(self.by),
             rows=len(row),
             found=int((row >= 0).sum()),
             unused=sum(key is None for key in theirs) + len(at) - len(np.unique(row[row >= 0])),
@@ -181,7 +183,7 @@ class Join:
     def key(self, rows: Rows) -> str:
         """What the columns depend on."""
         files = map(file_key, self.paths)
-        how = [list(self.on.items()), None if self.take is None else list(self.take.items())]
+        how = [list(self.by.items()), None if self.take is None else list(self.take.items())]
         return content_key([*files, *how, list(self.reading.missing), *self.reading.key(rows.left)])
 
     def _taken(self, names: Sequence[str]) -> dict[str, str]:
@@ -191,7 +193,7 @@ class Join:
             DataError: If one is not there.
         """
         if self.take is None:
-            rest = {name: name for name in names if name not in self.on.values()}
+            rest = {name: name for name in names if name not in self.by.values()}
             if not rest:
                 raise DataError(f"{self.name} has no column but those by which it is joined.")
             return rest
@@ -209,14 +211,14 @@ class Join:
         return nested(self.paths[0], ()) if kinds[0] == "parquet" else {}
 
     def _require_keys(self, first: Rows, frame: Any, rows: Rows) -> None:
-        for here, there in self.on.items():
+        for here, there in self.by.items():
             for name, of, of_name in ((here, frame, first.name), (there, rows.frame, self.name)):
                 if name not in of.columns:
                     text = self.reading.kind(self.paths[0]) in ("csv", "tsv")
                     bare = text and of is rows.frame and not self.reading.columns
                     raise DataError(
                         f"{self.name} is joined by '{name}', which is no column of {of_name}. "
-                        f"{nearest(name, list(of.columns))} If it has two names: on: "
+                        f"{nearest(name, list(of.columns))} If it has two names: by: "
                         f"{{NAME IN {first.name}: NAME IN {self.name}}}."
                         + (" If its first line is a row: `columns` of the join." if bare else "")
                     )
@@ -239,7 +241,7 @@ class Join:
             )
         return DataError(
             f"No row of {first.name} has a partner in {self.name}, which is joined by "
-            f"{', '.join(self.on)}. Keys are such as {some}, and there such as {others}. {hint}"
+            f"{', '.join(self.by)}. Keys are such as {some}, and there such as {others}. {hint}"
         )
 
 
@@ -323,7 +325,7 @@ def _index(
                     f"{rows.locate(at[key])} and {rows.locate(row)} have the same key "
                     f"{_shown(key)}, by which they are joined, and differ in column '{column}': "
                     f"{str(values[at[key]])[:40]!r} and {str(values[row])[:40]!r}. Leave one row "
-                    "for each key, or name further columns under `on`."
+                    "for each key, or name further columns under `by`."
                 )
     return at, len(again)
 

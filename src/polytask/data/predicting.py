@@ -330,8 +330,9 @@ def _read_table(
     like: TableFile | None,
     called: Mapping[str, str],
 ) -> _Reading:
-    read = {*read_columns(inputs), TEXT}
-    source = TableFile(path=path) if like is None else like.another(path, read, called)
+    source = TableFile(path=path)
+    if like is not None:
+        source = like.another(path, read_columns(inputs), called, also=TEXT)
     keys = set() if like is None else like.keys
     columns = matched(path, source.names(), inputs, called, keys=keys, lacking=source.lacking)
     for name, column in columns.items():

@@ -80,7 +80,12 @@ class TableFile(Source):
         self.lacking: dict[str, str] = {}
 
     def another(
-        self, path: Path, inputs: Iterable[str], called: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        inputs: Iterable[str],
+        called: Mapping[str, str] | None = None,
+        *,
+        also: str | None = None,
     ) -> "TableFile":
         """Another table, read as these are; in UTF-8 where it is that, whatever these are in.
 
@@ -92,12 +97,13 @@ class TableFile(Source):
             inputs: Columns of inputs: a table whose first line names any of them has a header,
                 though these have none.
             called: What columns of these are called in it, where it is something else.
+            also: Another name of a column by which a header is known.
         """
         kind = known_format(path) or self.format
         encoding = self.encoding
         if kind != "parquet" and path.is_file() and delimited.is_utf8(path):
             encoding = "utf-8"
-        read = {*inputs, *(called or {}).values()}
+        read = {*inputs, *(called or {}).values(), *([also] if also else [])}
         layout = replace(self.reading.layout(), columns=(), encoding=encoding)
         headed = not (read | self.keys).isdisjoint(column_names(path, kind, layout=layout))
         made = TableFile(
@@ -118,7 +124,7 @@ class TableFile(Source):
     @property
     def keys(self) -> set[str]:
         """The columns by which others are joined."""
-        return {here for join in self.join for here in join.on}
+        return {here for join in self.join for here in join.by}
 
     def _joined_to(
         self, made: "TableFile", inputs: set[str], called: Mapping[str, str]
@@ -129,21 +135,23 @@ class TableFile(Source):
         wanted |= {c for name in inputs & set(self.places) for c in columns_of(self.places[name])}
         needed: list[tuple[Join, list[str]]] = []
         for join in reversed(self.join):  # one may have the key of another
-            names = [c for c in join.names() if c in wanted - own] if wanted - own else []
+            known = join.take is not None or join.paths[0].is_file()
+            names = [c for c in join.names() if c in wanted - own] if known else []
+            if not known:
+                why = f"In training it may have come from {join.paths[0]}, which is not there: "
+                made.lacking |= dict.fromkeys(wanted - own, f"{why}restore it, or add the column.")
             if names:
                 needed.append((join, names))
-                wanted |= {here for here in join.on if here not in called}
+                wanted |= {here for here in join.by if here not in called}
         for join, names in reversed(needed):
-            on = {called.get(here, here): there for here, there in join.on.items()}
-            if own >= set(on):
+            by = {called.get(here, here): there for here, there in join.by.items()}
+            if own >= set(by):
                 own |= set(names)
-                yield join.only(names, on)
+                yield join.only(names, by)
             else:
-                by = ", ".join(join.on)
-                why = (
-                    f"In training it came from {join.name} by {by}: add {by} (if it is there under"
-                )
-                why += f" another name: --column {next(iter(join.on))}=NAME), or the column itself."
+                keys = ", ".join(join.by)
+                why = f"In training it came from {join.name} by {keys}: add {keys} (if it has "
+                why += f"another name: --column {next(iter(join.by))}=NAME), or the column itself."
                 made.lacking |= dict.fromkeys(names, why)
 
     def alike(self, path: Path) -> bool:

@@ -156,9 +156,8 @@ def _split_lines(found: Drafted) -> list[str]:
         return _column_lines(found, column)
     if column is not None:
         return [
-            f"    # {one_line(column.name)} is not used, {one_line(column.why)}: most labels of "
-            f"{one_line(apart)}",
-            "    # are in one part only, and one that training rows lack cannot be learned",
+            f"    # {one_line(column.name)} names parts and is not used: most labels of",
+            f"    # {one_line(apart)} in other parts are in no training row, and are not learned",
             *_split_lines(replace(found, columns=[c for c in found.columns if c is not column])),
         ]
     if found.parts:

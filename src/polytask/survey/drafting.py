@@ -14,7 +14,7 @@ from polytask.survey.drafted import Drafted, readable, written
 from polytask.survey.folders import draft_folders
 from polytask.survey.guesses import Column, Target, guess_column
 from polytask.survey.joinable import First
-from polytask.survey.joins import Pick, first_of, lines_of, notes_of, picked, told
+from polytask.survey.joins import Pick, first_of, lines_of, notes_of, picked, told, with_files
 from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import guess_folds, guess_group
 from polytask.survey.pixel_maps import draft_maps
@@ -52,12 +52,7 @@ def draft(
                 return maps
             return written(draft_folders(data, near(data, output.parent), targets, names or ()))
         first = First.read(files, names, data)
-    folder = data if data.is_dir() else None
-    picks = picked(first, targets)
-    found = _of_table(first, picks, targets, output.parent, folder)
-    if not readable(found) and first.others:
-        picks = picked(first, targets, every=True)
-        found = _of_table(first, picks, targets, output.parent, folder)
+    picks, found = _drafted(first, targets, output.parent, data if data.is_dir() else None)
     found.notes += notes_of(first, picks, output.parent)
     found.notes += [
         f"# {one_line(f.name)} is left out: {one_line(why)}."
@@ -71,6 +66,25 @@ def draft(
     return written(found)
 
 
+def _drafted(
+    first: First, targets: Sequence[str], output: Path, data: Path | None
+) -> tuple[list[Pick], Drafted]:
+    """What is joined to a table and what is known then: more, if what is needed has no files or
+    nothing to predict from."""
+    picks = picked(first, targets)
+    found = _of_table(first, picks, targets, output, data)
+    if not first.others or any(c.kind in ("image", "sound") for c in found.columns):
+        return picks, found
+    everything = dict.fromkeys((other.name for other in first.others), "to predict from")
+    every = picked(first, targets, everything)
+    most = _of_table(first, every, targets, output, data)
+    files = with_files(first, most.columns)
+    if files:
+        picks = picked(first, targets, files)
+        return picks, _of_table(first, picks, targets, output, data)
+    return (picks, found) if readable(found) else (every, most)
+
+
 def _of_table(
     first: First,
     picks: Sequence[Pick],
@@ -81,7 +95,8 @@ def _of_table(
     """What is known about a table, whose files may be anywhere in a folder, and what is joined."""
     source, table = _joined(first, picks)
     homes = {c: pick.other.files[0].parent for pick in picks for c in pick.take}
-    keys = {c: pick.other.name for pick in picks for c in pick.other.on}
+    keys = {c: of.name for of in first.others for c in of.by if len(of.by) == 1 and of.one_to_one}
+    keys |= {c: pick.other.name for pick in picks for c in pick.other.by}
     cells = {name: table.cells([name])[:, 0].tolist() for name in table.frame.columns}
     goals, notes = chosen(targets, table, cells, spoken=True)
     words, goals = words_of_labels(goals, cells)
@@ -151,7 +166,7 @@ def _without_key(column: Column, keys: Mapping[str, str]) -> Column:
     """A column, left out if a table is joined by it: ids tell rows apart."""
     if column.name not in keys or column.kind in ("image", "sound", "left out"):
         return column
-    return Column(column.name, "left out", f"{one_line(keys[column.name])} is joined by it")
+    return Column(column.name, "left out", f"rows of {one_line(keys[column.name])} are found by it")
 
 
 def _guessed(

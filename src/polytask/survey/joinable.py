@@ -26,6 +26,7 @@ from polytask.survey.table_reading import other_encoding, read_table
 _MOST = 60  # tables that are looked at
 _LARGEST = 2**28  # bytes of one of them
 _FEWEST = 8  # different ids: what fewer rows of a table have in common with others is a label
+_DIFFERENT = 0.95  # of the partners of rows
 _ENOUGH = 0.5  # of the rows that have a partner
 
 
@@ -35,7 +36,7 @@ class Other:
 
     Attributes:
         files: Its files.
-        on: The columns that both have, by which it is joined.
+        by: The columns that both have, by which it is joined.
         partner: `[N]` the row of it that belongs to each row; None for none.
         source: How it is read.
         table: Its rows.
@@ -43,7 +44,7 @@ class Other:
     """
 
     files: Sequence[Path]
-    on: Sequence[str]
+    by: Sequence[str]
     partner: Sequence[int | None]
     source: TableFile
     table: Table
@@ -64,9 +65,14 @@ class Other:
         """How many rows have a partner."""
         return f"{self.found:,} of {len(self.partner):,} rows have a partner"
 
+    @property
+    def one_to_one(self) -> bool:
+        """Whether hardly any of its rows is the partner of several."""
+        return len(set(self.partner) - {None}) > _DIFFERENT * self.found
+
     def adds(self) -> list[str]:
         """Its columns, but for the key."""
-        return [c for c in self.table.columns if c not in self.on]
+        return [c for c in self.table.columns if c not in self.by]
 
     def cells(self, column: str) -> list[Any]:
         """`[N]` the cells of one of its columns, None where a row has no partner."""
@@ -79,7 +85,7 @@ class Other:
         Args:
             take: Which.
         """
-        made = Join(path=list(self.files), on=list(self.on), take=list(take))
+        made = Join(path=list(self.files), by=list(self.by), take=list(take))
         made.reading = self.source.reading
         return made
 
@@ -130,10 +136,10 @@ class Beside:
                 return None
             shared = [c for c in map(str, table.frame.columns) if self._is_key(c)]
             ways = [[c] for c in shared] + ([shared] if len(shared) > 1 else [])
-            for on in ways:
-                partner = self._partners(table, on)
+            for by in ways:
+                partner = self._partners(table, by)
                 if partner is not None:
-                    return Other(files, on, partner, source, table, settings)
+                    return Other(files, by, partner, source, table, settings)
         except DataError:  # whoever names it is told what is wrong with it
             return None
         return None
@@ -158,14 +164,14 @@ class Beside:
             self._known[column] = set(keys) - {None}
         return self._known[column]
 
-    def _partners(self, table: Table, on: Sequence[str]) -> list[int | None] | None:
+    def _partners(self, table: Table, by: Sequence[str]) -> list[int | None] | None:
         """The partner of each row; None if the columns are no key of the other table, or few rows
         have one."""
-        theirs = keys_of(table.frame, on, table.describe)
+        theirs = keys_of(table.frame, by, table.describe)
         at = {key: row for row, key in enumerate(theirs) if key is not None}
         if len(at) < max(_FEWEST, len(theirs)):
             return None
-        mine = keys_of(self._table.frame, on, self._table.describe)
+        mine = keys_of(self._table.frame, by, self._table.describe)
         found = [None if key is None else at.get(key) for key in mine]
         few = sum(row is not None for row in found) <= _ENOUGH * len(mine)
         return None if few else found
@@ -253,15 +259,19 @@ def join_lines(other: Other, take: Sequence[str], why: str, paths: Sequence[str]
     Args:
         other: The table.
         take: The columns that are taken.
-        why: Why it is joined.
+        why: Why it is joined; a comment if not empty.
         paths: Its files, as the configuration names them.
     """
-    files, keys = list(map(quoted, paths)), list(map(quoted, other.on))
     lines = [
-        f"path: {files[0] if len(files) == 1 else '[' + ', '.join(files) + ']'}  # {why}",
-        f"on: {keys[0] if len(keys) == 1 else '[' + ', '.join(keys) + ']'}  # {other.said}",
+        f"path: {_one_or_list(paths)}" + (f"  # {why}" if why else ""),
+        f"by: {_one_or_list(other.by)}  # {other.said}",
     ]
     if list(take) != other.adds():
         lines.append(f"take: [{', '.join(map(quoted, take))}]")
     lines += [line.strip() for line in other.settings]
     return [f"      {'  ' if n else '- '}{line}" for n, line in enumerate(lines)]
+
+
+def _one_or_list(names: Sequence[str]) -> str:
+    shown = list(map(quoted, names))
+    return shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"

@@ -1,6 +1,6 @@
 """Which tables are joined for a draft, and why."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from polytask.data.table_rows import known_format
 from polytask.data.words import is_list
 from polytask.errors import DataError, require
 from polytask.survey.codes import parts_by_value
+from polytask.survey.guesses import Column
 from polytask.survey.joinable import First, Other, join_lines
 from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import guess_group
@@ -85,7 +86,7 @@ def first_of(data: Path, targets: Sequence[str]) -> First | None:
             f"The targets are in several tables ({listed(where)}), which cannot be joined: that "
             "takes a column of ids that both have under one name, each id once in the joined "
             "table, and a partner there for most rows. Name it alike in both, or write `join` "
-            "yourself: `on: {here: there}`."
+            "yourself: `by: {here: there}`."
         )
     return None
 
@@ -102,17 +103,19 @@ def _rows(files: Sequence[Path]) -> int:
     return count
 
 
-def picked(first: First, targets: Sequence[str], *, every: bool = False) -> list[Pick]:
+def picked(
+    first: First, targets: Sequence[str], whole: Mapping[str, str] | None = None
+) -> list[Pick]:
     """The tables that are joined: for targets that the first lacks, for parts and persons that
-    nothing in it tells.
+    nothing in it tells. What else they have may be known too late to predict from.
 
     Args:
         first: The first table.
         targets: What is to be predicted.
-        every: Whether all that can be joined are, because nothing is left to predict from.
+        whole: Why tables are joined with all of their columns, by name.
     """
     lacking = plain_names(targets) - set(first.table.columns)
-    own, picks = set(first.table.columns), list[Pick]()
+    own, picks, whole = set(first.table.columns), list[Pick](), whole or {}
 
     def pick(other: Other, columns: Collection[str], why: str) -> None:
         take = [c for c in other.adds() if c in columns and c not in own]
@@ -121,11 +124,10 @@ def picked(first: First, targets: Sequence[str], *, every: bool = False) -> list
 
     for other in first.others:
         targeted = [c for c in other.adds() if c in lacking - own]
-        if targeted:
-            shown = one_line(listed(targeted, _SHOWN))
-            pick(other, other.adds(), f"it has {shown}")
-        elif every and not own.issuperset(other.adds()):
-            pick(other, other.adds(), "to predict from")
+        if other.name in whole and not own.issuperset(other.adds()):
+            pick(other, other.adds(), whole[other.name])
+        elif targeted:
+            pick(other, targeted, f"it has {one_line(listed(targeted, _SHOWN))}")
     wanted = plain_names(targets)
     cells = _cells(first.table, wanted) | {
         c: p.other.cells(c) for p in picks for c in p.take if c not in wanted
@@ -148,7 +150,7 @@ def picked(first: First, targets: Sequence[str], *, every: bool = False) -> list
 
 def _new(other: Other, own: Collection[str]) -> list[str]:
     """The plain columns of a table that are not there yet."""
-    return [c for c in map(str, other.table.frame.columns) if c not in (*other.on, *own)]
+    return [c for c in map(str, other.table.frame.columns) if c not in (*other.by, *own)]
 
 
 def _cells(table: Table, targets: Collection[str]) -> dict[str, list[Any]]:
@@ -196,12 +198,25 @@ def notes_of(first: First, picks: Sequence[Pick], folder: Path) -> list[str]:
         if other.name in taken:
             notes.append(f"# Of {one_line(other.name)} more may be taken: {shown}.")
             continue
-        keys = ", ".join(map(quoted, other.on))
-        on = keys if len(other.on) == 1 else f"[{keys}]"
-        path = quoted(near(other.files[0], folder))
         notes.append(f"# {one_line(other.name)} could be joined, {other.said}: it has {shown}.")
-        notes.append(f"#   join: [{{path: {path}, on: {on}}}]")
+        paths = [near(file, folder) for file in other.files]
+        settings = [
+            line.strip("- ").partition("  # ")[0] for line in join_lines(other, new, "", paths)
+        ]
+        notes.append(f"#   join: [{{{', '.join(settings)}}}]")
     return notes
+
+
+def with_files(first: First, columns: Sequence[Column]) -> dict[str, str]:
+    """Why tables are joined with all of their columns, by name: those that name files.
+
+    Args:
+        first: The first table.
+        columns: What columns are, if all tables are joined.
+    """
+    media = [c.name for c in columns if c.kind in ("image", "sound")]
+    named = {o.name: [c for c in o.adds() if c in media] for o in first.others}
+    return {name: f"it names files: {one_line(of[0])}" for name, of in named.items() if of}
 
 
 def told(first: First) -> set[Path]:
