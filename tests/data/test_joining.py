@@ -139,7 +139,7 @@ def test_rows_that_are_alike_are_counted_and_others_with_one_key_are_refused(
     with pytest.raises(DataError) as error:
         load(tmp_path, Join(path=tmp_path / "more.csv", by="id"))
     said = "more.csv row 2 and more.csv row 5 have the same key 'a', by which they are joined, and "
-    assert str(error.value).startswith(said + "differ in column 'z': 'None' and '6")
+    assert str(error.value).startswith(said + "differ in column 'z': (blank) and '6")
 
 
 @pytest.mark.parametrize(
@@ -222,6 +222,10 @@ def test_encoded_pictures_of_a_joined_table(tmp_path: Path) -> None:
     own = TableFile(path=tmp_path / "more.parquet", media={"image": "image"}).load().media["image"]
     assert (media.picture(0) == own.picture(1)).all() and (media.picture(2) == own.picture(0)).all()
     assert len(media) == 3
+    twice = pa.table({"id": ["a", "a", "b"], "image": cells})
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    with pytest.raises(DataError, match=r"same key 'a', .* in column 'image': encoded files"):
+        load(tmp_path, Join(path=tmp_path / "twice.parquet", by="id"))
     with pytest.raises(BlankCell):
         media.picture(1)
 

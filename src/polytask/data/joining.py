@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from polytask.data.delimited import Decimal
 from polytask.data.disguises import listed, require_encoding, require_file
+from polytask.data.linked import cells_of
 from polytask.data.media import EncodedMedia
 from polytask.data.parquet import nested
 from polytask.data.places import by_part, content_key, file_key
@@ -163,7 +164,7 @@ class Join:
         self.reading.finish(rows, [there for name, there in taken.items() if name in media])
         mine = keys_of(frame, list(self.by), first.locate)
         theirs = keys_of(rows.frame, list(self.by.values()), rows.locate)
-        at, repeated = _index(theirs, rows, [c for c in taken.values() if c in rows.frame.columns])
+        at, repeated = _index(theirs, rows, list(taken.values()))
         row = np.array([-1 if key is None else at.get(key, -1) for key in mine], dtype=np.int64)
         facts = Joined(
             name=self.name,
@@ -314,20 +315,24 @@ def _index(
     for row, key in enumerate(keys):
         if key is not None and at.setdefault(key, row) != row:
             again.append((key, row))
-    cells = {}
-    if again:
-        cells = {c: rows.frame[c].astype(object).where(rows.frame[c].notna(), None) for c in taken}
-    for column, of in cells.items():
-        values = of.tolist()
+    for column in taken if again else ():
+        encoded = column not in rows.frame.columns  # and not looked at before it is decoded
+        values = list(range(len(keys))) if encoded else cells_of(rows.frame[column])
         for key, row in again:
             if not _same(values[at[key]], values[row]):
                 raise DataError(
                     f"{rows.locate(at[key])} and {rows.locate(row)} have the same key "
                     f"{_shown(key)}, by which they are joined, and differ in column '{column}': "
-                    f"{str(values[at[key]])[:40]!r} and {str(values[row])[:40]!r}. Leave one row "
-                    "for each key, or name further columns under `by`."
+                    + ("encoded files" if encoded else f"{_cut(values[at[key]])} and ")
+                    + ("" if encoded else _cut(values[row]))
+                    + ". Leave one row for each key, or name further columns under `by`."
                 )
     return at, len(again)
+
+
+def _cut(cell: Any) -> str:
+    """A cell as a message shows it."""
+    return "(blank)" if cell is None else repr(str(cell)[:40])
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -50,6 +50,10 @@ class TableFile(Source):
         quotes: Whether a cell of a CSV or TSV may stand in quotes; if not, they are letters like
             others, as in texts that nothing but tabs divides.
         join: Further tables, whose columns are added to the rows by a key, one after the other.
+
+    Attributes:
+        lacking: Of columns that training joined and that a table to predict lacks, where they came
+            from.
     """
 
     def __init__(

@@ -72,8 +72,13 @@ def _drafted(
     """What is joined to a table and what is known then: more, if what is needed has no files or
     nothing to predict from."""
     picks = picked(first, targets)
-    found = _of_table(first, picks, targets, output, data)
-    if not first.others or any(c.kind in ("image", "sound") for c in found.columns):
+    try:
+        found = _of_table(first, picks, targets, output, data)
+    except DataError:
+        if not first.others:
+            raise
+        found = None  # files may be named elsewhere; with everything joined the error is the same
+    if found and (not first.others or any(c.kind in ("image", "sound") for c in found.columns)):
         return picks, found
     everything = dict.fromkeys((other.name for other in first.others), "to predict from")
     every = picked(first, targets, everything)
@@ -82,7 +87,7 @@ def _drafted(
     if files:
         picks = picked(first, targets, files)
         return picks, _of_table(first, picks, targets, output, data)
-    return (picks, found) if readable(found) else (every, most)
+    return (picks, found) if found and readable(found) else (every, most)
 
 
 def _of_table(

@@ -5,7 +5,7 @@ Letters: N rows of the first table.
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,20 +108,29 @@ class Beside:
     @cached_property
     def found(self) -> list[Other]:
         """Those that can be joined, that with most partners first."""
-        others = [other for files in self._sets() if (other := self._other(files)) is not None]
+        others = [other for files in self._seen if (other := self._other(files)) is not None]
         return sorted(others, key=lambda other: -other.found)
 
-    def _sets(self) -> Iterator[list[Path]]:
+    @property
+    def unseen(self) -> int:
+        """How many tables are not looked at, because they are many or large."""
+        return len(self._sets) - len(self._seen)
+
+    @property
+    def _seen(self) -> list[list[Path]]:
+        some = [of for of in self._sets if sum(f.stat().st_size for f in of) <= _LARGEST]
+        return some[:_MOST]
+
+    @cached_property
+    def _sets(self) -> list[list[Path]]:
         """The files of each other table of the folder."""
-        files = tables_in(self._folder, deep=self._deep)
-        files += unnamed_in(self._folder, deep=self._deep)
+        files = tables_below(self._folder, deep=self._deep)
         own = {key_of_name(file) for file in self._own}
         sets: dict[Path, list[Path]] = {}
         for file in files:
             if key_of_name(file) not in own:
                 sets.setdefault(file.with_name(key_of_name(file)), []).append(file)
-        some = [of for of in sets.values() if sum(f.stat().st_size for f in of) <= _LARGEST]
-        yield from some[:_MOST]
+        return list(sets.values())
 
     def _other(self, files: Sequence[Path]) -> Other | None:
         """A table, if it can be joined."""
@@ -242,6 +251,18 @@ class First:
     def others(self) -> Sequence[Other]:
         """Those that can be joined."""
         return self.beside.found if isinstance(self.source, TableFile) else ()
+
+
+def tables_below(folder: Path, *, deep: bool = True) -> list[Path]:
+    """The tables of a folder, and few of the files that may be some though their names do not say
+    it: transcripts and other texts may be many.
+
+    Args:
+        folder: The folder.
+        deep: Whether in folders of it, too.
+    """
+    unnamed = sorted(unnamed_in(folder, deep=deep), key=lambda file: len(file.parts))
+    return [*tables_in(folder, deep=deep), *unnamed[:_MOST]]
 
 
 def _several(files: Sequence[Path]) -> Path | list[Path]:

@@ -14,17 +14,10 @@ from polytask.data.words import is_list
 from polytask.errors import DataError, require
 from polytask.survey.codes import parts_by_value
 from polytask.survey.guesses import Column
-from polytask.survey.joinable import First, Other, join_lines
+from polytask.survey.joinable import First, Other, join_lines, tables_below
 from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import guess_group
-from polytask.survey.table_files import (
-    columns_in,
-    in_parts,
-    key_of_name,
-    plain_names,
-    tables_in,
-    unnamed_in,
-)
+from polytask.survey.table_files import columns_in, in_parts, key_of_name, plain_names
 
 _SHOWN = 4  # columns of which a comment says the names
 
@@ -62,7 +55,7 @@ def first_of(data: Path, targets: Sequence[str]) -> First | None:
     if not plain or not data.is_dir():
         return None
     sets: dict[str, list[Path]] = {}
-    for file in [*tables_in(data), *unnamed_in(data)]:
+    for file in tables_below(data):
         sets.setdefault(key_of_name(file), []).append(file)
     columns = {key: columns_in(of[0]) for key, of in sets.items()}
     have = {key: len(plain & names) for key, names in columns.items()}
@@ -114,6 +107,8 @@ def picked(
         targets: What is to be predicted.
         whole: Why tables are joined with all of their columns, by name.
     """
+    if not first.others:
+        return []
     lacking = plain_names(targets) - set(first.table.columns)
     own, picks, whole = set(first.table.columns), list[Pick](), whole or {}
 
@@ -190,6 +185,8 @@ def notes_of(first: First, picks: Sequence[Pick], folder: Path) -> list[str]:
     taken = {name: pick for pick in picks for name in [pick.other.name]}
     own = {*first.table.columns, *(c for pick in picks for c in pick.take)}
     notes = []
+    if first.others and first.beside.unseen:
+        notes.append(f"# {first.beside.unseen:,} more tables of the folder were not looked at.")
     for other in first.others:
         new = [c for c in other.adds() if c not in own]
         if not new:
