@@ -15,6 +15,7 @@ from polytask.balancing.stacked import heads_at
 
 FACTOR = {"AddmmBackward0": 1, "MmBackward0": 0}  # Which input of a product is the left factor.
 LEAF = "torch::autograd::AccumulateGrad"
+PLAIN: set[type] = {Tensor, torch.nn.Parameter}  # Subclasses may multiply in ways of their own.
 
 
 @dataclass
@@ -91,7 +92,7 @@ def linear_head(
         return None  # Nothing here learns, so no pass comes by.
     saved: Any = node
     weight: Tensor = saved._saved_mat2
-    plain = type(weight) in (Tensor, torch.nn.Parameter) and weight.layout == torch.strided
+    plain = type(weight) in PLAIN and weight.layout == torch.strided
     if not plain or not weight.is_floating_point():
         return None
     scale = getattr(node, "_saved_alpha", 1)
@@ -168,7 +169,7 @@ def _plain_head(node: Any, onward: Any, slot: int | None) -> Linear | None:
                 return None
     read: Tensor = node._saved_mat1 if slot else node._saved_self
     right: Tensor = node._saved_mat2
-    if type(right) not in (Tensor, torch.nn.Parameter):
+    if not {type(read), type(right)} <= PLAIN:
         return None
     return Linear(node, right.detach().T, None, Learned(read.detach(), weight, bias))
 
