@@ -164,9 +164,14 @@ def test_what_cancels_is_right_too(outputs: int, common: float) -> None:
     assert error < 1e-6 * (1 + common)
 
 
-def test_what_is_not_finite_is_said_of_its_task() -> None:
-    left, right = [torch.ones(3, 2) for _ in range(3)], [torch.ones(2, 4) for _ in range(3)]
-    left[1][0, 0] = float("inf")
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("outputs", [2, 100])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e30])
+def test_what_is_not_finite_is_said_of_its_task(value: float, outputs: int) -> None:
+    torch.manual_seed(0)
+    left = [torch.randn(3, outputs) for _ in range(3)]
+    right = [torch.randn(outputs, 4) for _ in range(3)]
+    left[1][0, 0] = value
     rows = torch.stack([(c @ w).flatten() for c, w in zip(left, right, strict=True)])
     found = Factored([0, 1, 2], left, right).products()
     assert torch.equal(found.isfinite(), gramian(rows).isfinite())

@@ -8,16 +8,17 @@ outputs, `W_t` `[K_t, D]` its weights. Inner products of such gradients are sums
 not be made.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import accumulate
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
+from polytask.balancing.few import Array
 from polytask.balancing.graph import leaves
 from polytask.balancing.heads import Learned, Linear, linear_head, plain_heads
 from polytask.balancing.passes import BLOCK, Passes, gramian, identity, source
@@ -89,14 +90,25 @@ class Factored:
             self.owner = torch.tensor(owner, device=self.left.device)
 
     def products(self) -> Tensor:
-        found, single = (part.cpu() for part in self._products())
-        pairs = zip(single.tolist(), found.diagonal().tolist(), strict=True)
-        # No two products are larger than their squares, so that these tell whether all are finite.
-        if all(math.isfinite(one) and one <= CANCELLATION * whole for one, whole in pairs):
-            return found
+        few = self.left.device.type == "cpu" and len(self.right) <= OUTPUTS
+        with np.errstate(over="ignore", invalid="ignore"):  # The rows say what isn't finite.
+            found, single = self._products_of_few() if few else self._products()
+            whole = found.diagonal()
+            # No two products are larger than their squares, which tell whether all are finite.
+            if np.isfinite(whole).all() and (single <= CANCELLATION * whole).all():
+                return torch.from_numpy(found)
         return gramian(torch.stack([g.flatten() for g in self._gradients()]))
 
-    def _products(self) -> tuple[Tensor, Tensor]:
+    def _products_of_few(self) -> tuple[Array, Array]:
+        """What `_products` gives, by few calls, and NumPy's (see `few`)."""
+        starts = [0, *accumulate(self.widths[:-1])]
+        products = self.left.T @ self.left
+        products *= self.right @ self.right.T
+        plain = products.numpy()
+        found = np.add.reduceat(np.add.reduceat(plain, starts, 0), starts, 1).astype(np.float64)
+        return (found + found.T) / 2, np.add.reduceat(plain.diagonal(), starts)
+
+    def _products(self) -> tuple[Array, Array]:
         """`[A, A]`, summed over each two tasks' outputs, and `[A]`, over each output's square."""
         count = len(self.members)
         half = self.left.new_zeros(count, count, dtype=torch.float64)
@@ -114,7 +126,7 @@ class Factored:
             half[first:last, first:] = self._per_task(part.T, first, count).T
             single[first:last] = self._per_task(products.diagonal(), first, last)
             first = last
-        return half.triu() + half.triu(1).T, single
+        return (half.triu() + half.triu(1).T).cpu().numpy(), single.cpu().numpy()
 
     def _per_task(self, values: Tensor, first: int, last: int) -> Tensor:
         """Entries summed over the outputs of each of the tasks from `first` to before `last`."""
