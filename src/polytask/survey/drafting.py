@@ -80,14 +80,13 @@ def _drafted(
         found = None  # files may be named elsewhere; with everything joined the error is the same
     if found and (not first.others or any(c.kind in ("image", "sound") for c in found.columns)):
         return picks, found
-    everything = dict.fromkeys((other.name for other in first.others), "to predict from")
-    every = picked(first, targets, everything)
-    most = _of_table(first, every, targets, output, data)
-    files = with_files(first, most.columns)
-    if files:
-        picks = picked(first, targets, files)
-        return picks, _of_table(first, picks, targets, output, data)
-    return (picks, found) if found and readable(found) else (every, most)
+    whole = with_files(first, picks, data)
+    if not whole:
+        if found and readable(found):
+            return picks, found
+        whole = dict.fromkeys((other.name for other in first.others), "to predict from")
+    picks = picked(first, targets, whole)
+    return picks, _of_table(first, picks, targets, output, data)
 
 
 def _of_table(

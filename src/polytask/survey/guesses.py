@@ -123,7 +123,7 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
         return replace(is_("split", why), parts=parts)
     if numbers_folds(name, known):
         return is_("left out", "it divides rows into folds")
-    media = _media_kind(known, folder)
+    media = media_kind(known, folder)
     if media is not None:
         return is_(media, f"its cells are files, such as {known[0]}")
     if _FORMULA.search(name) and len(different) > FEW:
@@ -339,8 +339,13 @@ def _numbers_rows(name: str, known: Sequence[Any]) -> bool:
     return counts_up and (usual or _NUMBERING.fullmatch(name.lower()) is not None)
 
 
-def _media_kind(known: Sequence[Any], folder: Path) -> Literal["image", "sound"] | None:
-    """Whether cells are paths of pictures or sounds of which the first few are there."""
+def media_kind(known: Sequence[Any], folder: Path) -> Literal["image", "sound"] | None:
+    """Whether cells are paths of pictures or sounds of which the first few are there.
+
+    Args:
+        known: The cells that are not blank.
+        folder: Where paths start.
+    """
     texts = [str(c).strip() for c in known]
     suffixes = {Path(t).suffix.lower() for t in texts}
     kinds: tuple[tuple[Literal["image", "sound"], Sequence[str]], ...]

@@ -161,6 +161,8 @@ class Beside:
         series = self._table.frame[column]
         if series.dtype.kind == "f" and bool((series.dropna() % 1 != 0).any()):
             return False
+        if series.dtype != object and series.nunique() < _FEWEST:
+            return False
         return len(self._cells(column)) >= _FEWEST
 
     def _cells(self, column: str) -> set[Key | None]:

@@ -13,11 +13,12 @@ from polytask.data.table_rows import known_format
 from polytask.data.words import is_list
 from polytask.errors import DataError, require
 from polytask.survey.codes import parts_by_value
-from polytask.survey.guesses import Column
+from polytask.survey.guesses import media_kind
 from polytask.survey.joinable import First, Other, join_lines, tables_below
 from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import guess_group
 from polytask.survey.table_files import columns_in, in_parts, key_of_name, plain_names
+from polytask.survey.whereabouts import Around
 
 _SHOWN = 4  # columns of which a comment says the names
 
@@ -155,9 +156,8 @@ def _cells(table: Table, targets: Collection[str]) -> dict[str, list[Any]]:
 
 
 def _parts(name: str, cells: Sequence[Any]) -> bool:
-    """Whether a column names the part of every row."""
-    whole = all(cell is not None and not is_list(cell) for cell in cells)
-    return whole and parts_by_value(name, cells) is not None
+    """Whether a column names the part of every row; a blank is none."""
+    return parts_by_value(name, cells) is not None
 
 
 def lines_of(picks: Sequence[Pick], folder: Path) -> list[str]:
@@ -204,16 +204,34 @@ def notes_of(first: First, picks: Sequence[Pick], folder: Path) -> list[str]:
     return notes
 
 
-def with_files(first: First, columns: Sequence[Column]) -> dict[str, str]:
+def with_files(first: First, picks: Sequence[Pick], data: Path | None) -> dict[str, str]:
     """Why tables are joined with all of their columns, by name: those that name files.
 
     Args:
         first: The first table.
-        columns: What columns are, if all tables are joined.
+        picks: What is joined without that.
+        data: A folder that files are in, at any depth; None for those of the tables.
     """
-    media = [c.name for c in columns if c.kind in ("image", "sound")]
-    named = {o.name: [c for c in o.adds() if c in media] for o in first.others}
-    return {name: f"it names files: {one_line(of[0])}" for name, of in named.items() if of}
+    found = {}
+    for other in first.others:
+        new = _new(other, {*first.table.columns, *(c for pick in picks for c in pick.take)})
+        name = next(iter(other.source.media), None) or _of_files(other, new, data)
+        if name is not None:
+            found[other.name] = f"it names files: {one_line(name)}"
+    return found
+
+
+def _of_files(other: Other, columns: Sequence[str], data: Path | None) -> str | None:
+    """A column of a table that names files; None if none does."""
+    folder = other.files[0].parent
+    around, cells = Around(folder, data), _cells(other.table, ())
+    for name in columns:
+        known = [cell for cell in cells[name] if cell is not None]
+        if known and not any(map(is_list, known)) and media_kind(known, folder) is not None:
+            return name
+        if around.find(name, cells[name], cells) is not None:
+            return name
+    return None
 
 
 def told(first: First) -> set[Path]:
