@@ -21,7 +21,7 @@ from torch.autograd.graph import GradientEdge, Node
 from polytask.balancing.few import Array
 from polytask.balancing.graph import leaves
 from polytask.balancing.heads import Learned, Linear, heads_on_one, linear_head, plain_heads
-from polytask.balancing.passes import BLOCK, Passes, gramian, identity, source
+from polytask.balancing.passes import BLOCK, Passes, gramian, source
 from polytask.balancing.stacked import stopped
 
 # What an entry of the rows costs, in multiplications of factors: it is written, stacked, read
@@ -231,7 +231,7 @@ def at_one_tensor(passes: Passes) -> tuple[GradientEdge, Place] | None:
     None, with nothing done, where this is not so, where parameters below aren't shared, or where
     it would not be quicker.
     """
-    if passes.reduce is not identity or len(passes.tasks) < SEVERAL:
+    if passes.awaited or len(passes.tasks) < SEVERAL:
         return None
     one = heads_on_one(passes.losses.nodes(passes.tasks), passes.shared.everyone)
     if one is None:
@@ -306,7 +306,7 @@ def _pays(passes: Passes, linear: dict[int, Linear]) -> bool:
 
 def _plain(passes: Passes) -> dict[int, Linear] | None:
     """The heads of `plain_heads`; None with several processes, which may await their gradients."""
-    if passes.features is None or passes.reduce is not identity:
+    if passes.features is None or passes.awaited:
         return None
     roots = passes.losses.nodes(passes.tasks)
     return plain_heads(roots, passes.features, passes.shared.everyone)
