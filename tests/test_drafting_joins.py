@@ -3,17 +3,22 @@
 import sys
 import warnings
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 
 from polytask.config import Config, load_config
+from polytask.data_terminal import print_summary
 from polytask.errors import DataError
 from polytask.run import Run
 from polytask.survey.drafting import draft
+from polytask.survey.profile import profile_prepared
+from polytask.survey.showing import tables
 from polytask.workflow import Silent, evaluate_run, predict_run, prepare_data, train
 from tests.data.conftest import own_cache, png, riff, wave
 
@@ -259,6 +264,20 @@ def trained_on(config: Config, folder: Path) -> Run:
     return Run.newest(folder / "runs")
 
 
+def test_parts_that_are_numbered_in_the_table_itself(tmp_path: Path) -> None:
+    rows = [(k / 7, k % 2, (k > 30) + (k > 40)) for k in range(ROWS)]
+    table(tmp_path, "a.csv", "x,y,partition", rows)
+    written, _ = drafted(tmp_path / "a.csv", ["y"])
+    assert written["inputs"]["row"]["columns"] == ["x"]
+    assert written["sources"]["data"]["split"]["parts"] == {
+        "train": "0",
+        "validation": "1",
+        "test": "2",
+    }
+    prepared = prepare_data(load_config(tmp_path / "mine.yaml"), Silent().on_decoding)
+    assert len(prepared.parts["test"]["data"]) == 7
+
+
 CLINIC = """
 sources:
   data:
@@ -294,11 +313,24 @@ def test_a_run_reads_what_is_joined_and_refuses_it_when_it_has_changed(trained: 
     assert (labs["found"], labs["rows"], labs["unused"]) == (42, 48, 0)
     assert (outcomes["found"], outcomes["unused"]) == (43, 1)
     assert sum(prepared.labels()["days"].values()) == 43
+    said = StringIO()
+    print_summary(prepared.summary(), Console(file=said, width=200))
+    assert "data: labs.csv, joined by patient: 42 of 48 rows have a partner\n" in said.getvalue()
+    (shown,) = [of for head, of in tables(profile_prepared(prepared)) if head == "Joined tables"]
+    assert shown.rows[1] == ["data", "outcomes.csv", "patient", 48, 43, 1, 0]
     assert evaluate_run(Run.open(trained / "run"), "test").keys() == {"died", "days"}
     text = (trained / "outcomes.csv").read_text()
     (trained / "outcomes.csv").write_text(text.replace("999,1", "999,0"))
     with pytest.raises(DataError, match="source 'data' has changed"):
         evaluate_run(Run.open(trained / "run"), "test")
+
+
+def test_keys_that_only_lack_their_zeros_are_told(trained: Path) -> None:
+    text = (trained / "labs.csv").read_text().replace("\n00", "\nx00").replace("\n04", "\n4")
+    (trained / "labs.csv").write_text(text.replace("\nx00", "\n00"))
+    prepared = prepare_data(load_config(trained / "mine.yaml"), Silent().on_decoding)
+    (doubt,) = [of for of in prepared.summary()["doubts"] if "zeros in front" in of]
+    assert "a partner in labs.csv without zeros in front of patient: 7." in doubt
 
 
 def predicted(folder: Path, header: str, *rows: str, **called: str) -> list[Any]:
