@@ -29,6 +29,9 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     if len(labels) > MANY:
         _add_spread(table, parts, labels)
     console.print(table)
+    for source, joins in summary.get("joined", {}).items():
+        for of in joins:
+            console.print(escape(f"{source}: {of['said']}"), soft_wrap=True)
     for name, facts in summary.get("texts", {}).items():
         print_text_facts(name, facts, console)
     for source, count in summary.get("skipped", {}).items():

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from polytask.data.columns import as_floats
 from polytask.data.delimited import open_text
 from polytask.data.places import content_key, file_key, files_key
-from polytask.data.tables import MISSING, TableFile, column_names
+from polytask.data.table_rows import MISSING, column_names
+from polytask.data.tables import TableFile
 from polytask.errors import ConfigError, DataError
 from tests.data.conftest import png, riff, wave
 

@@ -8,6 +8,7 @@ from polytask.config import catalogue
 from polytask.config.derive import GREATEST_SEED, FieldOf, Text, descriptions, settings
 from polytask.config.spec import Exactly, OneOf, Section, Spec, choice, derive
 from polytask.config.task_keys import naming_tasks
+from polytask.data.joining import Join
 from polytask.data.splits import Split
 from polytask.data.stream import BatchStream
 from polytask.data.table_cleaning import TableCleaning
@@ -168,17 +169,13 @@ def _input_parts(kind: str) -> dict[str, FieldOf]:
     }
 
 
+_DIVIDED = "How the rows are divided into training, validation and test."
 SOURCES = choice(
     "source",
     catalogue.SOURCES,
     base=SourceSpec,
-    parts={
-        "split": _part(
-            Annotated[Spec, Exactly(SPLIT)],
-            SPLIT(),
-            "How the rows are divided into training, validation and test.",
-        )
-    },
+    parts={"split": _part(Annotated[Spec, Exactly(SPLIT)], SPLIT(), _DIVIDED)},
+    nested={"join": tuple[Annotated[Spec, Exactly(derive(Join))], ...] | None},
 )
 INPUTS = OneOf(
     "input",

@@ -41,8 +41,15 @@ class Spec(Section):
             *facts: The positional arguments, which no file states.
             **supplied: Keyword arguments that no file states.
         """
-        own = {name: getattr(self, name) for name in self.own}
+        own = {name: _made(getattr(self, name)) for name in self.own}
         return self.makes(*facts, **supplied, **own)
+
+
+def _made(value: Any) -> Any:
+    """A value of a field, or the objects that its settings describe."""
+    if isinstance(value, tuple):
+        return tuple(map(_made, value))
+    return value.make() if isinstance(value, Spec) else value
 
 
 def derive(
@@ -53,6 +60,7 @@ def derive(
     base: type[Spec] = Spec,
     parts: Mapping[str, FieldOf] | None = None,
     replaced: Mapping[str, FieldOf] | None = None,
+    nested: Mapping[str, Any] | None = None,
     supplied: tuple[str, ...] = (),
 ) -> type[Spec]:
     """The model of a class.
@@ -64,9 +72,13 @@ def derive(
         base: What the model inherits from.
         parts: Further fields, which are no arguments of the constructor.
         replaced: Other fields in place of arguments', for those that a file may abbreviate.
+        nested: The types of arguments that are objects with settings of their own.
         supplied: Keyword-only arguments that the builder supplies.
     """
     own = settings(made, supplied=supplied) | dict(replaced or {})
+    own |= {
+        name: (kind_of, own[name][1]) for name, kind_of in (nested or {}).items() if name in own
+    }
     fields: dict[str, Any] = {}
     if kind is not None:
         fields["kind"] = (Literal[kind], kind) if optional else (Literal[kind], ...)

@@ -5,7 +5,7 @@ Letters: N rows of a source.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -142,8 +142,8 @@ class Prepared:
             `skipped_rows[source]` (the first ones, with their reasons), `unknown[task]` and
             `unknown_labels[task]` (how often each is there), of table inputs that are cleaned
             `cleaned[input][source]` (per part `imputed` by column and `outliers`) and
-            `dropped[input][source]`, of text inputs `texts[input]` (see `text_facts`), and
-            `doubts` (see `doubts`).
+            `dropped[input][source]`, of joined tables `joined[source]` (see `Joined`), of text
+            inputs `texts[input]` (see `text_facts`), and `doubts` (see `doubts`).
         """
         return self._summary
 
@@ -176,6 +176,11 @@ class Prepared:
             "unknown_labels": {t: dict(found.most_common(SHOWN)) for t, found in unknown.items()},
             "cleaned": self._by_input(lambda dataset: dataset.cleaned),
             "dropped": self._by_input(lambda dataset: dataset.dropped),
+            "joined": {
+                s: [asdict(of) | {"said": str(of)} for of in d.table.joined]
+                for s, d in self.datasets.items()
+                if d.table.joined
+            },
             "texts": text_facts(
                 self.inputs, {s: d.stores for s, d in self.datasets.items()}, self.parts
             ),

@@ -42,6 +42,7 @@ def doubts(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]]) -> lis
         labels: By task and part, how many labels there are.
     """
     found = [
+        *_other_keys(prepared),
         *_other_parts(prepared),
         *_shared_files(prepared),
         *_noted(prepared),
@@ -59,6 +60,18 @@ def doubts(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]]) -> lis
             found += _composed_categories(name, some, prepared)
             found += _strange_entries(name, some, prepared)
     return found
+
+
+def _other_keys(prepared: "Prepared") -> Iterator[str]:
+    """Rows that lack a partner in a joined table only because of zeros in front of a key."""
+    for name, dataset in prepared.datasets.items():
+        for of in dataset.table.joined:
+            if of.unlike:
+                yield (
+                    f"rows of {name} that would have a partner in {of.name} without zeros in front "
+                    f"of {', '.join(of.by)}: {of.unlike:,}. Keys are texts: write them alike in "
+                    "both files"
+                )
 
 
 def _other_parts(prepared: "Prepared") -> Iterator[str]:

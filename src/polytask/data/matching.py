@@ -1,12 +1,13 @@
 """Which columns of a table to predict each input of a run reads."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from polytask.data.inputs import Input
 from polytask.data.parquet import nested
-from polytask.data.tables import known_format
+from polytask.data.table_rows import known_format
 from polytask.data.tabular import TableInput
 from polytask.data.text import TextInput
 from polytask.errors import DataError, nearest
@@ -20,7 +21,13 @@ def read_columns(inputs: Mapping[str, Input]) -> set[str]:
 
 
 def matched(
-    path: Path, names: Sequence[str], inputs: Mapping[str, Input], called: Mapping[str, str]
+    path: Path,
+    names: Sequence[str],
+    inputs: Mapping[str, Input],
+    called: Mapping[str, str],
+    *,
+    keys: Collection[str] = (),
+    lacking: Mapping[str, str] | None = None,
 ) -> dict[str, str | list[str]]:
     """The column, or columns, of a table that each input reads, for those that find theirs.
 
@@ -29,12 +36,15 @@ def matched(
         names: Its columns.
         inputs: The inputs of a run.
         called: What columns of training are called in this table, where it is something else.
+        keys: Columns by which others are joined.
+        lacking: Of columns that training joined and that are not there, where they came from.
 
     Raises:
         DataError: If no input finds its columns, one finds some of them only, or `called` names a
             column that is not there or that nothing reads.
     """
-    _require_called(path, names, inputs, called)
+    _require_called(path, names, {*read_columns(inputs), *keys}, called)
+    lacking = lacking or {}
     columns: dict[str, str | list[str]] = {}
     for name, some in inputs.items():
         options = [[called.get(c, c) for c in of] for of in _options(some)]
@@ -44,8 +54,8 @@ def matched(
             missing = next(c for c in partly if c not in names)
             raise DataError(
                 f"Input '{name}' reads column '{missing}', which {path.name} does not have. "
-                f"{nearest(missing, names)} If it is there under another name: --column "
-                f"{shlex.quote(f'{missing}=NAME')}."
+                f"{lacking.get(missing) or nearest(missing, names)} If it is there under another "
+                f"name: --column {shlex.quote(f'{missing}=NAME')}."
             )
         if whole is not None:
             columns[name] = whole if isinstance(some, TableInput) else whole[0]
@@ -57,14 +67,14 @@ def matched(
         raise DataError(
             f"{path.name} has none of the columns that this run reads ({wanted}). Its columns: "
             f"{', '.join(names[:20])}{more}. {' '.join(_suggested(path, names, inputs))}"
+            + "".join(f" Of '{name}': {why}" for name, why in islice(lacking.items(), 1))
         )
     return columns
 
 
 def _require_called(
-    path: Path, names: Sequence[str], inputs: Mapping[str, Input], called: Mapping[str, str]
+    path: Path, names: Sequence[str], read: Collection[str], called: Mapping[str, str]
 ) -> None:
-    read = read_columns(inputs)
     for column, name in called.items():
         if column not in read:
             raise DataError(

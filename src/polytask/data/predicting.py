@@ -30,7 +30,8 @@ from polytask.data.matching import TEXT, matched, read_columns
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import Table
 from polytask.data.stores import PictureStore, SoundStore, Store, pack_waves
-from polytask.data.tables import TableFile, known_format
+from polytask.data.table_rows import known_format
+from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
 from polytask.data.text import TextInput
 from polytask.data.words import words_of
@@ -329,9 +330,11 @@ def _read_table(
     like: TableFile | None,
     called: Mapping[str, str],
 ) -> _Reading:
-    read = {*read_columns(inputs), *called.values(), TEXT}
-    source = TableFile(path=path) if like is None else like.another(path, read)
-    columns = matched(path, source.names(), inputs, called)
+    source = TableFile(path=path)
+    if like is not None:
+        source = like.another(path, read_columns(inputs), called, also=TEXT)
+    keys = set() if like is None else like.keys
+    columns = matched(path, source.names(), inputs, called, keys=keys, lacking=source.lacking)
     for name, column in columns.items():
         kind = inputs[name].media
         if kind is not None:

@@ -107,6 +107,37 @@ class Media(ABC):
         raise DataError(f"This column holds {self.kind}s: it has no maps.")
 
 
+@dataclass(frozen=True)
+class Joined:
+    """What a join found.
+
+    Attributes:
+        name: The joined table's first file.
+        by: The key, as it is called in the first table.
+        rows: How many rows the first table has.
+        found: How many rows have a partner.
+        unused: Rows of the joined table that are no row's partner.
+        repeated: Rows of the joined table that are there again, alike in all that is taken.
+        unlike: Rows without partner that would have one but for zeros in front of the key.
+    """
+
+    name: str
+    by: tuple[str, ...]
+    rows: int
+    found: int
+    unused: int
+    repeated: int
+    unlike: int
+
+    def __str__(self) -> str:
+        said = (
+            f"{self.name}, joined by {', '.join(self.by)}: {self.found:,} of {self.rows:,} rows "
+            "have a partner"
+        )
+        said += f"; rows there that are no row's partner: {self.unused:,}" if self.unused else ""
+        return said + (f"; that repeat another: {self.repeated:,}" if self.repeated else "")
+
+
 @dataclass
 class Table:
     """The rows of one source.
@@ -121,6 +152,7 @@ class Table:
         unread: Why columns of its file are not among these, by column.
         unfit: What should have been a row and cannot be one: where it is, and why. It is an error
             unless `on_bad` leaves it out.
+        joined: What was found in further tables whose columns are among these.
     """
 
     name: str
@@ -131,6 +163,7 @@ class Table:
     fixed_split: "pandas.Series[Any] | None" = None
     unread: Mapping[str, str] = field(default_factory=dict)
     unfit: Sequence[tuple[str, str]] = ()
+    joined: Sequence[Joined] = ()
 
     def __len__(self) -> int:
         return len(self.frame)

@@ -3,8 +3,8 @@
 Parts are decided once, from a seed; a saved run keeps the row numbers.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from torch import Tensor
 
 from polytask.data.sources import Table
 from polytask.errors import ConfigError, DataError, require
-from polytask.tasks.labels import composed
+from polytask.tasks.labels import composed, label_text
 
 Rows = NDArray[np.int64]
 
+PartName = Literal["train", "validation", "test"]
 PARTS = ("train", "validation", "test")
 _SYNONYMS = {
     "train": "train",
@@ -40,6 +41,22 @@ def part_named(text: str) -> str | None:
     return _SYNONYMS.get(text.strip().lower())
 
 
+def _by_value(parts: Mapping[PartName, str | Sequence[str]]) -> dict[str, str]:
+    """The part that each value stands for.
+
+    Raises:
+        ConfigError: If one stands for two.
+    """
+    found: dict[str, str] = {}
+    for part, values in parts.items():
+        for value in [values] if isinstance(values, str) else values:
+            if found.setdefault(value, part) != part:
+                raise ConfigError(
+                    f"`parts` has '{value}' under {found[value]} and under {part}. Leave one out."
+                )
+    return found
+
+
 class Split:
     """How the rows of a source are divided.
 
@@ -56,6 +73,8 @@ class Split:
             met as nearly as whole groups allow.
         column: A column that names each row's part (`train`, `validation`, `test`, or a common
             synonym such as `val` or `dev`).
+        parts: Which values of that column stand for which part, if they are others:
+            `{train: 0, validation: 1, test: [2, 3]}`.
         fixed: Use the split that the data set's publisher made.
         seed: Decides the draw; the run's own seed if None.
     """
@@ -68,6 +87,7 @@ class Split:
         stratify: str | None = None,
         group: str | None = None,
         column: str | None = None,
+        parts: dict[PartName, str | list[str]] | None = None,
         fixed: bool = False,
         seed: int | None = None,
     ) -> None:
@@ -81,6 +101,9 @@ class Split:
         self.test, self.validation = test, validation
         self.stratify, self.group, self.column = stratify, group, column
         self.fixed, self.seed = fixed, seed
+        self.parts = _by_value(parts) if parts is not None else None
+        if parts is not None and column is None:
+            raise ConfigError("`parts` says what a `column` means. Name the column, too.")
 
     def assign(self, table: Table, seed: int) -> dict[str, Rows]:
         """The row numbers of every part, ascending; a part with share 0 may be empty.
@@ -157,15 +180,22 @@ class Split:
         else:
             names = np.full(len(table), "train", dtype=object)
         unique, inverse = np.unique(
-            np.array(["" if n is None else str(n) for n in names], dtype=str), return_inverse=True
+            np.array(["" if n is None else label_text(n) for n in names], str), return_inverse=True
         )
-        known = [part_named(u) for u in unique.tolist()]
+        named = part_named if self.parts is None else self.parts.get
+        known = [named(u) for u in unique.tolist()]
         if None in known:
             bad = known.index(None)
             row = int(np.flatnonzero(inverse == bad)[0])
+            wanted = "train, validation or test" if self.parts is None else ", ".join(self.parts)
+            hint = ""
+            if names[row] is not None:
+                hint = " Say under `parts` what stands for which part, if it is not its name."
+            elif table.joined:
+                hint = " A row without partner in a joined table has blanks there."
             raise DataError(
-                f"{table.describe(row)}: {self._by} should name a part (train, validation or "
-                f"test). Found {str(unique[bad])!r}."
+                f"{table.describe(row)}: {self._by} should name a part ({wanted}). Found "
+                f"{str(unique[bad])!r}.{hint}"
             )
         codes = np.array([PARTS.index(str(k)) for k in known], dtype=np.int64)[inverse]
         return {part: np.flatnonzero(codes == k) for k, part in enumerate(PARTS)}

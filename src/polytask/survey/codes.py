@@ -1,14 +1,18 @@
-"""Numbers that are names: of folds, of films, of places."""
+"""Numbers that are names: of folds, of parts, of films, of places."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from polytask.data.splits import part_named
 from polytask.tasks.labels import label_text
 
 _MOST_FOLDS = 20
 # Numbers that are names, as their column says: `movieId`, `zip_code`.
-_CODE = re.compile(r"(.*[^a-z])?(id|code|zip)(\W.*)?", re.IGNORECASE)
+_CODE = re.compile(r"(.*[^a-z])?(id|identity|code|zip)(\W.*)?", re.IGNORECASE)
+_PARTS = re.compile(r"(.*[\W_])?(split|part|partition|fold|subset|set)s?")
+_NUMBERED_PARTS = {"0": "train", "1": "validation", "2": "test"}
 
 
 def numbers_folds(name: str, known: Sequence[Any]) -> bool:
@@ -24,6 +28,26 @@ def numbers_folds(name: str, known: Sequence[Any]) -> bool:
     return 3 <= len(folds) <= _MOST_FOLDS and all(
         re.fullmatch(r"[a-z_ -]*\d+", f.lower()) for f in folds
     )
+
+
+def parts_by_value(name: str, known: Sequence[Any]) -> dict[str, str] | None:
+    """The part of each value of a column that names parts; None if it names none.
+
+    Numbers are parts by their usual order, if all three are there and most rows are to train on.
+
+    Args:
+        name: The column.
+        known: Its cells that are not blank.
+    """
+    if not _PARTS.fullmatch(name.lower()):
+        return None
+    counts = Counter(map(label_text, known))
+    named = {value: part_named(value) or "" for value in counts}
+    if counts and all(named.values()):
+        return named
+    if set(counts) == set(_NUMBERED_PARTS) and counts["0"] > 0.5 * len(known):
+        return dict(_NUMBERED_PARTS)
+    return None
 
 
 def are_codes(name: str, known: Sequence[Any]) -> bool:

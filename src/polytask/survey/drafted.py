@@ -1,12 +1,12 @@
 """A configuration as text, of what was found out about a table."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from polytask.data.dates import goes_on
 from polytask.data.disguises import listed
 from polytask.data.sources import Table
-from polytask.data.splits import PARTS
+from polytask.data.splits import PARTS, part_named
 from polytask.errors import DataError
 from polytask.survey.guesses import Column, Target
 from polytask.survey.lines import (
@@ -23,6 +23,7 @@ from polytask.survey.lines import (
     text_input,
 )
 from polytask.survey.persons import GROUPS, guess_group
+from polytask.tasks.labels import label_text
 
 _PLAIN = ("number", "category", "date", "text", "characters")
 
@@ -86,6 +87,18 @@ def written(found: Drafted) -> str:
     return "\n".join(lines)
 
 
+def readable(found: Drafted) -> bool:
+    """Whether any column is left to predict from.
+
+    Args:
+        found: What is known.
+    """
+    kinds = (*_PLAIN, "image", "sound")
+    return found.words is not None or any(
+        c.kind in kinds and c.name != found.group for c in found.columns
+    )
+
+
 def _stratified(goals: Sequence[Target]) -> str:
     """A split at random, even in the classes of the first target that allows it."""
     goal = next((g for g in goals if g.even), None)
@@ -139,8 +152,14 @@ def _without(columns: Sequence[Column]) -> list[str]:
 def _split_lines(found: Drafted) -> list[str]:
     """How rows are divided, with a warning where one person's rows are in several parts."""
     column = next((c for c in found.columns if c.kind == "split"), None)
+    if column is not None and not (apart := _apart(found, column)):
+        return _column_lines(found, column)
     if column is not None:
-        return [f"    split: {{column: {quoted(column.name)}}}  # {one_line(column.why)}"]
+        return [
+            f"    # {one_line(column.name)} names parts and is not used: most labels of",
+            f"    # {one_line(apart)} in other parts are in no training row, and are not learned",
+            *_split_lines(replace(found, columns=[c for c in found.columns if c is not column])),
+        ]
     if found.parts:
         return _fixed_lines(found)
     if found.group is None:
@@ -157,6 +176,38 @@ def _split_lines(found: Drafted) -> list[str]:
         f"    # all rows of one {who} are in one part, {why or 'so that scores tell of new ones'}",
         f"    split: {{test: 0.15, validation: 0.15, group: {quoted(found.group)}}}",
     ]
+
+
+def _column_lines(found: Drafted, column: Column) -> list[str]:
+    """The split that a column names."""
+    how = f"column: {quoted(column.name)}"
+    if any(value != part and part_named(value) is None for value, part in column.parts.items()):
+        pairs = {part: value for value, part in column.parts.items()}
+        how += ", parts: {" + ", ".join(f"{p}: {quoted(v)}" for p, v in pairs.items()) + "}"
+    lines = [f"    split: {{{how}}}  # {one_line(column.why)}"]
+    if found.group is None or found.folds:
+        return lines
+    cells = found.table.cells([found.group, column.name])
+    whole = len({tuple(map(str, pair)) for pair in cells.tolist()}) == _count(found, found.group)
+    who = one_line(found.group)
+    told = "are in one part" if whole else "are in several parts, which flatters"
+    return [f"    # rows of one {who} {told}", *lines]
+
+
+def _apart(found: Drafted, column: Column) -> str:
+    """A target most of whose labels only rows of other parts than training have; else empty."""
+    parts = [column.parts.get(label_text(cell)) for cell in found.table.cells([column.name])[:, 0]]
+    for goal in found.goals:
+        if goal.kind != "multiclass":
+            continue
+        seen: dict[str, set[str | None]] = {}
+        for cell, part in zip(found.table.cells([goal.name])[:, 0], parts, strict=True):
+            if cell is not None:
+                seen.setdefault(label_text(cell), set()).add(part)
+        held = [of for of in seen.values() if of != {"train"}]
+        if 2 * sum("train" not in of for of in held) > len(held):
+            return goal.name
+    return ""
 
 
 def _in_time(found: Drafted) -> list[str]:

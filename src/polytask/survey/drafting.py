@@ -1,6 +1,7 @@
 """A configuration written for somebody's data, with the reasons in comments."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,17 @@ from polytask.data.places import PathOrParts, by_part
 from polytask.data.sources import Table
 from polytask.data.tables import TableFile
 from polytask.errors import DataError
-from polytask.survey.drafted import Drafted, written
+from polytask.survey.drafted import Drafted, readable, written
 from polytask.survey.folders import draft_folders
 from polytask.survey.guesses import Column, Target, guess_column
+from polytask.survey.joinable import First
+from polytask.survey.joins import Pick, first_of, lines_of, notes_of, picked, told, with_files
 from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import guess_folds, guess_group
 from polytask.survey.pixel_maps import draft_maps
 from polytask.survey.sameness import one_of, same_as, sums
 from polytask.survey.samples import picture_input, sound_input
-from polytask.survey.table_files import not_taken, other_parts, read_table, table_files
+from polytask.survey.table_files import not_taken, other_parts, table_files
 from polytask.survey.targets import chosen, words_of_labels
 from polytask.survey.whereabouts import Around
 
@@ -40,15 +43,20 @@ def draft(
     Raises:
         DataError: If the data cannot be read, or a target is none.
     """
-    files = table_files(data, targets, names)
-    if not files:
-        maps = None if names else draft_maps(data, near(data, output.parent), targets)
-        if maps is not None:
-            return maps
-        return written(draft_folders(data, near(data, output.parent), targets, names or ()))
-    found = _of_table(files, targets, output.parent, names, data if data.is_dir() else None)
+    first = None if names else first_of(data, targets)
+    if first is None:
+        files = table_files(data, targets, names)
+        if not files:
+            maps = None if names else draft_maps(data, near(data, output.parent), targets)
+            if maps is not None:
+                return maps
+            return written(draft_folders(data, near(data, output.parent), targets, names or ()))
+        first = First.read(files, names, data)
+    picks, found = _drafted(first, targets, output.parent, data if data.is_dir() else None)
+    found.notes += notes_of(first, picks, output.parent)
     found.notes += [
-        f"# {one_line(f.name)} is left out: {one_line(why)}." for f, why in not_taken(data, files)
+        f"# {one_line(f.name)} is left out: {one_line(why)}."
+        for f, why in not_taken(data, first.files, told(first))
     ]
     beside = [one_line(f.name) for f in other_parts(data)]
     if beside:
@@ -58,20 +66,46 @@ def draft(
     return written(found)
 
 
+def _drafted(
+    first: First, targets: Sequence[str], output: Path, data: Path | None
+) -> tuple[list[Pick], Drafted]:
+    """What is joined to a table and what is known then: more, if what is needed has no files or
+    nothing to predict from."""
+    picks = picked(first, targets)
+    try:
+        found = _of_table(first, picks, targets, output, data)
+    except DataError:
+        if not first.others:
+            raise
+        found = None  # files may be named elsewhere; with everything joined the error is the same
+    if found and (not first.others or any(c.kind in ("image", "sound") for c in found.columns)):
+        return picks, found
+    whole = with_files(first, picks, data)
+    if not whole:
+        if found and readable(found):
+            return picks, found
+        whole = dict.fromkeys((other.name for other in first.others), "to predict from")
+    picks = picked(first, targets, whole)
+    return picks, _of_table(first, picks, targets, output, data)
+
+
 def _of_table(
-    files: PathOrParts,
+    first: First,
+    picks: Sequence[Pick],
     targets: Sequence[str],
     output: Path,
-    names: Sequence[str] | None,
     data: Path | None,
 ) -> Drafted:
-    """What is known about a table, whose files may be anywhere in a folder."""
-    source, table, reading = read_table(files, names)
+    """What is known about a table, whose files may be anywhere in a folder, and what is joined."""
+    source, table = _joined(first, picks)
+    homes = {c: pick.other.files[0].parent for pick in picks for c in pick.take}
+    keys = {c: of.name for of in first.others for c in of.by if len(of.by) == 1 and of.one_to_one}
+    keys |= {c: pick.other.name for pick in picks for c in pick.other.by}
     cells = {name: table.cells([name])[:, 0].tolist() for name in table.frame.columns}
     goals, notes = chosen(targets, table, cells, spoken=True)
     words, goals = words_of_labels(goals, cells)
     others = {n: c for n, c in cells.items() if n not in {*notes, *(g.name for g in goals)}}
-    first = by_part(files)[0][1]
+    path = by_part(first.files)[0][1]
     columns = [
         Column(n, "sound" if m.kind == "sound" else "image", "its cells are encoded")
         for n, m in table.media.items()
@@ -83,24 +117,28 @@ def _of_table(
         del others[group]
         group = guess_group(others)
     folds = guess_folds(others) if group is None else None
-    columns += [_guessed(n, c, first.parent, goals, cells) for n, c in others.items()]
+    columns += [_guessed(n, c, homes.get(n, path.parent), goals, cells) for n, c in others.items()]
     if isinstance(source, TableFile) and not any(c.kind in ("image", "sound") for c in columns):
-        around = Around(first.parent, data)
-        columns = [_elsewhere(c, source, around, cells) for c in columns]
+        around = {folder: Around(folder, data) for folder in {path.parent, *homes.values()}}
+        columns = [
+            _elsewhere(c, source, around[homes.get(c.name, path.parent)], cells) for c in columns
+        ]
+    columns = [_without_key(c, keys) for c in columns]
     sides = sums(columns, goals, cells)
     columns = [_without_sum(c, sides) for c in columns]
     media = {c.name: c.kind for c in columns if c.kind in ("image", "sound")}
     declared = "".join(f", {quoted(n)}: {k}" for n, k in media.items())[2:]
     return Drafted(
-        name=first.name,
+        name=path.name,
         what=f"{len(table):,} rows",
         table=table,
         goals=goals,
         columns=columns,
         source=[
             "    kind: arff" if isinstance(source, ArffFile) else "    kind: table",
-            *_path_lines(files, output),
-            *reading,
+            *_path_lines(first.files, output),
+            *first.settings,
+            *lines_of(picks, output),
             *([f"    media: {{{declared}}}"] if media else []),
             *_place_lines(source, columns),
         ],
@@ -108,11 +146,31 @@ def _of_table(
         words=words,
         group=group or folds,
         folds=folds is not None,
-        parts=list(files) if isinstance(files, Mapping) else (),
+        parts=list(first.files) if isinstance(first.files, Mapping) else (),
         notes=[f"# {one_line(n)} is left out: {why}" for n, why in notes.items()]
         + _sum_lines(sides, goals, media)
         + _one_lines(one_of(goals, cells)),
     )
+
+
+def _joined(first: First, picks: Sequence[Pick]) -> tuple[TableFile | ArffFile, Table]:
+    """The source and the rows of a table with what is joined to it."""
+    source = copy(first.source)
+    if isinstance(source, ArffFile):
+        return source, first.table
+    source.places = {}
+    source.media = dict(source.media)
+    source.join = [pick.other.join(pick.take) for pick in picks]
+    for pick in picks:
+        source.media |= {c: k for c, k in pick.other.source.media.items() if c in pick.take}
+    return source, source.load() if picks else first.table
+
+
+def _without_key(column: Column, keys: Mapping[str, str]) -> Column:
+    """A column, left out if a table is joined by it: ids tell rows apart."""
+    if column.name not in keys or column.kind in ("image", "sound", "left out"):
+        return column
+    return Column(column.name, "left out", f"rows of {one_line(keys[column.name])} are found by it")
 
 
 def _guessed(

@@ -20,7 +20,8 @@ from polytask.survey.lines import quoted
 from polytask.survey.persons import folders_of_persons, guess_group
 from polytask.survey.pixel_maps import MAPS, PICTURES
 from polytask.survey.samples import picture_input, sound_input
-from polytask.survey.table_files import other_encoding, tables_in
+from polytask.survey.table_files import tables_in
+from polytask.survey.table_reading import other_encoding
 from polytask.survey.targets import chosen
 
 _SHOWN = 5  # files of which something is said

@@ -15,10 +15,9 @@ import numpy as np
 from polytask.data.dates import day_first, told_order, undecided
 from polytask.data.linked import is_file
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
-from polytask.data.splits import part_named
 from polytask.data.words import is_list
 from polytask.errors import DataError, require
-from polytask.survey.codes import are_codes, numbers_folds
+from polytask.survey.codes import are_codes, numbers_folds, parts_by_value
 from polytask.survey.notations import with_thousands
 from polytask.survey.orders import ranges_in_order, says_amount, says_grade
 from polytask.survey.scales import words_in_order
@@ -41,7 +40,6 @@ _GOES_ON = re.compile(
     r"|age|dose|distance|position|depth|temperature|x|y|z)s?(?![a-z])",
     re.IGNORECASE,
 )
-_PART_NAMES = ("split", "part", "fold", "subset", "set")
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,7 @@ class Column:
         missing: How many cells are blank.
         doubt: What a person should look at; empty if nothing.
         codes: Whether it is a category whose names are numbers.
+        parts: Of a column that names parts, the part of each value.
     """
 
     name: str
@@ -63,6 +62,7 @@ class Column:
     missing: int = 0
     doubt: str = ""
     codes: bool = False
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,13 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
     different = {composed(label_text(c)) for c in known}
     if len(different) < 2:
         return is_("left out", "it is blank" if not known else "it says the same in every row")
-    if name.lower() in _PART_NAMES and all(part_named(str(c)) for c in known):
-        return is_("split", f"it names parts: {', '.join(sorted(different))}")
+    parts = parts_by_value(name, known)
+    if parts is not None:
+        why = f"it names parts: {', '.join(sorted(different))}"
+        return replace(is_("split", why), parts=parts)
     if numbers_folds(name, known):
         return is_("left out", "it divides rows into folds")
-    media = _media_kind(known, folder)
+    media = media_kind(known, folder)
     if media is not None:
         return is_(media, f"its cells are files, such as {known[0]}")
     if _FORMULA.search(name) and len(different) > FEW:
@@ -258,6 +260,8 @@ def _of_numbers(name: str, known: Sequence[float], different: int) -> tuple[str,
     Few whole numbers may be codes as well as grades, which only words can say.
     """
     least, greatest = min(known), max(known)
+    if different > FEW and are_codes(name, known):
+        return "multiclass", f"{different} different numbers, which are codes by the column's name"
     if different > FEW or not all(c.is_integer() for c in known):
         return "regression", f"{different} different numbers"
     grade, amount = says_grade(name), says_amount(name)
@@ -335,8 +339,13 @@ def _numbers_rows(name: str, known: Sequence[Any]) -> bool:
     return counts_up and (usual or _NUMBERING.fullmatch(name.lower()) is not None)
 
 
-def _media_kind(known: Sequence[Any], folder: Path) -> Literal["image", "sound"] | None:
-    """Whether cells are paths of pictures or sounds of which the first few are there."""
+def media_kind(known: Sequence[Any], folder: Path) -> Literal["image", "sound"] | None:
+    """Whether cells are paths of pictures or sounds of which the first few are there.
+
+    Args:
+        known: The cells that are not blank.
+        folder: Where paths start.
+    """
     texts = [str(c).strip() for c in known]
     suffixes = {Path(t).suffix.lower() for t in texts}
     kinds: tuple[tuple[Literal["image", "sound"], Sequence[str]], ...]

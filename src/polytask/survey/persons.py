@@ -13,8 +13,8 @@ _REPEATED = 0.95  # different ones among rows: a few that are there again are in
 # Whoever or whatever several rows may come from.
 _WHO = (
     "patient subject participant person speaker spk actor singer respondent donor author client "
-    "customer user student recording dialogue conversation session video lesion specimen animal "
-    "household"
+    "customer user student identity recording dialogue conversation session video lesion specimen "
+    "animal household"
 )
 _SHORT = {"spk": "speaker", "spkr": "speaker", "sub": "subject", "subj": "subject"}
 _NUMBERED = r"([_\W]*(id|no|nr|nbr|num|number|code|key|index|name|\d+))?[_\W]*"

@@ -20,7 +20,8 @@ from polytask.data.table_cleaning import RobustZ
 from polytask.data.tabular import TableInput
 from polytask.errors import DataError
 from polytask.survey.guesses import Column, guess_column
-from polytask.survey.table_files import read_table, table_files
+from polytask.survey.table_files import table_files
+from polytask.survey.table_reading import read_table
 from polytask.survey.treebanks import profile_treebank, treebank_files
 from polytask.survey.word_columns import profile_words, word_files
 

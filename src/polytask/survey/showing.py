@@ -31,6 +31,14 @@ def tables(facts: Facts) -> list[tuple[str, Table]]:
         heads = ["task", "classes", "most frequent", "share", "rarest", "its share"]
         if balance:
             found.append(("Balance of classes in training", Table(columns=heads, rows=balance)))
+    joined = [
+        [s, of["name"], ", ".join(of["by"]), of["rows"], of["found"], of["unused"], of["repeated"]]
+        for s, joins in summary.get("joined", {}).items()
+        for of in joins
+    ]
+    if joined:
+        heads = ["source", "joined", "by", "rows", "with partner", "without row", "repeated"]
+        found.append(("Joined tables", Table(columns=heads, rows=joined)))
     columns = facts.get("columns", {})
     by_input = columns if summary else {"": columns}
     for name, of in by_input.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 from polytask.data.conll import Columns
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
-from polytask.data.tables import known_format
+from polytask.data.table_rows import known_format
 from polytask.errors import DataError, nearest
 from polytask.survey.lines import one_line, quoted
 from polytask.survey.table_files import is_table

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from polytask.data.delimited import open_bytes
-from polytask.survey.table_files import other_encoding
+from polytask.survey.table_reading import other_encoding
 from polytask.survey.tagged import MANY
 
 Kind = Literal["words", "spans", "labels", "left out"]
