@@ -3,6 +3,7 @@
 Parts are decided once, from a seed; a saved run keeps the row numbers.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,11 @@ _SYNONYMS = {
 def part_named(text: str) -> str | None:
     """The part that a text names, by a common synonym too; None if it names none."""
     return _SYNONYMS.get(text.strip().lower())
+
+
+def part_begun(text: str) -> str | None:
+    """The part that a folder's name begins with, as `train-clean-100` does; None if with none."""
+    return part_named(re.split(r"[-_. ]", text.strip())[0])
 
 
 class Split:

@@ -19,6 +19,7 @@ from polytask.survey.sameness import one_of, same_as, sums
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import not_taken, other_parts, read_table, table_files
 from polytask.survey.targets import chosen, words_of_labels
+from polytask.survey.transcribed import draft_transcribed, transcribed
 from polytask.survey.whereabouts import Around
 
 _SHOWN = 4  # columns of which a comment says the names
@@ -40,7 +41,14 @@ def draft(
     Raises:
         DataError: If the data cannot be read, or a target is none.
     """
-    files = table_files(data, targets, names)
+    beside = transcribed(data, targets, names or ())
+    if beside is not None and beside.cells == 2:
+        return written(draft_transcribed(data, output.parent, targets, names or (), beside))
+    if beside is not None and not names:  # a table without a header
+        files: PathOrParts = beside.files[0] if len(beside.files) == 1 else list(beside.files)
+        names, targets = beside.names, targets or [beside.names[1]]
+    else:
+        files = table_files(data, targets, names)
     if not files:
         maps = None if names else draft_maps(data, near(data, output.parent), targets)
         if maps is not None:
@@ -50,10 +58,10 @@ def draft(
     found.notes += [
         f"# {one_line(f.name)} is left out: {one_line(why)}." for f, why in not_taken(data, files)
     ]
-    beside = [one_line(f.name) for f in other_parts(data)]
-    if beside:
+    others = [one_line(f.name) for f in other_parts(data)]
+    if others:
         found.notes.append(
-            f"# {', '.join(beside)} beside it: to take parts as files have them, name the folder."
+            f"# {', '.join(others)} beside it: to take parts as files have them, name the folder."
         )
     return written(found)
 
