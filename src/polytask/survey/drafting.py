@@ -18,7 +18,7 @@ from polytask.survey.pixel_maps import draft_maps
 from polytask.survey.sameness import one_of, same_as, sums
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import not_taken, other_parts, read_table, table_files
-from polytask.survey.targets import chosen, words_of_labels
+from polytask.survey.targets import chosen, words_of_labels, written_about
 from polytask.survey.transcribed import draft_transcribed, transcribed
 from polytask.survey.whereabouts import Around
 
@@ -98,6 +98,10 @@ def _of_table(
     sides = sums(columns, goals, cells)
     columns = [_without_sum(c, sides) for c in columns]
     media = {c.name: c.kind for c in columns if c.kind in ("image", "sound")}
+    if "image" in media.values() and "sound" not in media.values():
+        goals = [written_about(g) if g.kind == "ctc" else g for g in goals]
+    if group is None and folds is None:
+        group = next((n for n in media if _recurs(cells.get(n, ()))), None)
     declared = "".join(f", {quoted(n)}: {k}" for n, k in media.items())[2:]
     return Drafted(
         name=first.name,
@@ -121,6 +125,12 @@ def _of_table(
         + _sum_lines(sides, goals, media)
         + _one_lines(one_of(goals, cells)),
     )
+
+
+def _recurs(cells: Sequence[Any]) -> bool:
+    """Whether several rows have one file."""
+    known = [cell for cell in cells if cell is not None]
+    return len(known) == len(cells) > len(set(map(str, known)))
 
 
 def _guessed(
@@ -222,7 +232,9 @@ def _media_input(
         if not media:
             raise DataError(
                 f"Column '{heard.name}' {_heard(heard)}, and no other column has sounds (or the "
-                "paths of some). Name another column under --targets."
+                "paths of some)"
+                + (". " if heard.timed else ", or pictures. ")
+                + "Name another column under --targets."
             )
     column, kind = next(iter(media.items()), ("", ""))
     if not kind:
@@ -232,7 +244,8 @@ def _media_input(
         table = source.load()
     if kind == "sound":
         return sound_input(table.media[column], column, heard=heard)
-    return picture_input(table.media[column], column)
+    written = any(goal.kind == "generation" for goal in goals)
+    return picture_input(table.media[column], column, written=written)
 
 
 def _heard(goal: Target) -> str:

@@ -144,6 +144,15 @@ def network_lines(rows: int, goals: Sequence[Target], *, quick: bool = False) ->
             f"training: {{epochs: {epochs}, clip: 5.0}}",
             "",
         ]
+    if any(goal.kind == "generation" for goal in goals):  # what is written looks at places
+        return [
+            "trunk: {kind: hard, backbone: {kind: residual, widths: [32, 64, 128]}}",
+            "batches: {size: 32}",
+            "optimizer: {kind: adamw, lr: 0.004, weight_decay: 0.01}",
+            "schedule: {kind: one_cycle, warmup: 0.2}",
+            f"training: {{epochs: {epochs}, clip: 5.0}}",
+            "",
+        ]
     return [
         trunk,
         f"batches: {{size: {size}}}",

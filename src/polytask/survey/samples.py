@@ -98,7 +98,8 @@ def picture_input(media: Media, column: str, *, written: bool = False) -> list[s
     Args:
         media: The column.
         column: Its name.
-        written: Whether texts are written about them, for which their places are kept apart.
+        written: Whether texts are written about them, for which their places are kept apart, in the
+            trunk.
     """
     longer, broken = [], 0
     for item in spread(len(media), _DECODED):
@@ -116,11 +117,13 @@ def picture_input(media: Media, column: str, *, written: bool = False) -> list[s
         said += [f"  # {broken} of {len(longer) + broken} cannot be read."] if broken else []
     else:
         said = [f"  # None of {broken} pictures looked at can be read: the size is a guess."]
-    pool = "" if written else ", pool: mean"
+    if written:
+        shown = f"{{kind: image, column: {quoted(column)}, size: {size}}}"
+        return [*said, f"  picture: {shown}"]
     return [
         *said,
         "  picture:",
-        f"    {{kind: image, column: {quoted(column)}, size: {size}{pool},",
+        f"    {{kind: image, column: {quoted(column)}, size: {size}, pool: mean,",
         "     body: {kind: residual, widths: [32, 64, 128]}}",
     ]
 
