@@ -104,6 +104,14 @@ def vctk(root: Path) -> None:
     text(root / "README.txt", "A corpus of read speech, of 109 speakers.")
 
 
+def microphones(root: Path) -> None:
+    for k in range(40):
+        name = f"p{225 + k % 10}/p{225 + k % 10}_{k:03}"
+        for number in (1, 2):
+            sound(root / "wav48_silence_trimmed" / f"{name}_mic{number}.flac")
+        text(root / "txt" / f"{name}.txt", said(k))
+
+
 def beside(root: Path) -> None:
     for k in range(30):
         sound(root / f"utt{k}.wav")
@@ -143,12 +151,13 @@ def kaldi(root: Path) -> None:
     ("make", "texts", "separator", "split"),
     [
         (vctk, "txt/*/*.txt", None, {"test": 0.15, "validation": 0.15, "stratify": "speaker"}),
+        (microphones, "*.txt", None, {"test": 0.15, "validation": 0.15, "group": "speaker"}),
         (beside, "*.lab", None, {"test": 0.15, "validation": 0.15}),
         (vivos, "prompts.txt", " ", {"fixed": True, "validation": 0.15, "group": "speaker"}),
         (mls, "transcripts.txt", "\t", {"fixed": True}),
         (kaldi, "text", " ", {"test": 0.15, "validation": 0.15}),
     ],
-    ids=["VCTK", "beside", "VIVOS", "MLS", "Kaldi"],
+    ids=["VCTK", "VCTK of two microphones", "beside", "VIVOS", "MLS", "Kaldi"],
 )
 def test_other_layouts(
     make: Callable[[Path], None],

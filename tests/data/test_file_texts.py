@@ -78,6 +78,12 @@ def test_endings_may_have_several_points_and_pictures_have_texts(tmp_path: Path)
     assert read(tmp_path, texts="*.normalized.txt") == {"1.png": "one", "2.png": "two"}
 
 
+def test_a_text_may_be_of_two_microphones(tmp_path: Path) -> None:
+    sounds = ["p1_001_mic1.wav", "p1_001_mic2.wav", "p1_002.wav", "p1_002_b.wav"]
+    put(tmp_path, sounds, {"txt/p1_001.txt": "one", "txt/p1_002.txt": "two"})
+    assert list(read(tmp_path, texts="*.txt").values()) == ["one", "one", "two", None]
+
+
 @given(st.permutations(range(6)), st.permutations(range(6)))
 def test_the_order_of_texts_does_not_matter(texts: list[int], files: list[int]) -> None:
     said = [Said(f"n{k}", (), str(k), "t") for k in texts]

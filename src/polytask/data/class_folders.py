@@ -47,8 +47,9 @@ class ClassFolders(Source):
             out and counted with `on_bad: skip`, if they are fewer than half.
         texts: Which files hold what is said in sounds, or written about pictures: `*.txt`, each
             that of the file whose name the `*` stands for, of several in the nearest folder; with
-            `separator`, `*.trans.txt` or `prompts.txt`, with a line for each file. Files without
-            one have no text; texts of files that are not there are left out and counted.
+            `separator`, `*.trans.txt` or `prompts.txt`, with a line for each file. Names may be cut
+            at the last `_`, as `p225_001` of `p225_001_mic1`, if no file is called so. Files
+            without one have no text; texts of files that are not there are left out and counted.
         separator: What stands between a file's name and its text, where these have a line for
             each: a blank in `19-198-0000 NORTHANGER ABBEY`.
     """

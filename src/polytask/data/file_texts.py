@@ -5,7 +5,7 @@ Letters: N files.
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,7 @@ class FileTexts:
             raise DataError(f"`texts` finds no file '{self.pattern}' in {folder}.")
         said = [one for file in files for one in self._said(file, folder)]
         texts = matched(names, said)
-        known = {name.stem for name in names}
+        known = set(called([name.stem for name in names], {one.name for one in said}))
         astray = [one for one in said if one.name not in known]
         if not any(text is not None for text in texts):
             some = f"{said[0].where} is of '{said[0].name}'" if said else "they are blank"
@@ -127,8 +127,26 @@ def _plain(text: str) -> str | None:
     return " ".join(text.split()) or None
 
 
+def called(stems: Sequence[str], texts: Collection[str]) -> list[str]:
+    """The name under which a text of each file would be.
+
+    It is the file's own, or what stands before its last `_` if a text and no file is called so:
+    `p225_001` is of `p225_001_mic1` and `p225_001_mic2`.
+
+    Args:
+        stems: `[N]` names of files, without endings.
+        texts: Names of texts.
+    """
+    files, found = set(stems), []
+    for stem in stems:
+        begun = stem.rpartition("_")[0]
+        shorter = stem not in texts and begun in texts and begun not in files
+        found.append(begun if shorter else stem)
+    return found
+
+
 def matched(names: Sequence[Path], said: Sequence[Said]) -> list[str | None]:
-    """The text of each file, of those of its name the one in the nearest folder.
+    """The text of each file, of those that are called so the one in the nearest folder.
 
     Where several files have one name, a text is that of the nearest as well.
 
@@ -143,23 +161,20 @@ def matched(names: Sequence[Path], said: Sequence[Said]) -> list[str | None]:
     files: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     for one in said:
         texts[one.name].append(one)
-    for name in names:
-        files[name.stem].append(name.parts[:-1])
-    return [_of(name, texts, files) for name in names]
+    keys = called([name.stem for name in names], texts)
+    for name, key in zip(names, keys, strict=True):
+        files[key].append(name.parts[:-1])
+    return [
+        _of(name, texts.get(key, ()), files[key]) for name, key in zip(names, keys, strict=True)
+    ]
 
 
-def _of(
-    name: Path,
-    texts: Mapping[str, Sequence[Said]],
-    files: Mapping[str, Sequence[tuple[str, ...]]],
-) -> str | None:
-    """The text of a file."""
-    some, above = texts.get(name.stem, ()), name.parts[:-1]
+def _of(name: Path, some: Sequence[Said], files: Sequence[tuple[str, ...]]) -> str | None:
+    """The text of a file, of some that are called so; `files` are the folders of all such files."""
+    above = name.parts[:-1]
     most = max((_near(above, one.folders) for one in some), default=0)
     best = [one for one in some if _near(above, one.folders) == most]
-    best = [
-        one for one in best if all(_near(other, one.folders) <= most for other in files[name.stem])
-    ]
+    best = [one for one in best if all(_near(other, one.folders) <= most for other in files)]
     other = next((one for one in best if one.text != best[0].text), None)
     if other is not None:
         raise DataError(

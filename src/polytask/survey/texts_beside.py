@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +21,7 @@ _LOOKED = 20  # files or lines that are read
 _LETTERS = 1000  # of a file that are read
 _MOST = 0.9  # of these that fit
 _ENOUGH = 0.5  # of pictures or sounds that have a text
+_SHARED = 4  # files that may have one text
 _TIMED = re.compile(r"\s*-?[\d.]+\s+-?[\d.]+(\s|$)")  # times or places, and what is there
 
 
@@ -34,6 +35,8 @@ class TextsBeside:
         files: These files.
         cells: Into how many cells the separator divides lines, where it is no blank.
         others: Patterns of other files that hold as many texts.
+        of: The names of files that are a text each.
+        several: Whether a text is of several files, as of two microphones.
     """
 
     pattern: str
@@ -41,6 +44,8 @@ class TextsBeside:
     files: Sequence[Path]
     cells: int = 2
     others: Sequence[str] = ()
+    of: Collection[str] = ()
+    several: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -55,13 +60,20 @@ def texts_beside(folder: Path, media: Sequence[Path]) -> TextsBeside | None:
         folder: The folder.
         media: The pictures or sounds.
     """
-    stems = Counter(path.stem for path in media)
+    own = Counter(path.stem for path in media)
+    begun = Counter(path.stem.rpartition("_")[0] for path in media)  # as the source takes it
+    shared = {n: c for n, c in begun.items() if n and n not in own and c <= _SHARED}
     files = [f for f in files_in(folder) if f.suffix.lower() not in _MEDIA and is_text(f)]
     files = sorted(f for f in files if not f.name.startswith("."))
-    return _one_each(folder, files, stems) or _in_lines(files, stems)
+    found = _one_each(folder, files, {**own, **shared}, len(media))
+    if found is None:  # what lines are about may be speakers, with whose names those of files begin
+        return _in_lines(files, own)
+    return replace(found, several=any(name in shared for name in found.of))
 
 
-def _one_each(folder: Path, files: Sequence[Path], stems: Mapping[str, int]) -> TextsBeside | None:
+def _one_each(
+    folder: Path, files: Sequence[Path], stems: Mapping[str, int], total: int
+) -> TextsBeside | None:
     """Files that bear the names of pictures or sounds with another ending."""
     found: dict[str, list[Path]] = defaultdict(list)
     for file in files:
@@ -69,7 +81,6 @@ def _one_each(folder: Path, files: Sequence[Path], stems: Mapping[str, int]) -> 
             stem = next((s for s in _stems(file.name) if s in stems), None)
             if stem is not None:
                 found[file.name[len(stem) :]].append(file)
-    total = sum(stems.values())
     fitting = []
     for ending, some in found.items():
         named = {file.name[: len(file.name) - len(ending)] for file in some}
@@ -81,7 +92,9 @@ def _one_each(folder: Path, files: Sequence[Path], stems: Mapping[str, int]) -> 
         return None
     best, *others = (ending for _, _, ending in sorted(fitting))
     pattern = _narrowed(folder, f"*{best}", found[best], files)
-    return TextsBeside(pattern, None, found[best], others=[f"*{ending}" for ending in others])
+    named = {file.name.removesuffix(best) for file in found[best]}
+    rest = [f"*{ending}" for ending in others]
+    return TextsBeside(pattern, None, found[best], others=rest, of=frozenset(named))
 
 
 def _narrowed(folder: Path, pattern: str, some: Sequence[Path], files: Sequence[Path]) -> str:
@@ -142,7 +155,8 @@ def _in_lines(files: Sequence[Path], stems: Mapping[str, int]) -> TextsBeside | 
         for line in _lines(file):
             named.add(_stem(line.partition(mark)[0]))
             cells[line.count(mark) + 1] += 1
-    if sum(stems[name] for name in named if name in stems) < _ENOUGH * sum(stems.values()):
+    named &= set(stems)
+    if sum(stems[name] for name in named) < _ENOUGH * sum(stems.values()):
         return None
     several = 2 if mark in " :" else cells.most_common(1)[0][0]
     return TextsBeside(pattern, mark, some, several)
@@ -165,7 +179,7 @@ def _varies(pairs: Sequence[tuple[str, str, str]]) -> bool:
     without blanks."""
     words = [len(text.split()) for _, _, text in pairs]
     wide = [sum(ord(c) > 0x2E80 for c in text) for _, _, text in pairs]
-    return len(pairs) < 2 or max(words) > 1 or max(wide) > 1
+    return max(words) > 1 or max(wide) > 1
 
 
 def _lines(file: Path) -> Iterator[str]:

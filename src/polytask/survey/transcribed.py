@@ -66,7 +66,6 @@ def draft_transcribed(
     below = _below_parts([file.relative_to(data) for file in files])
     encoding = next((e for e in map(other_encoding, found.files) if e is not None), None)
     pattern, columns = None, list[str]()
-    who = None
     if names:
         pattern, columns = pattern_of(below, names, None)
     elif kind == "sound":
@@ -84,7 +83,9 @@ def draft_transcribed(
     parts = set() if table.fixed_split is None else set(table.fixed_split)
     parts = set() if parts == {"train"} else parts  # all are drawn
     who = guess_group({c: cells[c] for c in columns})
-    goals, notes = _goals(targets, table, cells, who if not parts else None, kind)
+    # Where several files have one text, parts that are drawn have it all.
+    useful = who if not parts and not found.several else None
+    goals, notes = _goals(targets, table, cells, useful, kind)
     _require_known(goals, who, table, cells)
     others = {c: cells[c] for c in columns if c not in {*notes, *(g.name for g in goals)}}
     group = guess_group(others)
