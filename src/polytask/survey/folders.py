@@ -170,12 +170,17 @@ def _by_names(
         group=group,
         parts=_parts(table),
         notes=_comment("".join(f"{c} is left out: {why}\n" for c, why in notes.items()))
-        + _left_out(data, table),
+        + unfit_lines(data, table),
     )
 
 
-def _left_out(data: Path, table: Table) -> list[str]:
-    """The policy that leaves out files whose names do not fit, and which these are."""
+def unfit_lines(data: Path, table: Table) -> list[str]:
+    """The policy that leaves out files whose names do not fit, and which these are.
+
+    Args:
+        data: The folder.
+        table: Its files.
+    """
     if not table.unfit:
         return []
     some = ", ".join(Path(where).relative_to(data).as_posix() for where, _ in table.unfit[:_SHOWN])

@@ -14,6 +14,7 @@ from polytask.data.splits import part_begun
 from polytask.errors import DataError
 from polytask.survey.drafted import Drafted
 from polytask.survey.file_names import pattern_of
+from polytask.survey.folders import unfit_lines
 from polytask.survey.guesses import RARE, Column, Target, guess_column
 from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import folders_of_persons, guess_group
@@ -28,16 +29,18 @@ _TEXT, _WHO = "text", "speaker"
 def transcribed(data: Path, targets: Sequence[str], names: Sequence[str]) -> TextsBeside | None:
     """Texts beside the files of a folder, if they are what is to be predicted.
 
-    Nothing if targets are others, if `names` names the cells of a table, or if nothing is to be
-    predicted of pictures whose folders may be labels.
+    Nothing if targets are others, if `names` names the cells of a table, or if nothing is named
+    for pictures whose folders may be labels.
 
     Args:
         data: The folder.
-        targets: What is to be predicted; empty for what there is.
+        targets: What is to be predicted; empty if nothing is named.
         names: Names of columns.
     """
     plain = {name.removeprefix("-") for name in targets}
     if not data.is_dir() or _TEXT in names or not plain <= {_TEXT, _WHO, *names}:
+        return None
+    if names and targets and _TEXT not in plain:
         return None
     kind, files = _media(data)
     if kind == "image" and not targets and len({file.parent for file in files}) > 1:
@@ -111,6 +114,7 @@ def draft_transcribed(
             *(f"# {one_line(c)} is left out: {why}" for c, why in notes.items()),
             *(f"# {one_line(o)} hold other texts of the same files." for o in found.others),
             *_naming(data, below, columns, who),
+            *unfit_lines(data, table),
         ],
     )
 
