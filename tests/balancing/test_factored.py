@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from polytask.balancing import BALANCERS, ConstantWeights, StackedHeads, backward, factored
+from polytask.balancing import (
+    BALANCERS,
+    ConstantWeights,
+    StackedHeads,
+    backward,
+    factored,
+    weighing,
+)
 from polytask.balancing.factored import Factored, Linear
 from polytask.balancing.passes import Passes, gramian
 from polytask.tasks import Multiclass
@@ -164,9 +171,14 @@ def test_what_cancels_is_right_too(outputs: int, common: float) -> None:
     assert error < 1e-6 * (1 + common)
 
 
-def test_what_is_not_finite_is_said_of_its_task() -> None:
-    left, right = [torch.ones(3, 2) for _ in range(3)], [torch.ones(2, 4) for _ in range(3)]
-    left[1][0, 0] = float("inf")
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("outputs", [2, 100])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e30])
+def test_what_is_not_finite_is_said_of_its_task(value: float, outputs: int) -> None:
+    torch.manual_seed(0)
+    left = [torch.randn(3, outputs) for _ in range(3)]
+    right = [torch.randn(outputs, 4) for _ in range(3)]
+    left[1][0, 0] = value
     rows = torch.stack([(c @ w).flatten() for c, w in zip(left, right, strict=True)])
     found = Factored([0, 1, 2], left, right).products()
     assert torch.equal(found.isfinite(), gramian(rows).isfinite())
@@ -256,6 +268,7 @@ class Odd:
         self.first, self.second = nn.Linear(6, 6).double(), nn.Linear(6, 2).double()
         self.right = nn.Parameter(torch.randn(6, 4).double())
         self.x = torch.randn(9, 3).double()
+        self.outputs: list[Tensor] = []
 
     def losses(self) -> tuple[list[Tensor], list[Tensor]]:
         z = self.trunk(self.x).tanh()
@@ -332,6 +345,128 @@ def test_weights_of_losses_reach_the_trunk_by_factors(
             assert caught == ([min(kept, sum(active))] if kept and not worth else [])
             found.append(flat(net.parameters()))
         torch.testing.assert_close(found[0], found[1])
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_weights_of_losses_reach_what_heads_read(data: st.DataObject) -> None:
+    """Where no features are given, and no parameter but heads' is above them."""
+    count = data.draw(st.integers(2, 6))
+    outputs = data.draw(st.lists(st.integers(1, 9), min_size=count, max_size=count))
+    biases = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    active = data.draw(st.lists(st.booleans(), min_size=count, max_size=count).filter(any))
+    weight = st.sampled_from([0.0, 0.3, 2.0])
+    weights = data.draw(st.lists(weight, min_size=count, max_size=count).filter(any))
+    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
+    examples = data.draw(st.integers(1, 20))
+    net, mask = Net(outputs, biases, examples, 7, dtype), torch.tensor(active)
+    balancer = ConstantWeights(count, weights=weights)
+    found = []
+    for ways in (True, False):
+        for n, p in enumerate(net.shared + net.own):
+            p.grad = None if n % 3 else torch.ones_like(p)
+        z = net.trunk(net.x)
+        pairs = zip(net.heads, net.targets, strict=True)
+        losses = [(head(z) - y).square().mean() for head, y in pairs]
+        with pytest.MonkeyPatch.context() as patch, taking() as taught:
+            if not ways:
+                patch.setattr(weighing, "at_one_tensor", lambda passes: None)
+            backward(losses, balancer, net.shared, active=mask)
+        tasks = [t for t in range(count) if active[t]]
+        small = sum(outputs[t] for t in tasks) <= len(tasks) * examples
+        equal = all(weights[t] == 1 for t in tasks)
+        assert taught == ([len(tasks)] if ways and small and not equal else [])
+        found.append([p.grad for p in net.shared + net.own])
+    torch.testing.assert_close(*found)
+
+
+def deeper(net: Odd, z: Tensor) -> Tensor:
+    return net.second(net.first(z).relu())
+
+
+def own_product(net: Odd, z: Tensor) -> Tensor:
+    return net.first(z).square() + net.first(z)
+
+
+def meets_another(net: Odd, z: Tensor) -> Tensor:
+    return net.first(z)[:, :2] + net.heads[0](z)
+
+
+def same_output(net: Odd, z: Tensor) -> Tensor:
+    return net.outputs[0]
+
+
+def same_head(net: Odd, z: Tensor) -> Tensor:
+    return net.heads[0](z)
+
+
+def of_the_trunk(net: Odd, z: Tensor) -> Tensor:
+    return net.first(z) + net.trunk.weight.sum()
+
+
+def other_features(net: Odd, z: Tensor) -> Tensor:
+    return net.first(z * 2)
+
+
+def weight_penalty(net: Odd, z: Tensor) -> Tensor:
+    return net.first(z) + net.first.weight.square().sum()
+
+
+def read_twice(net: Odd, z: Tensor) -> Tensor:
+    output = net.first(z)
+    return output * output.detach() + output.exp()
+
+
+def many_outputs(net: Odd, z: Tensor) -> Tensor:
+    return F.linear(z, torch.cat([net.first.weight] * 9))
+
+
+@pytest.mark.parametrize(
+    ("odd", "plain"),
+    [
+        *((odd, True) for odd in (same_head, read_twice)),
+        *((odd, False) for odd in (deeper, own_product, meets_another, same_output)),
+        *((odd, False) for odd in (of_the_trunk, other_features, weight_penalty, many_outputs)),
+    ],
+)
+@pytest.mark.parametrize("weights", [(0.5, 2.0, 0.25), (0.5, 2.0, 0.0)])
+def test_weights_of_losses_where_heads_are_odd(
+    odd: Callable[[Odd, Tensor], Tensor], plain: bool, weights: tuple[float, ...]
+) -> None:
+    net = Odd(without_bias)
+    found = []
+    for ways in (True, False):
+        for p in net.parameters():
+            p.grad = None
+        z = net.trunk(net.x).tanh()
+        z.register_hook(lambda g: 3 * g)
+        net.outputs = [head(z) for head in net.heads]
+        losses = [(output - 1).square().mean() for output in net.outputs]
+        losses.append((odd(net, z) - 2).square().mean())
+        with pytest.MonkeyPatch.context() as patch, taking() as taught:
+            if not ways:
+                patch.setattr(weighing, "at_one_tensor", lambda passes: None)
+            backward(losses, ConstantWeights(3, weights=weights), net.trunk.parameters())
+        assert taught == ([3] if ways and plain else [])
+        found.append([p.grad for p in net.parameters()])
+    torch.testing.assert_close(*found)
+
+
+def test_what_lies_below_heads_and_is_not_shared_gets_its_own_gradient() -> None:
+    net = Odd(without_bias)
+    found = []
+    for ways in (True, False):
+        for p in net.parameters():
+            p.grad = None
+        z = net.trunk(net.x).tanh()
+        losses = [(head(z) - 1).square().mean() for head in net.heads]
+        with pytest.MonkeyPatch.context() as patch, taking() as taught:
+            if not ways:
+                patch.setattr(weighing, "at_one_tensor", lambda passes: None)
+            backward(losses, ConstantWeights(2, weights=(0.5, 2.0)), [net.trunk.weight])
+        assert taught == []  # The trunk's bias is not shared.
+        found.append([p.grad for p in net.parameters()])
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("examples", [63, 64])

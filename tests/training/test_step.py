@@ -16,6 +16,7 @@ from polytask.distillation import Lesson, Teacher, Teaching
 from polytask.errors import TrainingError
 from polytask.model import MultiTaskModel
 from polytask.training.optim import SGD
+from polytask.training.processes import differentiation
 from polytask.training.step import StepRecord, train_step
 from polytask.types import Batch, Features
 from tests.networks import TASKS, batch, network, parameters
@@ -205,3 +206,14 @@ def test_two_processes_are_one_on_the_joined_batch(kind: str, tmp_path: Path) ->
         torch.testing.assert_close(their_losses, losses, atol=1e-5, rtol=1e-5)
         assert torch.equal(their_counts, counts)
         torch.testing.assert_close(theirs, state, atol=1e-6, rtol=1e-2, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("precision", "plain"), [("32-true", True), ("64-true", True), ("bf16-mixed", False)]
+)
+def test_losses_are_differentiated_without_detour_where_there_is_none(
+    precision: Any, plain: bool
+) -> None:
+    runner = Fabric(accelerator="cpu", devices=1, precision=precision)
+    assert (differentiation(runner) is Tensor.backward) == plain
+    assert plain or differentiation(runner) == runner.backward

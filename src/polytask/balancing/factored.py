@@ -8,18 +8,19 @@ outputs, `W_t` `[K_t, D]` its weights. Inner products of such gradients are sums
 not be made.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import accumulate
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
+from polytask.balancing.few import Array
 from polytask.balancing.graph import leaves
-from polytask.balancing.heads import Learned, Linear, linear_head, plain_heads
+from polytask.balancing.heads import Learned, Linear, heads_on_one, linear_head, plain_heads
 from polytask.balancing.passes import BLOCK, Passes, gramian, identity, source
 from polytask.balancing.stacked import stopped
 
@@ -89,14 +90,25 @@ class Factored:
             self.owner = torch.tensor(owner, device=self.left.device)
 
     def products(self) -> Tensor:
-        found, single = (part.cpu() for part in self._products())
-        pairs = zip(single.tolist(), found.diagonal().tolist(), strict=True)
-        # No two products are larger than their squares, so that these tell whether all are finite.
-        if all(math.isfinite(one) and one <= CANCELLATION * whole for one, whole in pairs):
-            return found
+        few = self.left.device.type == "cpu" and len(self.right) <= OUTPUTS
+        with np.errstate(over="ignore", invalid="ignore"):  # The rows say what isn't finite.
+            found, single = self._products_of_few() if few else self._products()
+            whole = found.diagonal()
+            # No two products are larger than their squares, which tell whether all are finite.
+            if np.isfinite(whole).all() and (single <= CANCELLATION * whole).all():
+                return torch.from_numpy(found)
         return gramian(torch.stack([g.flatten() for g in self._gradients()]))
 
-    def _products(self) -> tuple[Tensor, Tensor]:
+    def _products_of_few(self) -> tuple[Array, Array]:
+        """What `_products` gives, by few calls, and NumPy's (see `few`)."""
+        starts = [0, *accumulate(self.widths[:-1])]
+        products = self.left.T @ self.left
+        products *= self.right @ self.right.T
+        plain = products.numpy()
+        found = np.add.reduceat(np.add.reduceat(plain, starts, 0), starts, 1).astype(np.float64)
+        return (found + found.T) / 2, np.add.reduceat(plain.diagonal(), starts)
+
+    def _products(self) -> tuple[Array, Array]:
         """`[A, A]`, summed over each two tasks' outputs, and `[A]`, over each output's square."""
         count = len(self.members)
         half = self.left.new_zeros(count, count, dtype=torch.float64)
@@ -114,7 +126,7 @@ class Factored:
             half[first:last, first:] = self._per_task(part.T, first, count).T
             single[first:last] = self._per_task(products.diagonal(), first, last)
             first = last
-        return half.triu() + half.triu(1).T, single
+        return (half.triu() + half.triu(1).T).cpu().numpy(), single.cpu().numpy()
 
     def _per_task(self, values: Tensor, first: int, last: int) -> Tensor:
         """Entries summed over the outputs of each of the tasks from `first` to before `last`."""
@@ -201,6 +213,35 @@ def linear_heads(passes: Passes) -> list[Place] | None:
     return _caught(passes, linear, above)
 
 
+def at_one_tensor(passes: Passes) -> tuple[GradientEdge, Place] | None:
+    """Where all heads are plain and read one tensor: where it is made, and the gradients there.
+
+    The heads have their own gradients then, and a weighted sum is all that goes on from there.
+    None, with nothing done, where this is not so, where parameters below aren't shared, or where
+    copies of the heads' weights would be more than the features of all tasks.
+    """
+    if passes.reduce is not identity or passes.call is not Tensor.backward:
+        return None
+    one = heads_on_one(passes.losses.nodes(passes.tasks), passes.shared.everyone)
+    if one is None:
+        return None
+    edge, heads = one
+    read = next(iter(heads.values())).learned
+    assert read is not None
+    if sum(len(head.weight) for head in heads.values()) > len(heads) * len(read.features):
+        return None
+    below = leaves([edge.node])
+    if not below or not set(below) <= set(passes.shared.everyone):
+        return None
+    arrived = _arrived(passes, heads)
+    if len(arrived) < len(heads):
+        return None
+    members = [*heads]
+    place = Factored(members, [arrived[i] for i in members], [heads[i].weight for i in members])
+    place.teach([head.learned for head in heads.values()])
+    return edge, place
+
+
 def cotangents(passes: Passes, places: Sequence[Place]) -> list[Tensor | None]:
     """The gradient of each loss at its features; None if it has none."""
     found: list[Tensor | None] = [None] * len(passes.tasks)
@@ -271,16 +312,7 @@ def _caught(passes: Passes, linear: dict[int, Linear], above: list[Tensor]) -> l
         above: What receives its gradient on the way. Empty for plain heads: the pass ends at their
             outputs, and what they learn is one product.
     """
-    ends: list[Any] = [*above] or [GradientEdge(head.node, 0) for head in linear.values()]
-    everyone = len(passes.tasks) == len(passes.losses.values)
-    if not above and everyone and passes.call is Tensor.backward:
-        # The same without hooks, of which each takes 20 us of a step.
-        found = torch.autograd.grad(
-            passes.losses.whole, ends, passes.ones(), retain_graph=True, allow_unused=True
-        )
-        arrived = {i: g for i, g in zip(linear, found, strict=True) if g is not None}
-    else:
-        arrived = _hooked(passes, linear, ends)
+    arrived = _arrived(passes, linear, above)
     passes.on_the_way(set(arrived))
     places = [
         Factored(members, [arrived[i] for i in members], [linear[i].weight for i in members])
@@ -290,6 +322,21 @@ def _caught(passes: Passes, linear: dict[int, Linear], above: list[Tensor]) -> l
         for place in places:
             place.teach([linear[i].learned for i in place.members])
     return [*places]
+
+
+def _arrived(
+    passes: Passes, linear: dict[int, Linear], above: Sequence[Tensor] = ()
+) -> dict[int, Tensor]:
+    """What arrives at the heads' outputs `[B, K_t]`, by task, on the way to what is above."""
+    ends: list[Any] = [*above] or [GradientEdge(head.node, 0) for head in linear.values()]
+    everyone = len(passes.tasks) == len(passes.losses.values)
+    if above or not everyone or passes.call is not Tensor.backward:
+        return _hooked(passes, linear, ends)
+    # The same without hooks, of which each takes 20 us of a step.
+    found = torch.autograd.grad(
+        passes.losses.whole, ends, passes.ones(), retain_graph=True, allow_unused=True
+    )
+    return {i: g for i, g in zip(linear, found, strict=True) if g is not None}
 
 
 def _hooked(passes: Passes, linear: dict[int, Linear], ends: Sequence[Any]) -> dict[int, Tensor]:

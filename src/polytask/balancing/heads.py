@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node
+from torch.autograd.graph import GradientEdge, Node
 
 from polytask.balancing.stacked import heads_at
 
 FACTOR = {"AddmmBackward0": 1, "MmBackward0": 0}  # Which input of a product is the left factor.
 LEAF = "torch::autograd::AccumulateGrad"
+PLAIN: set[type] = {Tensor, torch.nn.Parameter}  # Subclasses may multiply in ways of their own.
 
 
 @dataclass
@@ -91,7 +92,7 @@ def linear_head(
         return None  # Nothing here learns, so no pass comes by.
     saved: Any = node
     weight: Tensor = saved._saved_mat2
-    plain = type(weight) in (Tensor, torch.nn.Parameter) and weight.layout == torch.strided
+    plain = type(weight) in PLAIN and weight.layout == torch.strided
     if not plain or not weight.is_floating_point():
         return None
     scale = getattr(node, "_saved_alpha", 1)
@@ -138,11 +139,8 @@ def plain_heads(
         if task is None:
             todo += [n for n, _ in onward if n is not None]
             continue
-        head = None if task in found else _plain_head(node, onward, slot)
-        learned = None if head is None else head.learned
-        if head is None or learned is None:
-            return None
-        if id(learned.weight) in no_heads or id(learned.bias) in no_heads:
+        head = None if task in found else _plain_head(node, onward, slot, no_heads)
+        if head is None:
             return None
         found[task] = head
     if len(found) < len(features) or len({head.weight.dtype for head in found.values()}) > 1:
@@ -150,12 +148,58 @@ def plain_heads(
     return dict(sorted(found.items()))
 
 
-def _plain_head(node: Any, onward: Any, slot: int | None) -> Linear | None:
+def heads_on_one(
+    roots: Sequence[Node | None], shared: Iterable[Tensor]
+) -> tuple[GradientEdge, dict[int, Linear]] | None:
+    """Such heads where no features are given: all read one tensor, and each loss its own head.
+
+    None otherwise.
+
+    Args:
+        roots: As in `plain_heads`.
+        shared: Likewise.
+
+    Returns:
+        Where the tensor is made, and the head of each loss.
+
+    Raises:
+        RuntimeError: Likewise.
+    """
+    no_heads = {id(p) for p in shared}
+    found: dict[int, Linear] = {}
+    edges: set[Any] = set()
+    seen: dict[Node, int] = {}
+    for task, root in enumerate(roots):
+        todo = [root]
+        while todo:
+            node = todo.pop()
+            if node is None or (name := node.name()) == LEAF or seen.get(node, task) != task:
+                return None  # Something else learns, or losses meet above the heads.
+            if node in seen:
+                continue
+            seen[node] = task
+            onward = node.next_functions
+            slot = FACTOR.get(name)
+            head = None if slot is None else _plain_head(node, onward, slot, no_heads)
+            if slot is None or head is None:
+                todo += [n for n, _ in onward if n is not None]
+                continue
+            edges.add(onward[slot])
+            if task in found or len(edges) > 1:
+                return None
+            found[task] = head
+    if len(found) < len(roots) or len({head.weight.dtype for head in found.values()}) > 1:
+        return None
+    node, number = edges.pop()
+    return None if node is None else (GradientEdge(node, number), found)
+
+
+def _plain_head(node: Any, onward: Any, slot: int | None, no_heads: set[int]) -> Linear | None:
     """The head whose product `node` is, with what it learns; None if that is not plain to see."""
     turned = onward[-1][0]
     if turned is None or turned.name() != "TBackward0":
         return None
-    weight = _leaf(turned.next_functions[0][0])
+    weight = _leaf(turned.next_functions[0][0], no_heads)
     if weight is None or weight.ndim != 2 or weight.dtype not in (torch.float32, torch.float64):
         return None
     bias = None
@@ -163,12 +207,12 @@ def _plain_head(node: Any, onward: Any, slot: int | None) -> Linear | None:
         if node._saved_alpha != 1 or node._saved_beta != 1:
             return None
         if (added := onward[0][0]) is not None:
-            bias = _leaf(added)
+            bias = _leaf(added, no_heads)
             if bias is None or bias.shape != weight.shape[:1]:
                 return None
     read: Tensor = node._saved_mat1 if slot else node._saved_self
     right: Tensor = node._saved_mat2
-    if type(right) not in (Tensor, torch.nn.Parameter):
+    if not {type(read), type(right)} <= PLAIN:
         return None
     return Linear(node, right.detach().T, None, Learned(read.detach(), weight, bias))
 
@@ -177,9 +221,9 @@ def _usual(feature: Tensor) -> bool:
     return not feature._backward_hooks and feature.layout == torch.strided
 
 
-def _leaf(node: Any) -> Tensor | None:
-    """The parameter that `node` accumulates into, unless somebody watches it."""
-    if node is None or node.name() != LEAF:
+def _leaf(node: Any, no_heads: set[int]) -> Tensor | None:
+    """The parameter of a head that `node` accumulates into, unless somebody watches it."""
+    if node is None or node.name() != LEAF or id(node.variable) in no_heads:
         return None
     found: Tensor = node.variable
     return None if found._backward_hooks or found._post_accumulate_grad_hooks else found

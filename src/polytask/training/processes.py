@@ -5,8 +5,12 @@ from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import Precision
+from lightning_fabric.strategies.strategy import Strategy
 from torch import Tensor
 from torch.nn import Parameter
+
+from polytask.balancing.graph import Differentiate
 
 
 def reduce_gradients(fabric: Fabric, parameters: Sequence[Parameter]) -> None:
@@ -25,6 +29,16 @@ def reduce_gradients(fabric: Fabric, parameters: Sequence[Parameter]) -> None:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         parameter.grad.copy_(all_reduced(fabric, parameter.grad))
+
+
+def differentiation(fabric: Fabric) -> Differentiate:
+    """`fabric.backward`, or `Tensor.backward` where it is nothing else, which is quicker to ask."""
+    strategy, precision = type(fabric.strategy), type(fabric.strategy.precision)
+    steps = ("pre_backward", "backward", "post_backward")
+    plain = strategy.backward is Strategy.backward and all(
+        getattr(precision, step) is getattr(Precision, step) for step in steps
+    )
+    return Tensor.backward if plain and fabric.world_size == 1 else fabric.backward
 
 
 def all_reduced(fabric: Fabric, values: Tensor, how: Literal["mean", "sum"] = "mean") -> Tensor:

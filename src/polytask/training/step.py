@@ -21,7 +21,7 @@ from polytask.model import Boundary
 from polytask.tasks.base import Task
 from polytask.training.ahead import look_ahead
 from polytask.training.losses import active_tasks, lessons_of, partial_losses, task_losses
-from polytask.training.processes import all_reduced, reduce_gradients
+from polytask.training.processes import all_reduced, differentiation, reduce_gradients
 from polytask.training.sharding import clip_gradients, gathered, require_alike, shards
 from polytask.types import Batch
 
@@ -166,7 +166,7 @@ def train_step(
             ),
             groups=measurement.groups,
             independent=independent,
-            differentiate=fabric.backward,
+            differentiate=differentiation(fabric),
             reduce=partial(all_reduced, fabric) if fabric.world_size > 1 else identity,
         )
     reduce_gradients(fabric, private)
