@@ -73,6 +73,8 @@ def test_librispeech_has_parts_and_speakers_of_their_own(tmp_path: Path) -> None
     assert "pool" not in found["inputs"]["sound"]
     with pytest.raises(DataError, match=r"no speaker of the validation part .* none can be told"):
         drafted(data, "text", "speaker")
+    with pytest.raises(DataError, match=r"Found said under --targets.* name the 'text'"):
+        drafted(data, "said")
     overrides = ["training.epochs=1", "training.threads=1"]
     config = load_config(tmp_path / "mine.yaml", overrides)
     assert train(config, tmp_path / "runs", Silent(), [])

@@ -22,6 +22,7 @@ from polytask.survey.pixel_maps import MAPS, PICTURES
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import other_encoding, tables_in
 from polytask.survey.targets import chosen
+from polytask.survey.texts_beside import texts_beside
 
 _SHOWN = 5  # files of which something is said
 _DEEP = 6  # folders, each in the next
@@ -63,6 +64,7 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
         raise DataError(
             f"{data} has no table, only {_things(table)} in folders, whose names are the 'label'. "
             f"Found {', '.join(targets)} under --targets. "
+            + _said(data, files)
             + (hint or f"If names of files say them, {_TABLE}.")
         )
     labels = table.cells(["label"])[:, 0].tolist()
@@ -100,6 +102,13 @@ def _transcripts(data: Path) -> str:
         f"Texts such as {text.relative_to(data).as_posix()} are not read: if they say what is "
         "heard or seen, write a table with a line for each file: its path, and its text. "
     )
+
+
+def _said(data: Path, files: Sequence[Path]) -> str:
+    """That texts are what can be predicted, as a sentence; empty if there are none beside files."""
+    if not files or texts_beside(data, files) is None:
+        return ""
+    return "Files beside them hold what is in each: to predict that, name the 'text'. "
 
 
 def _unlabelled(data: Path) -> list[str]:
