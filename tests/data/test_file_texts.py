@@ -72,6 +72,16 @@ def test_a_file_is_the_text_of_the_one_that_bears_its_name(tmp_path: Path) -> No
     assert read(tmp_path, texts="*.txt") == {"wav/p1/1.wav": "said by p1", "wav/p2/1.wav": None}
 
 
+def test_texts_of_the_same_folder_come_first(tmp_path: Path) -> None:
+    put(tmp_path, ["x.wav", "a/x.wav"], {"x.txt": "above", "a/b/a/x.txt": "elsewhere"})
+    assert read(tmp_path, texts="*.txt") == {"x.wav": "above", "a/x.wav": "elsewhere"}
+    put(tmp_path, [], {"a/x.txt": "here"})
+    assert read(tmp_path, texts="*.txt") == {"x.wav": "above", "a/x.wav": "here"}
+    for name in ("a/x.txt", "a/b/a/x.txt"):  # what is above is said of the one above
+        (tmp_path / name).unlink()
+    assert read(tmp_path, texts="*.txt") == {"x.wav": "above", "a/x.wav": None}
+
+
 def test_endings_may_have_several_points_and_pictures_have_texts(tmp_path: Path) -> None:
     texts = {"1.normalized.txt": "one", "1.original.txt": "1", "2.normalized.txt": "two"}
     put(tmp_path, ["1.png", "2.png"], texts)

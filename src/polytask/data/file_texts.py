@@ -113,7 +113,7 @@ class FileTexts:
             name = file.name[len(self._before) : end]
             yield Said(name, above, _plain(text), shown.as_posix())
             return
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 name, _, rest = line.strip().partition(self.separator)
                 path = Path(name.strip().replace("\\", "/"))
@@ -185,7 +185,12 @@ def _of(name: Path, some: Sequence[Said], files: Sequence[tuple[str, ...]]) -> s
 
 
 def _near(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many folders two paths have in common, from their beginnings and from their ends."""
+    """How many folders two paths have in common, from their beginnings and from their ends.
+
+    More than any two have that are not the same, if they are.
+    """
+    if one == other:
+        return len(one) + len(other) + 1
     return _common(one, other) + _common(one[::-1], other[::-1])
 
 

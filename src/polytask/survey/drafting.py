@@ -13,7 +13,7 @@ from polytask.survey.drafted import Drafted, written
 from polytask.survey.folders import draft_folders
 from polytask.survey.guesses import Column, Target, guess_column
 from polytask.survey.lines import near, one_line, quoted
-from polytask.survey.persons import guess_folds, guess_group
+from polytask.survey.persons import REPEATED, guess_folds, guess_group
 from polytask.survey.pixel_maps import draft_maps
 from polytask.survey.sameness import one_of, same_as, sums
 from polytask.survey.samples import picture_input, sound_input
@@ -128,9 +128,9 @@ def _of_table(
 
 
 def _recurs(cells: Sequence[Any]) -> bool:
-    """Whether several rows have one file."""
+    """Whether several rows have one file, but for a few."""
     known = [cell for cell in cells if cell is not None]
-    return len(known) == len(cells) > len(set(map(str, known)))
+    return len(known) == len(cells) and len(set(map(str, known))) <= REPEATED * len(cells)
 
 
 def _guessed(

@@ -87,8 +87,8 @@ def draft_transcribed(
     parts = set() if parts == {"train"} else parts  # all are drawn
     who = guess_group({c: cells[c] for c in columns})
     # Where several files have one text, parts that are drawn have it all.
-    useful = who if not parts and not found.several else None
-    goals, notes = _goals(targets, table, cells, useful, kind)
+    useful = not parts and not found.several
+    goals, notes = _goals(targets, table, cells, who, useful=useful, kind=kind)
     _require_known(goals, who, table, cells)
     others = {c: cells[c] for c in columns if c not in {*notes, *(g.name for g in goals)}}
     group = guess_group(others)
@@ -167,12 +167,17 @@ def _goals(
     table: Table,
     cells: Mapping[str, Sequence[Any]],
     who: str | None,
+    *,
+    useful: bool,
     kind: str,
 ) -> tuple[list[Target], dict[str, str]]:
-    """What is predicted, and why columns that a pattern names are not."""
+    """What is predicted, and why columns that a pattern names are not.
+
+    If nothing is named, that is also whose sounds they are (`who`), if `useful`.
+    """
     wanted = list(targets) or [_TEXT]
-    told = [name for name in wanted if name == _WHO and name in table.columns]
-    if not targets and who is not None and min(Counter(cells[who]).values()) >= RARE:
+    told = [name for name in wanted if name == who]
+    if not targets and useful and who is not None and min(Counter(cells[who]).values()) >= RARE:
         told = [who]
     goals, notes = list[Target](), dict[str, str]()
     rest = [name for name in wanted if name not in told]
