@@ -19,7 +19,6 @@ from polytask.balancing import (
     StackedHeads,
     backward,
     factored,
-    weighing,
 )
 from polytask.balancing.factored import Factored, Linear
 from polytask.balancing.passes import Passes, gramian
@@ -330,6 +329,7 @@ def test_weights_of_losses_reach_the_trunk_by_factors(
 ) -> None:
     """Where features are many, and for tasks with labels alone."""
     net = Odd(odd)
+    monkeypatch.setattr(factored, "SEVERAL", 99)
     for active in ([True, True, True], [True, False, True]):
         found = []
         for worth in (0, 1 << 60):
@@ -369,8 +369,7 @@ def test_weights_of_losses_reach_what_heads_read(data: st.DataObject) -> None:
         pairs = zip(net.heads, net.targets, strict=True)
         losses = [(head(z) - y).square().mean() for head, y in pairs]
         with pytest.MonkeyPatch.context() as patch, taking() as taught:
-            if not ways:
-                patch.setattr(weighing, "at_one_tensor", lambda passes: None)
+            patch.setattr(factored, "SEVERAL", 1 if ways else 99)
             backward(losses, balancer, net.shared, active=mask)
         tasks = [t for t in range(count) if active[t]]
         small = sum(outputs[t] for t in tasks) <= len(tasks) * examples
@@ -444,8 +443,7 @@ def test_weights_of_losses_where_heads_are_odd(
         losses = [(output - 1).square().mean() for output in net.outputs]
         losses.append((odd(net, z) - 2).square().mean())
         with pytest.MonkeyPatch.context() as patch, taking() as taught:
-            if not ways:
-                patch.setattr(weighing, "at_one_tensor", lambda passes: None)
+            patch.setattr(factored, "SEVERAL", 3 if ways else 4)
             backward(losses, ConstantWeights(3, weights=weights), net.trunk.parameters())
         assert taught == ([3] if ways and plain else [])
         found.append([p.grad for p in net.parameters()])
@@ -461,16 +459,41 @@ def test_what_lies_below_heads_and_is_not_shared_gets_its_own_gradient() -> None
         z = net.trunk(net.x).tanh()
         losses = [(head(z) - 1).square().mean() for head in net.heads]
         with pytest.MonkeyPatch.context() as patch, taking() as taught:
-            if not ways:
-                patch.setattr(weighing, "at_one_tensor", lambda passes: None)
+            patch.setattr(factored, "SEVERAL", 2 if ways else 3)
             backward(losses, ConstantWeights(2, weights=(0.5, 2.0)), [net.trunk.weight])
         assert taught == []  # The trunk's bias is not shared.
         found.append([p.grad for p in net.parameters()])
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.parametrize("count", [7, 8])
+@pytest.mark.parametrize("outputs", [3, 17])
+def test_weights_of_losses_take_plain_heads_from_a_number_on(count: int, outputs: int) -> None:
+    """With features and without them."""
+    net = Net([outputs] * count, [t % 2 == 0 for t in range(count)], 16, 5, torch.float64)
+    balancer = ConstantWeights(count, weights=[0.5 + t for t in range(count)])
+    found = []
+    for given_features in (True, False):
+        for p in net.shared + net.own:
+            p.grad = None
+        losses, aliases = net.losses()
+        if not given_features:
+            z = net.trunk(net.x)
+            pairs = zip(net.heads, net.targets, strict=True)
+            losses = [F.cross_entropy(head(z), y) for head, y in pairs]
+        with taking() as taught:
+            features = aliases if given_features else None
+            backward(losses, balancer, net.shared, features=features)
+        assert taught == ([8] if count == 8 and outputs == 3 else [])
+        found.append([p.grad for p in net.shared + net.own])
+    torch.testing.assert_close(*found)
+
+
 @pytest.mark.parametrize("examples", [63, 64])
-def test_weights_of_losses_take_factors_from_a_size_on(examples: int) -> None:
+def test_weights_of_losses_take_factors_from_a_size_on(
+    examples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factored, "SEVERAL", 99)
     net = Net([2] * 64, [True] * 64, examples, 512, torch.float32)
     losses, aliases = net.losses()
     with way(None) as caught:

@@ -11,7 +11,14 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from polytask.balancing import BALANCERS, EndsEpoch, RecomputesLosses, backward, factored
+from polytask.balancing import (
+    BALANCERS,
+    ConstantWeights,
+    EndsEpoch,
+    RecomputesLosses,
+    backward,
+    factored,
+)
 
 WORLD = 2
 
@@ -124,3 +131,48 @@ def test_two_processes_equal_one(worth: int) -> None:
     """Whether or not loss balancers weight factors of linear heads."""
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(worker, (folder, worth), nprocs=WORLD)
+
+
+class Many(nn.Module):
+    """A trunk and ten linear heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.trunk = nn.Sequential(nn.Linear(4, 6), nn.Tanh())
+        self.heads = nn.ModuleList(nn.Linear(6, 2) for _ in range(10))
+        self.double()
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        z = self.trunk(x)
+        return [head(z) for head in self.heads]
+
+
+def copies(rank: int, folder: str) -> None:
+    """Copies that PyTorch averages as gradients arrive, with weights of losses: no `reduce`."""
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    x, y = torch.randn(12, 4).double(), torch.randn(10, 12, 2).double()
+    balancer = ConstantWeights(10, weights=[0.25 * (t + 1) for t in range(10)])
+
+    def step(model: nn.Module, rows: slice) -> list[Tensor | None]:
+        model.zero_grad()
+        outputs = model(x[rows])
+        losses = [(o - y[t, rows]).square().mean() for t, o in enumerate(outputs)]
+        backward(losses, balancer, net.trunk.parameters())
+        return [p.grad for p in net.parameters()]
+
+    net = Many()
+    alone = step(net, slice(0, 12))
+    store = f"file://{Path(folder) / 'store'}"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
+    model = nn.parallel.DistributedDataParallel(net)
+    for _ in range(2):
+        together = step(model, slice(0, 6) if rank == 0 else slice(6, 12))
+        torch.testing.assert_close(together, alone)
+    dist.destroy_process_group()
+
+
+def test_copies_that_are_averaged_as_gradients_arrive() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(copies, (folder,), nprocs=WORLD)
