@@ -130,7 +130,7 @@ def _of_table(
 def _recurs(cells: Sequence[Any]) -> bool:
     """Whether several rows have one file, but for a few."""
     known = [cell for cell in cells if cell is not None]
-    return len(known) == len(cells) and len(set(map(str, known))) <= REPEATED * len(cells)
+    return 0 < len(known) == len(cells) and len(set(map(str, known))) <= REPEATED * len(known)
 
 
 def _guessed(
