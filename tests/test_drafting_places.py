@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from polytask.config import load_config
+from polytask.data.media import FileMedia
 from polytask.errors import DataError
 from polytask.survey.drafting import draft
-from polytask.workflow import Silent, train
+from polytask.workflow import Silent, prepare_data, train
 from tests.data.conftest import own_cache, png, riff, wave
 
 ROWS = 30
@@ -109,4 +110,54 @@ def test_numbers_are_no_names_of_files_beside_the_folder(tmp_path: Path) -> None
     table = write(tmp_path / "tables" / "t.csv", rows, "x,z")
     (tmp_path / "loop").symlink_to("loop")
     source, _ = drafted(table)
+    assert "media" not in source
+
+
+ABOUT = ("a {} box, it seems", "there is a {} thing here", "something {} is seen")
+
+
+def captions(folder: Path, header: str, row: str, file: str) -> None:
+    put(folder, [f"Images/{k}_a.jpg" for k in range(ROWS)])
+    rows = [
+        row.format(k=k, n=n, text=f"{about.format(k)} {n}")
+        for k in range(ROWS)
+        for n, about in enumerate(ABOUT)
+    ]
+    (folder / file).write_text("\n".join([header, *rows]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "file"),
+    [
+        ("image,caption", '{k}_a.jpg,"{text}"', "captions.txt"),
+        ("image| number| caption", "{k}_a.jpg| {n}| {text}", "results.csv"),
+    ],
+    ids=["Flickr8k", "Flickr30k"],
+)
+def test_all_rows_of_a_picture_are_in_one_part(
+    header: str, row: str, file: str, tmp_path: Path
+) -> None:
+    captions(tmp_path, header, row, file)
+    text = draft(tmp_path, ["caption"], tmp_path / "mine.yaml")
+    drafted = yaml.safe_load(text)
+    source = drafted["sources"]["data"]
+    assert source["places"] == {"image": "Images/{image}"}, text
+    assert source["split"] == {"test": 0.15, "validation": 0.15, "group": "image"}
+    assert drafted["tasks"]["caption"]["kind"] == "generation"
+    assert "pool" not in drafted["inputs"]["picture"] and "whose row" not in text
+    (tmp_path / "mine.yaml").write_text(text)
+    config = load_config(tmp_path / "mine.yaml", ["training.epochs=1", "training.threads=1"])
+    prepared = prepare_data(config, None)
+    paths = prepared.datasets["data"].table.media["image"]
+    assert isinstance(paths, FileMedia)
+    parts = [{paths.paths[row] for row in of["data"].tolist()} for of in prepared.parts.values()]
+    assert all(parts) and sum(map(len, parts)) == len(set.union(*parts)) == ROWS
+    assert train(config, tmp_path / "runs", Silent(), [])
+
+
+def test_labels_that_recur_are_no_names_of_files(tmp_path: Path) -> None:
+    put(tmp_path, [f"wavs/{k}.wav" for k in range(ROWS)])
+    rows = [f"{k % 7},{k % 5 + k % 3},{'ab'[k % 2]}" for k in range(ROWS)]
+    (tmp_path / "t.csv").write_text("\n".join(["digit,x,y", *rows]))
+    source, _ = drafted(tmp_path / "t.csv")
     assert "media" not in source

@@ -291,3 +291,28 @@ def test_camvid_as_it_is_here(real_data: Path) -> None:
     numbers = table.media["label"].array(400)
     assert numbers.shape == (180, 240) and numbers.max() <= 11
     assert table.frame["present"].str.contains("Road").mean() > 0.99
+
+
+@pytest.mark.parametrize("turn", [3, 6])
+@pytest.mark.parametrize("both", [True, False])
+def test_a_note_turns_a_map_as_it_turns_its_picture(turn: int, both: bool, tmp_path: Path) -> None:
+    path = write(tmp_path, rows=2)
+    note = Image.Exif()
+    note[0x0112] = turn
+    square = np.arange(64, dtype=np.uint8).reshape(8, 8) % 3
+    Image.fromarray(np.stack([square * 10] * 3, 2)).save(tmp_path / "0.png", exif=note)
+    Image.fromarray(square).save(tmp_path / "0-classes.png", **({"exif": note} if both else {}))
+    found = prepare(
+        {"t": TableFile(path=path, media={"picture": "image", "classes": "map"})},
+        {"pic": ImageInput(columns={"t": "picture"}, size=(8, 8))},
+        tasks()[:1],
+        splits=Split(test=0.0, validation=0.0),
+    )
+    batch = found.datasets["t"].gather(torch.tensor([0]))
+    shown = batch.inputs["pic"].values[0, 0].round().long()
+    assert len(shown.unique()) == 3
+    classes = torch.bucketize(shown, shown.unique())
+    assert torch.equal(classes, batch.targets["seg"][0].long()) == both
+    doubts = [d for d in found.summary()["doubts"] if "none this map" in d]
+    assert len(doubts) == (not both)
+    assert all(d.endswith(f"1, such as {tmp_path / '0-classes.png'}") for d in doubts)

@@ -234,3 +234,33 @@ def test_opposed_channels_are_said_also_from_the_cache(tmp_path: Path) -> None:
     some = prepared.inputs
     with pytest.warns(UserWarning, match=r"0.wav: its channels cancel each other out"):
         list(read_unlabelled(tmp_path / "0.wav", some).batches(2))
+
+
+@pytest.mark.parametrize(
+    ("channels", "rate", "said"),
+    [
+        (1, 99, "fewer than 100 samples a second"),
+        (17, 8000, "more than 16 channels"),
+        (16, 100, ""),
+    ],
+)
+def test_headers_that_no_sound_has_are_told(
+    channels: int, rate: int, said: str, tmp_path: Path
+) -> None:
+    lines = ["sound,y"]
+    for k in range(12):
+        strange = k % 4 == 0
+        one = wave(4.0 if strange else 0.1, rate if strange else 8000, pitch=10.0 + k)
+        both = np.repeat(one[:, None], channels, 1) if strange else one
+        (tmp_path / f"{k}.wav").write_bytes(riff(both, rate if strange else 8000))
+        lines.append(f"{k}.wav,{k}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "c.yaml").write_text(
+        "sources: {t: {kind: table, path: t.csv, media: {sound: sound}}}\n"
+        "inputs: {s: {kind: sound, column: sound, sample_rate: 8000, seconds: 0.1}}\n"
+        "tasks: {y: {kind: regression, target: y}}\n"
+    )
+    doubts = prepare_data(load_config(tmp_path / "c.yaml"), None).summary()["doubts"]
+    found = [d for d in doubts if "is its header right?" in d]
+    assert len(found) == bool(said)
+    assert all(said in d and d.endswith(f"3, such as {tmp_path / '0.wav'}") for d in found)

@@ -1,5 +1,7 @@
 """Splits: disjoint, complete, exact, pure in groups, even in strata."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polytask.data.media import ArrayMedia, FileMedia
 from polytask.data.sources import Table
-from polytask.data.splits import Split, held_out_and_seen
+from polytask.data.splits import Split, held_out_and_seen, part_begun
 from polytask.errors import ConfigError, DataError
 
 
@@ -113,3 +116,31 @@ def test_held_out_rows_that_an_earlier_training_learned_from_are_counted() -> No
     assert held_out_and_seen(now, {"a": "x"}, earlier, {"other name": "x"}) == {"a": 3}
     assert held_out_and_seen(now, {"a": "x"}, earlier, {"other name": "y"}) == {}
     assert held_out_and_seen(now, {"a": "x"}, now, {"a": "x"}) == {}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_of_one_file_are_a_group(seed: int) -> None:
+    paths = [Path(f"{k // 3}.png") for k in range(60)]
+    rows = table(x=range(60))
+    rows.media = {"image": FileMedia("image", paths)}
+    parts = Split(test=0.2, validation=0.2, group="image").assign(rows, seed)
+    named = [{paths[row] for row in of.tolist()} for of in parts.values()]
+    assert [len(of) for of in parts.values()] == [36, 12, 12]
+    assert sum(map(len, named)) == len(set.union(*named)) == 20
+    rows.media = {"image": FileMedia("image", [None, *paths[1:]])}
+    with pytest.raises(DataError, match="the split's group 'image' is blank"):
+        Split(group="image").assign(rows, seed)
+    rows.media = {"image": ArrayMedia(60, lambda item: np.zeros((2, 2, 3), np.uint8))}
+    with pytest.raises(DataError, match="needs a column of plain values"):
+        Split(group="image").assign(rows, seed)
+    named_by = Split(test=0.0, validation=0.0, column="part", group="image")
+    rows = table(part=["train", "test"] * 30)
+    rows.media = {"image": FileMedia("image", paths)}
+    with pytest.raises(DataError, match=r"'0\.png' in the column 'image' of the split's `group`"):
+        named_by.assign(rows, seed)
+
+
+def test_parts_that_names_of_folders_begin_with() -> None:
+    begun = {"train-clean-100": "train", "dev_other": "validation", "Test": "test"}
+    assert {name: part_begun(name) for name in begun} == begun
+    assert [part_begun(name) for name in ("training2", "my-train", "19", "")] == [None] * 4

@@ -13,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polytask.data.collate import join_features
+from polytask.data.conll import Columns
 from polytask.data.ragged import Ragged
+from polytask.data.sentences import Lines
 from polytask.data.sources import Table
+from polytask.data.tables import TableFile
 from polytask.data.text import TextInput, text_facts
 from polytask.data.vocabulary import UNKNOWN
 from polytask.data.words import split_words
@@ -203,3 +206,15 @@ def test_repeated_texts_and_unknown_words_are_said() -> None:
     lost = some.stored(table(["the horse sat"]))
     facts = text_facts({"t": some}, {"s": {"t": lost}}, {"validation": {"s": torch.tensor([0])}})
     assert facts["t"]["unknown"] == pytest.approx(2 / 3) and facts["t"]["truncated"] == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF_8", "u8", "utf-8-sig"])
+def test_a_byte_order_mark_is_no_letter(encoding: str, tmp_path: Path) -> None:
+    words, lines, table = (tmp_path / name for name in ("words", "lines", "rows.jsonl"))
+    words.write_text("\ufeffAnna B-PER\nsees O\n\n", encoding="utf-8")
+    lines.write_text("\ufeffgood it is\n", encoding="utf-8")
+    table.write_text('\ufeff{"y": 1}\n', encoding="utf-8")
+    columns = Columns(path=words, columns=["words", "ner"], encoding=encoding).load()
+    assert columns.frame["words"][0] == ("Anna", "sees")
+    assert Lines(path=lines, label=True, encoding=encoding).load().frame["label"][0] == "good"
+    assert list(TableFile(path=table, encoding=encoding).load().frame.columns) == ["y"]

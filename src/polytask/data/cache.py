@@ -35,6 +35,7 @@ Decodes = MediaInput | TargetMedia
 
 _FORMAT = 2
 _OF_WHITES = 3  # since 3, `white` is that of colours too
+_OF_MAPS = 3  # since 3, a note in a map's file turns it, as in a picture's
 _OF_SOUNDS = 3  # since 3, channels that cancel each other out are not averaged
 _CHUNK = 128  # items decoded by one job
 # Seconds. Threads that decode items in less wait for each other, for Python's lock: two take up to
@@ -82,6 +83,7 @@ def decoded(
     settings = source_input.settings
     how = json.dumps(settings, sort_keys=True)
     made = _OF_SOUNDS if sounds else _OF_WHITES if "white" in settings else _FORMAT
+    made = _OF_MAPS if table.media[column].kind == "map" else made
     key = content_key([made, table.fingerprint, column, how])
     folder = cache_folder() / "decoded" / key
     opened = _open(folder, table, source_input)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from polytask.data.disguises import require_encoding, require_folder
+from polytask.data.file_texts import FileTexts
 from polytask.data.files import (
     files_in,
     files_inside,
@@ -17,7 +18,7 @@ from polytask.data.files import (
 from polytask.data.media import FileMedia
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import Media, MediaKind, Source, Table
-from polytask.data.splits import part_named
+from polytask.data.splits import part_begun, part_named
 from polytask.errors import ConfigError, DataError, nearest, require
 
 _COLUMN: dict[MediaKind, str] = {"image": "image", "sound": "audio"}
@@ -28,7 +29,9 @@ class ClassFolders(Source):
 
     Columns: `image`, `audio` or `text` (of files .txt, where there is neither picture nor sound),
     `label` (the folder's name), `path`. Where all folders at the top
-    are parts (train, val, test or a synonym), they are the publisher's split.
+    are parts (train, val, test or a synonym), they are the publisher's split. With `texts`,
+    pictures and sounds have a `text` each, in folders of any depth that are no labels, and names of
+    parts' folders may go on: `train-clean-100`.
 
     Args:
         path: The folder.
@@ -42,6 +45,13 @@ class ClassFolders(Source):
             part. `(?P<digit>[0-9])_(?P<speaker>[a-z]+)_.*` reads `7_jackson_32.wav`; where files
             are in folders, `[^/]+/` or a group of it goes before. Files that do not fit are left
             out and counted with `on_bad: skip`, if they are fewer than half.
+        texts: Which files hold what is said in sounds, or written about pictures: `*.txt`, each
+            that of the file whose name the `*` stands for, of several in the nearest folder; with
+            `separator`, `*.trans.txt` or `prompts.txt`, with a line for each file. Names may be cut
+            at the last `_`, as `p225_001` of `p225_001_mic1`, if no file is called so. Files
+            without one have no text; texts of files that are not there are left out and counted.
+        separator: What stands between a file's name and its text, where these have a line for
+            each: a blank in `19-198-0000 NORTHANGER ABBEY`.
     """
 
     def __init__(
@@ -52,12 +62,17 @@ class ClassFolders(Source):
         without: list[str] | None = None,
         encoding: str = "utf-8",
         pattern: str | None = None,
+        texts: str | None = None,
+        separator: str | None = None,
     ) -> None:
         self.path = Path(path).expanduser()
         self.media = media
         self.without = list(without or ())
         self.encoding = require_encoding(encoding)
         self.pattern = None if pattern is None else _compiled(pattern)
+        if texts is None and separator is not None:
+            raise ConfigError("`separator` is about `texts`. Set both, or leave it out.")
+        self.texts = None if texts is None else FileTexts(texts, separator, encoding)
 
     def load(self) -> Table:
         """Lists the files, by name.
@@ -70,9 +85,8 @@ class ClassFolders(Source):
         require_folder(self.path)
         kind, paths = self._listed()
         names = [p.relative_to(self.path) for p in paths]
-        least = 2 if self.pattern else 3  # a part's folder, a class's, and the file
-        parts = [part_named(name.parts[0]) if len(name.parts) >= least else None for name in names]
-        if self.pattern is None:
+        parts = self.parts(names)
+        if self.pattern is None or self.texts is not None:
             self._require_parts(names, parts)
         inside = all(part is not None for part in parts)
         fields, unfit = self._columns(names, 1 if inside else 0)
@@ -83,15 +97,18 @@ class ClassFolders(Source):
         columns = {**fields, "path": shown}
         reading = [self.pattern.pattern] if self.pattern else []
         media: dict[str, Media] = {}
+        if "text" in fields and (kind == "text" or self.texts):
+            raise ConfigError(
+                "`pattern` names a group 'text', which is what files hold. Name it otherwise."
+            )
         if kind == "text":
-            if "text" in fields:
-                raise ConfigError(
-                    "`pattern` names a group 'text', which is what files hold. Name it otherwise."
-                )
             columns["text"] = [read_text_file(path, self.encoding) for path in paths]
             reading += [self.encoding]
         else:
             media = {_COLUMN[kind]: FileMedia(kind, paths)}
+        if self.texts is not None:
+            columns["text"], files = self.texts.read(self.path, names)
+            reading += ["texts", files_key(files), str(self.texts.separator), self.encoding]
         key = content_key(["folders", shown, files_key(paths), *reading])
         split = pandas.Series(parts, dtype=object) if inside else None
         frame = pandas.DataFrame(columns)
@@ -106,6 +123,18 @@ class ClassFolders(Source):
             unfit=[(str(self.path / name), why) for name, why in unfit.values()],
         )
 
+    def parts(self, names: Sequence[Path]) -> list[str | None]:
+        """The part that each file is in by its folder at the top, None if by none.
+
+        Args:
+            names: The files, from the folder on.
+        """
+        if self.texts is not None:  # a folder alone that names another part is no split
+            found = [part_begun(name.parts[0]) if len(name.parts) > 1 else None for name in names]
+            return found if "train" in found else [None] * len(names)
+        least = 2 if self.pattern else 3  # a part's folder, a class's, and the file
+        return [part_named(name.parts[0]) if len(name.parts) >= least else None for name in names]
+
     def _listed(self) -> tuple[MediaKind | Literal["text"], list[Path]]:
         """What the files are, and which are in folders that are labels.
 
@@ -114,6 +143,11 @@ class ClassFolders(Source):
         """
         found: dict[MediaKind | Literal["text"], list[Path]] = {}
         found |= dict(list_media(self.path).items())
+        if self.texts is not None and (self.media == "text" or not any(found.values())):
+            raise DataError(
+                f"`texts` says what is in pictures or sounds, of which {self.path} has none. "
+                f"{files_inside(self.path)}"
+            )
         if self.media == "text" or not any(found.values()):
             found["text"] = _in_folders(self.path, list_texts(self.path))
         kinds = [kind for kind in found if found[kind] and self.media in (None, kind)]
@@ -154,6 +188,8 @@ class ClassFolders(Source):
         """
         if self.pattern is not None:
             return self._fields(self.pattern, names, depth)
+        if self.texts is not None:
+            return {}, {}
         stray = next((n for n in names if len(n.parts) < depth + 2), None)
         if stray is not None:
             raise DataError(
@@ -199,9 +235,10 @@ class ClassFolders(Source):
         others = [top for top, part in tops.items() if part is None]
         if len(others) < len(tops) and others:
             known = ", ".join(top for top in tops if top not in others)
+            classes = "" if self.texts else "; if all are classes, put no folders in them"
             raise DataError(
                 f"{self.path / others[0]} should be named for a part (train, validation, test), as "
-                f"{known} beside it. Rename it; if all are classes, put no folders in them."
+                f"{known} beside it. Rename it{classes}."
             )
 
     def _require_files(self, depth: int, labels: set[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.data.delimited import BROKEN
-from polytask.data.disguises import not_text, require_encoding, require_file
+from polytask.data.disguises import not_text, require_encoding, require_file, skipping_mark
 from polytask.data.places import PathOrParts, by_part, content_key, file_key
 from polytask.data.sources import Source, Table
 from polytask.errors import ConfigError, DataError, nearest, require
@@ -306,7 +306,7 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     except (*BROKEN, zipfile.BadZipFile, RuntimeError) as error:  # also if it has a password
         raise DataError(f"{path.absolute()} cannot be read: {error}") from error
     try:
-        text = raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        text = raw.decode(skipping_mark(encoding))
     except UnicodeDecodeError as error:
         raise not_text(path.name, raw, error, encoding) from error
     at = text.find("\0")

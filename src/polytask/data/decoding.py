@@ -31,12 +31,25 @@ _ORIENTATION = 0x0112  # the note of a camera that says how a picture is to be t
 
 # What is left of the energy of channels, of what unrelated ones keep, if they are opposed.
 _CANCELLED = 0.02
+_SLOWEST = 100  # samples a second, below which nothing can be heard
+_MOST_CHANNELS = 16
 OPPOSED = "its channels cancel each other out (opposite signs), so the louder one alone is read"
 
 _TWELVE_BITS = 4096
 FEW_SHADES = (
     "no more than 12 of its 16 bits are used, so that at most 16 shades are left; if 4095 is "
     "white, set `white: 4095` at the input"
+)
+SLOW = (
+    f"it has fewer than {_SLOWEST} samples a second, of which nothing can be heard: is its header "
+    "right?"
+)
+MANY_CHANNELS = (
+    f"it has more than {_MOST_CHANNELS} channels, which are averaged: is its header right?"
+)
+TURNED_ALONE = (
+    "a camera's note turns its picture, and none this map: if it was drawn on the picture as it is "
+    "stored, they do not lie on one another; save the picture turned, and without a note"
 )
 FIRST_OF_SEVERAL = "it holds several pictures, of which the first is read"
 # How Pillow unpacks colours of 16 bits, of which it keeps the upper byte, and how to get the other.
@@ -175,8 +188,23 @@ def picture_size(content: bytes) -> tuple[int, int] | None:
     return (width, height) if turned else (height, width)
 
 
+def is_turned(content: bytes) -> bool:
+    """Whether a note in an encoded picture says that it is shown turned or mirrored.
+
+    False if it is none.
+    """
+    image = require("PIL.Image", "image")
+    try:
+        with image.open(io.BytesIO(content), formats=_formats(content)) as opened:
+            return opened.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    except (*_UNREADABLE, image.DecompressionBombError):
+        return False
+
+
 def decode_map(content: bytes) -> NDArray[Any]:
     """Decodes a picture of numbers: their colours, if they have any, do not matter.
+
+    It is turned upright where a note says so, as `decode_picture` does.
 
     Args:
         content: A PNG (or another lossless picture), whose shades, or numbers of a palette, are
@@ -201,7 +229,7 @@ def decode_map(content: bytes) -> NDArray[Any]:
         with image.open(io.BytesIO(content)) as opened:
             if opened.format == "JPEG":
                 raise DataError("JPEG changes the numbers of a map: save it as PNG")
-            return np.array(opened)
+            return np.array(require("PIL.ImageOps", "image").exif_transpose(opened))
     except (*_UNREADABLE, image.DecompressionBombError) as error:
         raise DataError(f"not a readable map ({_found(content, error)})") from error
 
@@ -246,6 +274,18 @@ def decode_channels(content: bytes) -> tuple[NDArray[Any], int]:
             "divide them by what full scale is (32768 for 16 bits), or save them as whole numbers"
         )
     return wave, rate
+
+
+def strange(channels: int, rate: int) -> str | None:
+    """What people should know of a sound by its header; None if nothing.
+
+    Args:
+        channels: C.
+        rate: Samples a second.
+    """
+    if rate < _SLOWEST:
+        return SLOW
+    return MANY_CHANNELS if channels > _MOST_CHANNELS else None
 
 
 def mixed(channels: NDArray[Any]) -> tuple[NDArray[Any], bool]:

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
-from polytask.data.disguises import disguise, not_text
+from polytask.data.disguises import disguise, not_text, skipping_mark
 from polytask.errors import DataError
 
 Kind = Literal["csv", "tsv"]
@@ -92,7 +92,7 @@ def _is_count(line: str) -> bool:
 
 def open_text(path: Path, encoding: str = "utf-8") -> IO[str]:
     """Opens a text file, unpacking `.gz`; a byte order mark is skipped."""
-    encoding = "utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding
+    encoding = skipping_mark(encoding)
     if path.name.lower().endswith(".gz"):
         return gzip.open(path, "rt", encoding=encoding, newline="")
     return path.open(encoding=encoding, newline="")

@@ -167,6 +167,11 @@ def require_encoding(encoding: str) -> str:
     return encoding
 
 
+def skipping_mark(encoding: str) -> str:
+    """An encoding that leaves out a byte order mark at the beginning, where it is UTF-8."""
+    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+
+
 def not_text(name: str, raw: bytes, error: UnicodeDecodeError, encoding: str) -> DataError:
     """The error for bytes that are no text in an encoding.
 

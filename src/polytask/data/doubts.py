@@ -106,7 +106,8 @@ def _shared_files(prepared: "Prepared") -> Iterator[str]:
                 path, where = next(iter(twice.items()))
                 yield (
                     f"files of column {column} of {name} that are in two parts: {len(twice):,}, "
-                    f"such as {path.name} in {where}. To keep rows together: split: {{group: ...}}"
+                    f"such as {path.name} in {where}. To keep rows together: "
+                    f"split: {{group: {column}}}"
                 )
 
 

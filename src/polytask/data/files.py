@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from torch import Tensor
 
-from polytask.data.disguises import disguise, not_text
+from polytask.data.disguises import disguise, not_text, skipping_mark
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES, FileMedia
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import MediaKind, Source, Table
@@ -113,7 +113,7 @@ def read_text_file(path: Path, encoding: str = "utf-8") -> str:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     try:
-        return raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        return raw.decode(skipping_mark(encoding))
     except UnicodeDecodeError as error:
         raise not_text(str(path), raw, error, encoding) from error
 

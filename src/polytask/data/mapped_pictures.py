@@ -157,7 +157,7 @@ class MappedPictures(Source):
             part = part_named(text[len(before) : len(text) - len(after)]) if inside else None
             if part is None:
                 continue
-            for line in file.read_text("utf-8").splitlines():
+            for line in file.read_text("utf-8-sig").splitlines():
                 name = line.split()[0] if line.strip() else None
                 if name is None or name not in names:
                     continue

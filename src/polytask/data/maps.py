@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.data.decoding import TURNED_ALONE
 from polytask.data.inputs import Fit, ImageInput, Input, SoundInput
 from polytask.data.sources import BlankCell, Media
 from polytask.data.stores import Rows, Store
@@ -122,6 +123,8 @@ class TargetMaps(TargetMedia):
         numbers = self.task.read(array)
         height, width = numbers.shape[-2:]
         self._require_same_proportions(item, (height, width))
+        if self.shown is not None and self.shown.turned(item) and not media.turned(item):
+            media.noted[item] = TURNED_ALONE
         kept, filled = placed((height, width), self.size, self.pictures.how)
         size = (filled[0].stop - filled[0].start, filled[1].stop - filled[1].start)
         target[(..., *filled)] = nearest_pixels(numbers[(..., *kept)], size)

@@ -19,8 +19,10 @@ from polytask.data.decoding import (
     decode_channels,
     decode_map,
     decode_picture,
+    is_turned,
     mixed,
     picture_size,
+    strange,
 )
 from polytask.data.sources import BlankCell, Media, MediaKind
 from polytask.errors import DataError, require
@@ -49,8 +51,9 @@ class EncodedMedia(Media):
             return super().wave(item)
         channels, rate = decode_channels(self.content(item))
         wave, opposed = mixed(channels)
-        if opposed:
-            self.noted[item] = OPPOSED
+        note = strange(channels.shape[1], rate) or (OPPOSED if opposed else None)
+        if note is not None:
+            self.noted[item] = note
         return wave, rate
 
     def size(self, item: int) -> tuple[int, int] | None:
@@ -60,8 +63,15 @@ class EncodedMedia(Media):
         except (DataError, OSError):  # decoding it says what is wrong
             return None
 
+    def turned(self, item: int) -> bool:
+        """Whether a note in the file of a picture or map turns it; not if it cannot be read."""
+        try:
+            return self.kind != "sound" and is_turned(self.content(item))
+        except (DataError, OSError):
+            return False
+
     def array(self, item: int) -> NDArray[Any]:
-        """One map: the numbers of a PNG or of a NumPy file, as they are."""
+        """One map: the numbers of a PNG or of a NumPy file, turned upright as pictures are."""
         if self.kind != "map":
             return super().array(item)
         return decode_map(self.content(item))

@@ -288,7 +288,8 @@ def _in_lines(path: Path, inputs: Mapping[str, Input], written: Written) -> bool
     """Whether a file that is a table by its name has words in lines, and names no column."""
     if not written.by(path):
         return False
-    first = read_text(path, "latin-1").partition("\n")[0]  # letters of names do not matter here
+    # Letters of names do not matter here; a byte order mark does.
+    first = read_text(path, "latin-1").removeprefix("\xef\xbb\xbf").partition("\n")[0]
     named = {*read_columns(inputs), TEXT} & set(re.split("[\t,;|]", first.strip()))
     return not named and written.columns(path)
 

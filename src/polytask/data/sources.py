@@ -89,6 +89,10 @@ class Media(ABC):
         """Height and width of one picture before it is scaled; None where that is not known."""
         return None
 
+    def turned(self, item: int) -> bool:
+        """Whether a note of a camera turns one picture or map."""
+        return False
+
     def wave(self, item: int) -> tuple[NDArray[Any], int]:
         """One mono wave, `[samples]` of int16 or of float32 in -1..1, and its sample rate.
 

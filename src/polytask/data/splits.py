@@ -3,6 +3,7 @@
 Parts are decided once, from a seed; a saved run keeps the row numbers.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from polytask.data.media import FileMedia
 from polytask.data.sources import Table
 from polytask.errors import ConfigError, DataError, require
 from polytask.tasks.labels import composed, label_text
@@ -57,6 +59,11 @@ def _by_value(parts: Mapping[PartName, str | Sequence[str]]) -> dict[str, str]:
     return found
 
 
+def part_begun(text: str) -> str | None:
+    """The part that a folder's name begins with, as `train-clean-100` does; None if with none."""
+    return part_named(re.split(r"[-_. ]", text.strip())[0])
+
+
 class Split:
     """How the rows of a source are divided.
 
@@ -69,8 +76,8 @@ class Split:
         validation: Share of the validation part, 0 for none.
         stratify: A column whose values are spread evenly over the parts. Numbers with more than 20
             values are spread by tenths.
-        group: A column whose values are never in two parts, such as the speaker. Shares are then
-            met as nearly as whole groups allow.
+        group: A column whose values are never in two parts, such as the speaker, or a picture that
+            several rows are about. Shares are then met as nearly as whole groups allow.
         column: A column that names each row's part (`train`, `validation`, `test`, or a common
             synonym such as `val` or `dev`).
         parts: Which values of that column stand for which part, if they are others:
@@ -157,7 +164,7 @@ class Split:
             for row in rows.tolist():
                 first = seen.setdefault(int(groups[row]), (part, row))
                 if first[0] != part:
-                    value = table.cells([self.group])[row, 0]
+                    value = self._group_cells(table)[row]
                     raise DataError(
                         f"{table.describe(row)} is in the {part} part by {self._by}, and "
                         f"{table.describe(first[1])} in the {first[0]} part, though both have "
@@ -211,14 +218,22 @@ class Split:
         return {part: pool[rows] for part, rows in chosen.items()}
 
     def _groups(self, table: Table) -> NDArray[np.int64]:
-        assert self.group is not None
-        table.check_column(self.group, "the split's group")
-        cells = table.cells([self.group])[:, 0]
+        cells = self._group_cells(table)
         blank = next((row for row, cell in enumerate(cells) if cell is None), None)
         if blank is not None:
             raise DataError(f"{table.describe(blank)}: the split's group '{self.group}' is blank.")
         names = [composed(str(cell)) for cell in cells]
         return np.unique(np.array(names, str), return_inverse=True)[1].astype(np.int64)
+
+    def _group_cells(self, table: Table) -> Sequence[Any]:
+        """Whose each row is; of a column of pictures or sounds in files, their paths."""
+        assert self.group is not None
+        media = table.media.get(self.group)
+        if isinstance(media, FileMedia) and media.windows is None:
+            return [None if path is None else str(path) for path in media.paths]
+        table.check_column(self.group, "the split's group")
+        cells: list[Any] = table.cells([self.group])[:, 0].tolist()
+        return cells
 
     def _strata(self, table: Table) -> NDArray[np.int64]:
         if self.stratify is None:

@@ -225,7 +225,7 @@ def read_vectors(path: Path, names: Sequence[str], width: int) -> dict[int, Vect
     exact: dict[int, Vector] = {}
     found: dict[int, Vector] = {}
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
                 parts = line.rstrip().split(" ")
                 if number == 1 and len(parts) == 2:

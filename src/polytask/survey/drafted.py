@@ -123,7 +123,7 @@ def _input_lines(found: Drafted) -> list[str]:
     elif formula is not None:
         lines += left_out([c for c in plain if c.name != formula], "formulas")
     lines += _without([c for c in found.columns if c.name != found.group])
-    if found.group:
+    if found.group and found.group not in [c.name for c in media]:
         why = "which fold this row is in" if found.folds else "whose row this is"
         lines.append(f"  # {one_line(found.group)} is left out: it says {why}.")
     if media:

@@ -16,12 +16,13 @@ from polytask.survey.guesses import Column, Target, guess_column
 from polytask.survey.joinable import First
 from polytask.survey.joins import Pick, first_of, lines_of, notes_of, picked, told, with_files
 from polytask.survey.lines import near, one_line, quoted
-from polytask.survey.persons import guess_folds, guess_group
+from polytask.survey.persons import REPEATED, guess_folds, guess_group
 from polytask.survey.pixel_maps import draft_maps
 from polytask.survey.sameness import one_of, same_as, sums
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import not_taken, other_parts, table_files
-from polytask.survey.targets import chosen, words_of_labels
+from polytask.survey.targets import chosen, words_of_labels, written_about
+from polytask.survey.transcribed import draft_transcribed, transcribed
 from polytask.survey.whereabouts import Around
 
 _SHOWN = 4  # columns of which a comment says the names
@@ -43,9 +44,16 @@ def draft(
     Raises:
         DataError: If the data cannot be read, or a target is none.
     """
-    first = None if names else first_of(data, targets)
-    if first is None:
+    beside = transcribed(data, targets, names or ())
+    if beside is not None and beside.cells == 2:
+        return written(draft_transcribed(data, output.parent, targets, names or (), beside))
+    first = None
+    if beside is not None and not names:  # a table without a header
+        files: PathOrParts = beside.files[0] if len(beside.files) == 1 else list(beside.files)
+        names, targets = beside.names, targets or [beside.names[1]]
+    elif names or (first := first_of(data, targets)) is None:
         files = table_files(data, targets, names)
+    if first is None:
         if not files:
             maps = None if names else draft_maps(data, near(data, output.parent), targets)
             if maps is not None:
@@ -58,10 +66,10 @@ def draft(
         f"# {one_line(f.name)} is left out: {one_line(why)}."
         for f, why in not_taken(data, first.files, told(first))
     ]
-    beside = [one_line(f.name) for f in other_parts(data)]
-    if beside:
+    others = [one_line(f.name) for f in other_parts(data)]
+    if others:
         found.notes.append(
-            f"# {', '.join(beside)} beside it: to take parts as files have them, name the folder."
+            f"# {', '.join(others)} beside it: to take parts as files have them, name the folder."
         )
     return written(found)
 
@@ -127,6 +135,10 @@ def _of_table(
     sides = sums(columns, goals, cells)
     columns = [_without_sum(c, sides) for c in columns]
     media = {c.name: c.kind for c in columns if c.kind in ("image", "sound")}
+    if "image" in media.values() and "sound" not in media.values():
+        goals = [written_about(g) if g.kind == "ctc" else g for g in goals]
+    if group is None and folds is None:
+        group = next((n for n in media if _recurs(cells.get(n, ()))), None)
     declared = "".join(f", {quoted(n)}: {k}" for n, k in media.items())[2:]
     return Drafted(
         name=path.name,
@@ -171,6 +183,12 @@ def _without_key(column: Column, keys: Mapping[str, str]) -> Column:
     if column.name not in keys or column.kind in ("image", "sound", "left out"):
         return column
     return Column(column.name, "left out", f"rows of {one_line(keys[column.name])} are found by it")
+
+
+def _recurs(cells: Sequence[Any]) -> bool:
+    """Whether several rows have one file, but for a few."""
+    known = [cell for cell in cells if cell is not None]
+    return 0 < len(known) == len(cells) and len(set(map(str, known))) <= REPEATED * len(known)
 
 
 def _guessed(
@@ -272,7 +290,9 @@ def _media_input(
         if not media:
             raise DataError(
                 f"Column '{heard.name}' {_heard(heard)}, and no other column has sounds (or the "
-                "paths of some). Name another column under --targets."
+                "paths of some)"
+                + (". " if heard.timed else ", or pictures. ")
+                + "Name another column under --targets."
             )
     column, kind = next(iter(media.items()), ("", ""))
     if not kind:
@@ -282,7 +302,8 @@ def _media_input(
         table = source.load()
     if kind == "sound":
         return sound_input(table.media[column], column, heard=heard)
-    return picture_input(table.media[column], column)
+    written = any(goal.kind == "generation" for goal in goals)
+    return picture_input(table.media[column], column, written=written)
 
 
 def _heard(goal: Target) -> str:

@@ -23,6 +23,7 @@ from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import tables_in
 from polytask.survey.table_reading import other_encoding
 from polytask.survey.targets import chosen
+from polytask.survey.texts_beside import texts_beside
 
 _SHOWN = 5  # files of which something is said
 _DEEP = 6  # folders, each in the next
@@ -64,6 +65,7 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
         raise DataError(
             f"{data} has no table, only {_things(table)} in folders, whose names are the 'label'. "
             f"Found {', '.join(targets)} under --targets. "
+            + _said(data, files)
             + (hint or f"If names of files say them, {_TABLE}.")
         )
     labels = table.cells(["label"])[:, 0].tolist()
@@ -101,6 +103,13 @@ def _transcripts(data: Path) -> str:
         f"Texts such as {text.relative_to(data).as_posix()} are not read: if they say what is "
         "heard or seen, write a table with a line for each file: its path, and its text. "
     )
+
+
+def _said(data: Path, files: Sequence[Path]) -> str:
+    """That texts are what can be predicted, as a sentence; empty if there are none beside files."""
+    if not files or texts_beside(data, files) is None:
+        return ""
+    return "Files beside them hold what is in each: to predict that, name the 'text'. "
 
 
 def _unlabelled(data: Path) -> list[str]:
@@ -171,12 +180,17 @@ def _by_names(
         group=group,
         parts=_parts(table),
         notes=_comment("".join(f"{c} is left out: {why}\n" for c, why in notes.items()))
-        + _left_out(data, table),
+        + unfit_lines(data, table),
     )
 
 
-def _left_out(data: Path, table: Table) -> list[str]:
-    """The policy that leaves out files whose names do not fit, and which these are."""
+def unfit_lines(data: Path, table: Table) -> list[str]:
+    """The policy that leaves out files whose names do not fit, and which these are.
+
+    Args:
+        data: The folder.
+        table: Its files.
+    """
     if not table.unfit:
         return []
     some = ", ".join(Path(where).relative_to(data).as_posix() for where, _ in table.unfit[:_SHOWN])

@@ -246,7 +246,8 @@ def guess_target(name: str, cells: Sequence[Any], *, spoken: bool = False) -> Ta
     if len(counts) > max(FEW, min(MANY, len(known) // 5)):
         if spoken:
             why = f"{len(counts)} different texts, to be read off the sounds letter by letter"
-            return Target(name, "ctc", why, {}, missing)
+            letters = Counter(letter for text in map(label_text, known) for letter in set(text))
+            return Target(name, "ctc", why, {}, missing, rare=_rare(letters))
         raise DataError(
             f"Column '{name}' has {len(counts)} different texts in {len(known)} rows, which are "
             "too many for classes. Name another column under --targets."

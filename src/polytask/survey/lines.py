@@ -138,7 +138,18 @@ def network_lines(rows: int, goals: Sequence[Target], *, quick: bool = False) ->
     if any(goal.kind == "ctc" for goal in goals):  # it begins with blanks, and leaves them late
         return [
             trunk,
+            *_unknown_letters(goals),
             f"batches: {{size: {size // 4}}}",
+            "optimizer: {kind: adamw, lr: 0.004, weight_decay: 0.01}",
+            "schedule: {kind: one_cycle, warmup: 0.2}",
+            f"training: {{epochs: {epochs}, clip: 5.0}}",
+            "",
+        ]
+    if any(goal.kind == "generation" for goal in goals):  # what is written looks at places
+        return [
+            "trunk: {kind: hard, backbone: {kind: residual, widths: [32, 64, 128]}}",
+            *_unknown_letters(goals),
+            "batches: {size: 32}",
             "optimizer: {kind: adamw, lr: 0.004, weight_decay: 0.01}",
             "schedule: {kind: one_cycle, warmup: 0.2}",
             f"training: {{epochs: {epochs}, clip: 5.0}}",
@@ -151,6 +162,16 @@ def network_lines(rows: int, goals: Sequence[Target], *, quick: bool = False) ->
         "schedule: {kind: cosine, warmup: 0.1}",
         f"training: {{epochs: {epochs}{by}}}{why}",
         "",
+    ]
+
+
+def _unknown_letters(goals: Sequence[Target]) -> list[str]:
+    """What becomes of letters that some part may have alone."""
+    if not any(goal.rare for goal in goals if goal.kind in ("ctc", "generation")):
+        return []
+    return [
+        "# A text with a letter that training texts lack cannot be told, and is left out.",
+        "unknown_labels: skip",
     ]
 
 

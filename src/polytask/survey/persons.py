@@ -9,7 +9,7 @@ from polytask.survey.codes import numbers_folds
 from polytask.tasks.labels import label_text
 
 GROUPS = 8  # different ones from which a split by groups has enough to draw from
-_REPEATED = 0.95  # different ones among rows: a few that are there again are in two parts as well
+REPEATED = 0.95  # different ones among rows: a few that are there again are in two parts as well
 # Whoever or whatever several rows may come from.
 _WHO = (
     "patient subject participant person speaker spk actor singer respondent donor author client "
@@ -34,7 +34,7 @@ def guess_group(cells: Mapping[str, Sequence[Any]]) -> str | None:
             plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
             if not re.fullmatch(pattern, plain) or any(c is None or is_list(c) for c in found):
                 continue
-            if 3 <= len({label_text(c) for c in found}) <= _REPEATED * len(found):
+            if 3 <= len({label_text(c) for c in found}) <= REPEATED * len(found):
                 return name
     return None
 

@@ -92,12 +92,14 @@ def rounded_up(seconds: float) -> float:
     return round(max(1, math.ceil(round(seconds / step, 6))) * step, 1)
 
 
-def picture_input(media: Media, column: str) -> list[str]:
+def picture_input(media: Media, column: str, *, written: bool = False) -> list[str]:
     """An input of pictures, at a usual size near theirs.
 
     Args:
         media: The column.
         column: Its name.
+        written: Whether texts are written about them, for which their places are kept apart, in the
+            trunk.
     """
     longer, broken = [], 0
     for item in spread(len(media), _DECODED):
@@ -115,6 +117,9 @@ def picture_input(media: Media, column: str) -> list[str]:
         said += [f"  # {broken} of {len(longer) + broken} cannot be read."] if broken else []
     else:
         said = [f"  # None of {broken} pictures looked at can be read: the size is a guess."]
+    if written:
+        shown = f"{{kind: image, column: {quoted(column)}, size: {size}}}"
+        return [*said, f"  picture: {shown}"]
     return [
         *said,
         "  picture:",

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from polytask.data.sources import Table
@@ -94,6 +95,16 @@ def _matching(text: str, table: Table) -> list[str]:
             f"{table.doubt()}"
         )
     return found
+
+
+def written_about(goal: Target) -> Target:
+    """A target of texts that are written about pictures, as none are heard.
+
+    Args:
+        goal: One of texts that are too many for classes.
+    """
+    count = goal.why.partition(",")[0]
+    return replace(goal, kind="generation", why=f"{count}, to be written about the pictures")
 
 
 def words_of_labels(

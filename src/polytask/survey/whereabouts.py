@@ -88,9 +88,15 @@ class Around:
             others: Cells of all columns, which may be parts of the paths.
         """
         texts = [None if c is None or is_list(c) else label_text(c) for c in cells]
-        if 2 * len(set(texts)) < len(texts) or set(column) & set("{}"):
+        first: dict[str, int] = {}
+        for row, text in enumerate(texts):
+            if text:
+                first.setdefault(text, row)
+        # Labels recur, and may be names of files besides; names with endings are nothing else.
+        few = 2 * len(first) < len(texts) and not all(map(_has_ending, first))
+        if few or set(column) & set("{}"):
             return None
-        known = [row for row, text in enumerate(texts) if text]
+        known = list(first.values())
         rows = [known[at] for at in spread(len(known), _LOOKED)]
         files = self._named
         if not files and not all(str(texts[row]).isdigit() for row in rows):
@@ -108,6 +114,11 @@ class Around:
         suffix = next(of[place] for of in found for place in places if place in of)
         kind: Literal["image", "sound"] = "sound" if suffix in SOUND_SUFFIXES else "image"
         return Whereabouts(kind, places, lacking, len(rows))
+
+
+def _has_ending(text: str) -> bool:
+    """Whether a cell ends as names of pictures and sounds do."""
+    return Path(text).suffix.lower() in (*PICTURE_SUFFIXES, *SOUND_SUFFIXES)
 
 
 def _places(column: str, text: str, files: Mapping[str, Sequence[str]]) -> dict[str, str]:
