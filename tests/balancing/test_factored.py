@@ -40,9 +40,9 @@ def way(keep: bool | None) -> Iterator[list[int]]:
     caught: list[int] = []
     original = factored._caught
 
-    def counted(passes: Passes, linear: dict[int, Linear], above: list[Tensor]) -> Any:
+    def counted(passes: Passes, linear: dict[int, Linear], *more: Any, **settings: Any) -> Any:
         caught.append(len(linear))
-        return original(passes, linear, above)
+        return original(passes, linear, *more, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(factored, "_caught", counted)
@@ -55,14 +55,14 @@ def way(keep: bool | None) -> Iterator[list[int]]:
 def taking() -> Iterator[list[int]]:
     """Yields how many heads learned by a product of their own, each time that some did."""
     taught: list[int] = []
-    original = Factored.teach
+    original = Factored.taught
 
-    def counted(self: Factored, heads: Any) -> None:
+    def counted(self: Factored, heads: Any) -> Any:
         taught.append(len(heads))
-        original(self, heads)
+        return original(self, heads)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Factored, "teach", counted)
+        patch.setattr(Factored, "taught", counted)
         yield taught
 
 
@@ -557,12 +557,19 @@ def penalized(net: Odd) -> Tensor:
 
 
 def weight_watched(net: Odd) -> Tensor:
-    net.first.weight.register_hook(lambda g: None)
+    if not net.first.weight._backward_hooks:
+        net.first.weight.register_hook(lambda g: 2 * g)
     return net.first(net.alias)
 
 
+def halved(parameter: Tensor) -> None:
+    assert parameter.grad is not None
+    parameter.grad.mul_(0.5)
+
+
 def bias_awaited(net: Odd) -> Tensor:
-    net.first.bias.register_post_accumulate_grad_hook(lambda p: None)
+    if not net.first.bias._post_accumulate_grad_hooks:
+        net.first.bias.register_post_accumulate_grad_hook(halved)
     return net.first(net.alias)
 
 
@@ -583,7 +590,7 @@ def without_bias(net: Odd) -> Tensor:
     [
         *((odd, True) for odd in (without_bias, output_watched, output_read_twice, others_head)),
         *((odd, True) for odd in (only_the_weight_learns, checkpointed)),
-        *((odd, False) for odd in (penalized, weight_watched, bias_awaited, two_layers)),
+        *((odd, False) for odd in (weight_watched, bias_awaited, penalized, two_layers)),
         *((odd, False) for odd in (scaled, plain_product, only_the_bias_learns, twice, beside)),
     ],
 )

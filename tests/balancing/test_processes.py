@@ -107,6 +107,7 @@ def mean(tensor: Tensor) -> Tensor:
 def worker(rank: int, folder: str, worth: int) -> None:
     torch.set_num_threads(1)
     factored.WORTH = factored.EACH = worth
+    factored.SEVERAL = 8 if worth else 1
     store = f"file://{Path(folder) / 'store'}"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
     net = Net()

@@ -152,14 +152,21 @@ class Factored:
     def each(self) -> list[Tensor]:
         return [g.to(self.dtype) for g in self._gradients()]
 
-    def teach(self, heads: Sequence[Learned | None]) -> None:
-        """Add the heads' own gradients, of weights `C_t^T Z` for features `Z` `[B, D]`."""
-        features = next(head.features for head in heads if head is not None)
+    def taught(self, heads: Sequence[Learned | None]) -> tuple[list[Tensor], list[Tensor]]:
+        """What the heads learn, and its own gradients: of weights `C_t^T Z`, of features `Z`."""
+        features = next(head.features for head in heads if head is not None)  # [B, D]
         weights = (self.left.T @ features).split(self.widths)
         biases = self.left.sum(0).split(self.widths)
+        parameters: list[Tensor] = []
+        gradients: list[Tensor] = []
         for head, weight, bias in zip(heads, weights, biases, strict=True):
             assert head is not None
-            head.add(weight, bias)
+            parameters.append(head.weight)
+            gradients.append(weight)
+            if head.bias is not None:
+                parameters.append(head.bias)
+                gradients.append(bias)
+        return parameters, gradients
 
     def _gradients(self) -> Iterator[Tensor]:
         pairs = zip(self.left.split(self.widths, 1), self.right.split(self.widths), strict=True)
@@ -178,7 +185,7 @@ def gradients_at_features(passes: Passes, heads: bool) -> list[Place]:
     """
     assert passes.features is not None
     if heads and (plain := _plain(passes)) and _pays(passes, plain):
-        return _caught(passes, plain, [])
+        return _caught(passes, plain, learn=_accumulate)
     entered: dict[Node, list[Node]] = {}
     above = passes.above(entered) if heads else []
     linear = _linear(passes, entered) if heads else {}
@@ -196,7 +203,7 @@ def linear_heads(passes: Passes) -> list[Place] | None:
     one by one. None too if a loss reaches shared parameters by another way than its features.
     """
     if (plain := _plain(passes)) and _quicker(passes, plain):
-        return _caught(passes, plain, [])
+        return _caught(passes, plain, learn=torch.autograd.backward)
     features = passes.features or []
     sizes = {i: f.numel() for i, f in enumerate(features) if f is not None}
     if not sizes or sum(sizes.values()) < WORTH or min(sizes.values()) < EACH:
@@ -224,31 +231,35 @@ def _quicker(passes: Passes, plain: dict[int, Linear]) -> bool:
     return outputs <= sum(len(head.learned.features) for head in plain.values() if head.learned)
 
 
-def at_one_tensor(passes: Passes) -> tuple[GradientEdge, Place] | None:
-    """Where all heads are plain and read one tensor: where it is made, and the gradients there.
+def weighted_at_one_tensor(passes: Passes, weights: Tensor) -> bool:
+    """Where all heads are plain and read one tensor: all gradients, from a pass that parts there.
 
-    The heads have their own gradients then, and a weighted sum is all that goes on from there.
-    None, with nothing done, where this is not so, where parameters below aren't shared, or where
+    False, with nothing done, where this is not so, where parameters below aren't shared, or where
     it would not be quicker.
+
+    Args:
+        passes: The step's, without features.
+        weights: `[A]`.
     """
-    if passes.awaited or len(passes.tasks) < SEVERAL:
-        return None
+    if passes.features is not None or len(passes.tasks) < SEVERAL:
+        return False
     one = heads_on_one(passes.losses.nodes(passes.tasks), passes.shared.everyone)
     if one is None:
-        return None
+        return False
     edge, heads = one
-    if not _quicker(passes, heads):
-        return None
     below = leaves([edge.node])
-    if not below or not set(below) <= set(passes.shared.everyone):
-        return None
+    if not below or not set(below) <= set(passes.shared.everyone) or not _quicker(passes, heads):
+        return False
     arrived = _arrived(passes, heads)
     if len(arrived) < len(heads):
-        return None
+        return False
     members = [*heads]
     place = Factored(members, [arrived[i] for i in members], [heads[i].weight for i in members])
-    place.teach([head.learned for head in heads.values()])
-    return edge, place
+    own, gradients = place.taught([head.learned for head in heads.values()])
+    # One call: copies of a model on other processes wait for all that arrives in one.
+    roots: list[Any] = [edge, *own]
+    torch.autograd.backward(roots, [place.combined(weights), *gradients])
+    return True
 
 
 def cotangents(passes: Passes, places: Sequence[Place]) -> list[Tensor | None]:
@@ -305,21 +316,27 @@ def _pays(passes: Passes, linear: dict[int, Linear]) -> bool:
 
 
 def _plain(passes: Passes) -> dict[int, Linear] | None:
-    """The heads of `plain_heads`; None with several processes, which may await their gradients."""
-    if passes.features is None or passes.awaited:
+    """The heads of `plain_heads`."""
+    if passes.features is None:
         return None
     roots = passes.losses.nodes(passes.tasks)
     return plain_heads(roots, passes.features, passes.shared.everyone)
 
 
-def _caught(passes: Passes, linear: dict[int, Linear], above: list[Tensor]) -> list[Place]:
+def _caught(
+    passes: Passes,
+    linear: dict[int, Linear],
+    above: Sequence[Tensor] = (),
+    learn: Callable[[list[Tensor], list[Tensor]], None] | None = None,
+) -> list[Place]:
     """One pass through all heads that does not go on to the features.
 
     Args:
         passes: The step's.
         linear: The heads.
-        above: What receives its gradient on the way. Empty for plain heads: the pass ends at their
+        above: What receives its gradient on the way. For plain heads none: the pass ends at their
             outputs, and what they learn is one product.
+        learn: What then brings the product's gradients to the heads' parameters.
     """
     arrived = _arrived(passes, linear, above)
     passes.on_the_way(set(arrived))
@@ -327,10 +344,21 @@ def _caught(passes: Passes, linear: dict[int, Linear], above: list[Tensor]) -> l
         Factored(members, [arrived[i] for i in members], [linear[i].weight for i in members])
         for members in _places(passes, linear)
     ]
-    if not above:
+    if learn is not None:
         for place in places:
-            place.teach([linear[i].learned for i in place.members])
+            learn(*place.taught([linear[i].learned for i in place.members]))
     return [*places]
+
+
+def _accumulate(parameters: list[Tensor], gradients: list[Tensor]) -> None:
+    """What the engine does with leaves that nobody watches, of which a start takes 0.3 ms.
+
+    Copies of a model that other processes await by the engine have no use for it: they have to
+    say `reduce` to balancers that see gradients, and are averaged afterwards.
+    """
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        there = parameter.grad
+        parameter.grad = gradient if there is None else there.add_(gradient)
 
 
 def _arrived(

@@ -32,12 +32,6 @@ class Learned:
     weight: Tensor
     bias: Tensor | None
 
-    def add(self, weight: Tensor, bias: Tensor) -> None:
-        """Add gradients of the shapes of the two."""
-        self.weight.grad = weight if self.weight.grad is None else self.weight.grad.add_(weight)
-        if self.bias is not None:
-            self.bias.grad = bias if self.bias.grad is None else self.bias.grad.add_(bias)
-
 
 @dataclass
 class Linear:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.graph import Node
 
@@ -71,11 +70,6 @@ class Passes:
     features: list[Tensor | None] | None
     call: Differentiate
     reduce: Callable[[Tensor], Tensor]
-
-    @property
-    def awaited(self) -> bool:
-        """Whether other processes may wait for gradients of parameters to arrive one by one."""
-        return self.reduce is not identity or (dist.is_available() and dist.is_initialized())
 
     def ones(self) -> Tensor:
         """Weights `[A]` of equal weighting."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from polytask.balancing.factored import Place, at_one_tensor, cotangents, linear_heads
+from polytask.balancing.factored import Place, cotangents, linear_heads, weighted_at_one_tensor
 from polytask.balancing.graph import leaves
 from polytask.balancing.hooks import divided, dividing, scaling
 from polytask.balancing.needs import need_reached
@@ -31,9 +31,8 @@ def weighted(passes: Passes, weights: Tensor, weight_heads: bool) -> None:
             passes.losses.differentiate(passes.tasks, passes.ones(), passes.call)
         elif (places := linear_heads(passes)) is not None:
             _pulled(passes, places, weights, passes.amplification())
-        elif passes.features is None and (one := at_one_tensor(passes)) is not None:
-            edge, place = one
-            torch.autograd.backward([edge], [place.combined(weights)])
+        elif weighted_at_one_tensor(passes, weights):
+            pass
         elif (owners := owners_of(passes, plain)) is not None:
             with divided(*owners):
                 passes.losses.differentiate(passes.tasks, weights, passes.call)
