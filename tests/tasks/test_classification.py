@@ -1,6 +1,8 @@
 """Multiclass, binary and multilabel against torch and scikit-learn."""
 
 import warnings
+from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from polytask.errors import DataError
 from polytask.tasks import Binary, Multiclass, Multilabel
-from polytask.tasks.labels import label_text, sort_labels
+from polytask.tasks.labels import composed, label_counts, label_text, sort_labels
 from tests.tasks.kinds import cells, guess, ready
 
 COMMON = {"name": "task", "input": "x", "target": {"t": "label"}}
@@ -296,3 +298,16 @@ def test_multilabel_classes_must_fit_its_columns() -> None:
         Multilabel(**two, classes=("a", "b", "c")).fit(cells([1, 0]))  # type: ignore[arg-type]
     with pytest.raises(DataError, match="kind: binary"):
         Multilabel(**COMMON).fit(cells("a", "a"))  # type: ignore[arg-type]
+
+
+@given(
+    st.lists(
+        st.sampled_from([True, False, 1, 1.0, 0, "1", " 1", "true", 2.5, np.float64(1), np.True_])
+        | st.text(max_size=3)
+    )
+)
+def test_labels_are_counted_as_they_are_named(column: list[Any]) -> None:
+    """Cells that are equal, such as 1 and true, may be two labels; others may be one."""
+    named = [composed(label_text(cell)) for cell in column]
+    assert label_counts(column) == Counter(named)
+    assert list(label_counts(column)) == list(dict.fromkeys(named))

@@ -22,7 +22,7 @@ from polytask.survey.notations import with_thousands
 from polytask.survey.orders import ranges_in_order, says_amount, says_grade
 from polytask.survey.scales import words_in_order
 from polytask.tasks.intervals import read_intervals
-from polytask.tasks.labels import composed, label_text, truth_names
+from polytask.tasks.labels import composed, label_counts, label_text, truth_names
 
 Kind = Literal[
     "number", "category", "date", "text", "characters", "image", "sound", "split", "left out"
@@ -114,7 +114,7 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
 
     if any(is_list(c) or isinstance(c, dict) for c in known):
         return is_("left out", "its cells hold several values")
-    different = {composed(label_text(c)) for c in known}
+    different = set(label_counts(known))
     if len(different) < 2:
         return is_("left out", "it is blank" if not known else "it says the same in every row")
     parts = parts_by_value(name, known)
@@ -181,7 +181,7 @@ def guess_target(name: str, cells: Sequence[Any], *, spoken: bool = False) -> Ta
         return timed
     if any(is_list(c) for c in known):
         return _of_lists(name, known, missing)
-    counts = Counter(composed(label_text(c)) for c in known)
+    counts = label_counts(known)
     if len(counts) < 2:
         raise DataError(
             f"Column '{name}' can be no target: "

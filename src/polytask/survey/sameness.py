@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polytask.data.words import is_list
 from polytask.survey.guesses import Column, Target
-from polytask.tasks.labels import composed, label_text
+from polytask.tasks.labels import composed, label_counts, label_text
 
 _ROWS = 20  # rows that a coincidence does not go through
 _LABELS = 200  # labels up to which a column may be their codes
@@ -36,11 +36,11 @@ def same_as(
         if goal.kind in ("regression", "multilabel", "tagging"):
             continue
         both = [
-            (label_text(a), composed(label_text(b)))
+            (a, b)
             for a, b in zip(cells, targets[goal.name], strict=True)
             if a is not None and b is not None and not is_list(a)
         ]
-        pairs = set(both)
+        pairs = {(label_text(a), composed(label_text(b))) for a, b in set(both)}
         one = len({a for a, _ in pairs}) == len(pairs) == len({b for _, b in pairs})
         if one and 1 < len(pairs) <= min(_LABELS, len(both) // 2) and len(both) >= _ROWS:
             return goal.name
@@ -109,7 +109,7 @@ def one_of(goals: Sequence[Target], cells: Mapping[str, Sequence[Any]]) -> list[
         cells: The cells of these.
     """
     names = [g.name for g in goals if g.kind == "binary" and not g.missing]
-    texts = [[label_text(c) for c in cells[name]] for name in names]
-    if len(names) < 3 or not all(set(of) == {"0", "1"} for of in texts):
+    if len(names) < 3 or not all(set(label_counts(cells[name])) == {"0", "1"} for name in names):
         return []
-    return names if all(row.count("1") == 1 for row in zip(*texts, strict=True)) else []
+    rows = zip(*(cells[name] for name in names), strict=True)
+    return names if all(list(map(label_text, row)).count("1") == 1 for row in rows) else []

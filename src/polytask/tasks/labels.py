@@ -5,7 +5,8 @@ Shapes: N rows, K columns of a target.
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -68,6 +69,15 @@ def label_text(cell: object) -> str:
     if isinstance(cell, (float, np.floating)) and float(cell).is_integer():
         return str(int(cell))
     return str(cell).strip()
+
+
+def label_counts(cells: Iterable[Hashable]) -> Counter[str]:
+    """How often each label is in cells, under its composed name."""
+    counts: Counter[str] = Counter()
+    # By type too: 1 and true are two labels, and equal.
+    for (_, cell), count in Counter((type(cell), cell) for cell in cells).items():
+        counts[composed(label_text(cell))] += count
+    return counts
 
 
 def composed(text: str) -> str:
