@@ -1,9 +1,7 @@
 """Gradients at features that stay factored are those that are made."""
 
 import operator
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,93 +18,37 @@ from polytask.balancing import (
     backward,
     factored,
 )
-from polytask.balancing.factored import Factored, Linear
-from polytask.balancing.passes import Passes, gramian
+from polytask.balancing.factored import Factored
+from polytask.balancing.passes import gramian
 from polytask.tasks import Multiclass
 from polytask.types import Features
-from tests.balancing import toys
+from tests.balancing.linear import (
+    Given,
+    Net,
+    Odd,
+    as_right_factor,
+    beside,
+    checkpointed,
+    frozen,
+    only_the_bias_learns,
+    only_the_weight_learns,
+    others_head,
+    output_read_twice,
+    plain_product,
+    scaled,
+    through_relu,
+    twice,
+    two_layers,
+    watched,
+    way,
+)
 from tests.balancing.toys import Toy, flat
-
-Given = partial(toys.Given, at="features")
-
-
-@contextmanager
-def way(keep: bool | None) -> Iterator[list[int]]:
-    """Within this context factors are kept, or rows made; None: as it comes.
-
-    Yields:
-        How many heads were found linear, each time that factors were kept.
-    """
-    caught: list[int] = []
-    original = factored._caught
-
-    def counted(passes: Passes, linear: dict[int, Linear], *more: Any, **settings: Any) -> Any:
-        caught.append(len(linear))
-        return original(passes, linear, *more, **settings)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(factored, "_caught", counted)
-        if keep is not None:
-            patch.setattr(factored, "_pays", lambda passes, linear: keep)
-        yield caught
-
-
-@contextmanager
-def taking() -> Iterator[list[int]]:
-    """Yields how many heads learned by a product of their own, each time that some did."""
-    taught: list[int] = []
-    original = Factored.taught
-
-    def counted(self: Factored, heads: Any) -> Any:
-        taught.append(len(heads))
-        return original(self, heads)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Factored, "taught", counted)
-        yield taught
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
     """The greatest error of a Gramian, relative to the lengths of the two gradients."""
     lengths = expected.diagonal().sqrt().clamp(min=1e-30)
     return float(((found - expected).abs() / (lengths[:, None] * lengths)).max())
-
-
-class Net:
-    """A trunk, and T linear heads of different sizes."""
-
-    def __init__(
-        self, outputs: list[int], biases: list[bool], examples: int, width: int, dtype: torch.dtype
-    ) -> None:
-        torch.manual_seed(0)
-        self.trunk = nn.Sequential(nn.Linear(3, width), nn.Tanh()).to(dtype)
-        self.heads = nn.ModuleList(
-            nn.Linear(width, k, bias=b) for k, b in zip(outputs, biases, strict=True)
-        ).to(dtype)
-        self.x = torch.randn(examples, 3, dtype=dtype)
-        self.targets = [torch.randn(examples, k, dtype=dtype).softmax(1) for k in outputs]
-        self.shared: list[Tensor] = list(self.trunk.parameters())
-        self.own: list[Tensor] = list(self.heads.parameters())
-
-    def losses(self) -> tuple[list[Tensor], list[Tensor]]:
-        z = self.trunk(self.x)
-        aliases = [z.view_as(z) for _ in self.heads]
-        losses = [
-            F.cross_entropy(head(a), y)
-            if y.shape[1] > 1
-            else F.binary_cross_entropy_with_logits(head(a), y)
-            for head, a, y in zip(self.heads, aliases, self.targets, strict=True)
-        ]
-        return losses, aliases
-
-    def gradients(self, balancer: Given, keep: bool | None, mask: Tensor) -> tuple[Tensor, Tensor]:
-        for p in self.shared + self.own:
-            p.grad = None
-        losses, aliases = self.losses()
-        with way(keep) as caught:
-            backward(losses, balancer, self.shared, active=mask, features=aliases)
-        assert caught == ([] if keep is False else [int(mask.sum())])
-        return flat(self.shared), flat(self.own)
 
 
 @settings(deadline=None, max_examples=60)
@@ -195,92 +137,6 @@ class Refuses(torch.autograd.Function):
         return None
 
 
-def two_layers(net: "Odd") -> Tensor:
-    return net.second(net.first(net.alias).tanh())
-
-
-def twice(net: "Odd") -> Tensor:
-    return net.first(net.alias) + net.first(net.alias)
-
-
-def beside(net: "Odd") -> Tensor:
-    return net.first(net.alias) + net.alias.sum()
-
-
-def through_relu(net: "Odd") -> Tensor:
-    return net.first(net.alias.relu())
-
-
-def as_right_factor(net: "Odd") -> Tensor:
-    return net.first.weight @ net.alias.T
-
-
-def frozen(net: "Odd") -> Tensor:
-    return F.linear(net.alias, net.first.weight.detach(), net.first.bias.detach())
-
-
-def only_the_bias_learns(net: "Odd") -> Tensor:
-    return F.linear(net.alias, net.first.weight.detach(), net.first.bias)
-
-
-def only_the_weight_learns(net: "Odd") -> Tensor:
-    return F.linear(net.alias, net.first.weight, net.first.bias.detach())
-
-
-def scaled(net: "Odd") -> Tensor:
-    return torch.addmm(net.first.bias, net.alias, net.first.weight.T, beta=0.5, alpha=3.0)
-
-
-def plain_product(net: "Odd") -> Tensor:
-    return net.alias @ net.right
-
-
-def output_read_twice(net: "Odd") -> Tensor:
-    output = net.first(net.alias)
-    return output * output.detach() + output.exp()
-
-
-def checkpointed(net: "Odd") -> Tensor:
-    from torch.utils.checkpoint import checkpoint
-
-    output: Tensor = checkpoint(net.first, net.alias, use_reentrant=False)
-    return output
-
-
-def watched(net: "Odd") -> Tensor:
-    net.alias.register_hook(lambda g: 2 * g)
-    return net.first(net.alias)
-
-
-def others_head(net: "Odd") -> Tensor:
-    return net.heads[0](net.alias)
-
-
-class Odd:
-    """Two linear heads, and a third task that does something else with its features."""
-
-    def __init__(self, odd: Callable[["Odd"], Tensor]) -> None:
-        torch.manual_seed(1)
-        self.odd = odd
-        self.trunk = nn.Linear(3, 6).double()
-        self.heads = nn.ModuleList(nn.Linear(6, 2) for _ in range(2)).double()
-        self.first, self.second = nn.Linear(6, 6).double(), nn.Linear(6, 2).double()
-        self.right = nn.Parameter(torch.randn(6, 4).double())
-        self.x = torch.randn(9, 3).double()
-        self.outputs: list[Tensor] = []
-
-    def losses(self) -> tuple[list[Tensor], list[Tensor]]:
-        z = self.trunk(self.x).tanh()
-        aliases = [z.view_as(z) for _ in range(3)]
-        self.alias = aliases[2]
-        losses = [(h(a) - 1).square().mean() for h, a in zip(self.heads, aliases[:2], strict=True)]
-        return [*losses, (self.odd(self) - 2).square().mean()], aliases
-
-    def parameters(self) -> list[Tensor]:
-        modules = (self.trunk, self.heads, self.first, self.second)
-        return [p for m in modules for p in m.parameters()] + [self.right]
-
-
 @pytest.mark.parametrize(
     ("odd", "kept"),
     [
@@ -347,148 +203,6 @@ def test_weights_of_losses_reach_the_trunk_by_factors(
         torch.testing.assert_close(found[0], found[1])
 
 
-@settings(deadline=None, max_examples=40)
-@given(st.data())
-def test_weights_of_losses_reach_what_heads_read(data: st.DataObject) -> None:
-    """Where no features are given, and no parameter but heads' is above them."""
-    count = data.draw(st.integers(2, 6))
-    outputs = data.draw(st.lists(st.integers(1, 9), min_size=count, max_size=count))
-    biases = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
-    active = data.draw(st.lists(st.booleans(), min_size=count, max_size=count).filter(any))
-    weight = st.sampled_from([0.0, 0.3, 2.0])
-    weights = data.draw(st.lists(weight, min_size=count, max_size=count).filter(any))
-    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
-    examples = data.draw(st.integers(1, 20))
-    net, mask = Net(outputs, biases, examples, 7, dtype), torch.tensor(active)
-    balancer = ConstantWeights(count, weights=weights)
-    found = []
-    for ways in (True, False):
-        for n, p in enumerate(net.shared + net.own):
-            p.grad = None if n % 3 else torch.ones_like(p)
-        z = net.trunk(net.x)
-        pairs = zip(net.heads, net.targets, strict=True)
-        losses = [(head(z) - y).square().mean() for head, y in pairs]
-        with pytest.MonkeyPatch.context() as patch, taking() as taught:
-            patch.setattr(factored, "SEVERAL", 1 if ways else 99)
-            backward(losses, balancer, net.shared, active=mask)
-        tasks = [t for t in range(count) if active[t]]
-        small = sum(outputs[t] for t in tasks) <= len(tasks) * examples
-        equal = all(weights[t] == 1 for t in tasks)
-        assert taught == ([len(tasks)] if ways and small and not equal else [])
-        found.append([p.grad for p in net.shared + net.own])
-    torch.testing.assert_close(*found)
-
-
-def deeper(net: Odd, z: Tensor) -> Tensor:
-    return net.second(net.first(z).relu())
-
-
-def own_product(net: Odd, z: Tensor) -> Tensor:
-    return net.first(z).square() + net.first(z)
-
-
-def meets_another(net: Odd, z: Tensor) -> Tensor:
-    return net.first(z)[:, :2] + net.heads[0](z)
-
-
-def same_output(net: Odd, z: Tensor) -> Tensor:
-    return net.outputs[0]
-
-
-def same_head(net: Odd, z: Tensor) -> Tensor:
-    return net.heads[0](z)
-
-
-def of_the_trunk(net: Odd, z: Tensor) -> Tensor:
-    return net.first(z) + net.trunk.weight.sum()
-
-
-def other_features(net: Odd, z: Tensor) -> Tensor:
-    return net.first(z * 2)
-
-
-def weight_penalty(net: Odd, z: Tensor) -> Tensor:
-    return net.first(z) + net.first.weight.square().sum()
-
-
-def read_twice(net: Odd, z: Tensor) -> Tensor:
-    output = net.first(z)
-    return output * output.detach() + output.exp()
-
-
-def many_outputs(net: Odd, z: Tensor) -> Tensor:
-    return F.linear(z, torch.cat([net.first.weight] * 9))
-
-
-@pytest.mark.parametrize(
-    ("odd", "plain"),
-    [
-        *((odd, True) for odd in (same_head, read_twice)),
-        *((odd, False) for odd in (deeper, own_product, meets_another, same_output)),
-        *((odd, False) for odd in (of_the_trunk, other_features, weight_penalty, many_outputs)),
-    ],
-)
-@pytest.mark.parametrize("weights", [(0.5, 2.0, 0.25), (0.5, 2.0, 0.0)])
-def test_weights_of_losses_where_heads_are_odd(
-    odd: Callable[[Odd, Tensor], Tensor], plain: bool, weights: tuple[float, ...]
-) -> None:
-    net = Odd(without_bias)
-    found = []
-    for ways in (True, False):
-        for p in net.parameters():
-            p.grad = None
-        z = net.trunk(net.x).tanh()
-        z.register_hook(lambda g: 3 * g)
-        net.outputs = [head(z) for head in net.heads]
-        losses = [(output - 1).square().mean() for output in net.outputs]
-        losses.append((odd(net, z) - 2).square().mean())
-        with pytest.MonkeyPatch.context() as patch, taking() as taught:
-            patch.setattr(factored, "SEVERAL", 3 if ways else 4)
-            backward(losses, ConstantWeights(3, weights=weights), net.trunk.parameters())
-        assert taught == ([3] if ways and plain else [])
-        found.append([p.grad for p in net.parameters()])
-    torch.testing.assert_close(*found)
-
-
-def test_what_lies_below_heads_and_is_not_shared_gets_its_own_gradient() -> None:
-    net = Odd(without_bias)
-    found = []
-    for ways in (True, False):
-        for p in net.parameters():
-            p.grad = None
-        z = net.trunk(net.x).tanh()
-        losses = [(head(z) - 1).square().mean() for head in net.heads]
-        with pytest.MonkeyPatch.context() as patch, taking() as taught:
-            patch.setattr(factored, "SEVERAL", 2 if ways else 3)
-            backward(losses, ConstantWeights(2, weights=(0.5, 2.0)), [net.trunk.weight])
-        assert taught == []  # The trunk's bias is not shared.
-        found.append([p.grad for p in net.parameters()])
-    torch.testing.assert_close(*found)
-
-
-@pytest.mark.parametrize("count", [7, 8])
-@pytest.mark.parametrize("outputs", [3, 17])
-def test_weights_of_losses_take_plain_heads_from_a_number_on(count: int, outputs: int) -> None:
-    """With features and without them."""
-    net = Net([outputs] * count, [t % 2 == 0 for t in range(count)], 16, 5, torch.float64)
-    balancer = ConstantWeights(count, weights=[0.5 + t for t in range(count)])
-    found = []
-    for given_features in (True, False):
-        for p in net.shared + net.own:
-            p.grad = None
-        losses, aliases = net.losses()
-        if not given_features:
-            z = net.trunk(net.x)
-            pairs = zip(net.heads, net.targets, strict=True)
-            losses = [F.cross_entropy(head(z), y) for head, y in pairs]
-        with taking() as taught:
-            features = aliases if given_features else None
-            backward(losses, balancer, net.shared, features=features)
-        assert taught == ([8] if count == 8 and outputs == 3 else [])
-        found.append([p.grad for p in net.shared + net.own])
-    torch.testing.assert_close(*found)
-
-
 @pytest.mark.parametrize("examples", [63, 64])
 def test_weights_of_losses_take_factors_from_a_size_on(
     examples: int, monkeypatch: pytest.MonkeyPatch
@@ -550,96 +264,6 @@ def test_a_gradient_that_does_not_arrive_is_an_error() -> None:
     with way(True) as caught, pytest.raises(ValueError, match="its entry of `features`"):
         backward(losses, Given([1.0, 1.0, 1.0]), net.trunk.parameters(), features=aliases)
     assert caught == [3]
-
-
-def penalized(net: Odd) -> Tensor:
-    return net.first(net.alias) + net.first.weight.square().sum()
-
-
-def weight_watched(net: Odd) -> Tensor:
-    if not net.first.weight._backward_hooks:
-        net.first.weight.register_hook(lambda g: 2 * g)
-    return net.first(net.alias)
-
-
-def halved(parameter: Tensor) -> None:
-    assert parameter.grad is not None
-    parameter.grad.mul_(0.5)
-
-
-def bias_awaited(net: Odd) -> Tensor:
-    if not net.first.bias._post_accumulate_grad_hooks:
-        net.first.bias.register_post_accumulate_grad_hook(halved)
-    return net.first(net.alias)
-
-
-def output_watched(net: Odd) -> Tensor:
-    output: Tensor = net.first(net.alias)
-    output.register_hook(lambda g: 2 * g)
-    return output
-
-
-def without_bias(net: Odd) -> Tensor:
-    return F.linear(net.alias, net.first.weight)
-
-
-@pytest.mark.parametrize("alone", [False, True], ids=["all tasks", "two of three"])
-@pytest.mark.parametrize("call", [Tensor.backward, lambda tensor, **kw: tensor.backward(**kw)])
-@pytest.mark.parametrize(
-    ("odd", "plain"),
-    [
-        *((odd, True) for odd in (without_bias, output_watched, output_read_twice, others_head)),
-        *((odd, True) for odd in (only_the_weight_learns, checkpointed)),
-        *((odd, False) for odd in (weight_watched, bias_awaited, penalized, two_layers)),
-        *((odd, False) for odd in (scaled, plain_product, only_the_bias_learns, twice, beside)),
-    ],
-)
-def test_what_heads_learn_is_one_product(
-    odd: Callable[[Odd], Tensor], plain: bool, call: Any, alone: bool
-) -> None:
-    """Where nothing but plain linear layers learns above the features; on top of what is there."""
-    net = Odd(odd)
-    mask = torch.tensor([not alone, True, True])
-    found = []
-    for ways in (True, False):
-        for n, p in enumerate(net.parameters()):
-            p.grad = None if n % 3 else torch.ones_like(p)
-        balancer = Given([0.5, 2.0, 0.25])
-        with pytest.MonkeyPatch.context() as patch, taking() as taught:
-            if not ways:
-                patch.setattr(factored, "_plain", lambda passes: None)
-            for _ in range(2):
-                losses, aliases = net.losses()
-                backward(
-                    losses,
-                    balancer,
-                    net.trunk.parameters(),
-                    features=aliases,
-                    active=mask,
-                    differentiate=call,
-                )
-        assert taught == ([int(mask.sum())] * 2 if ways and plain else [])
-        found.append([balancer.seen, *(p.grad for p in net.parameters())])
-    torch.testing.assert_close(*found)
-
-
-def test_what_a_head_read_may_not_have_changed() -> None:
-    net = Net([2, 3], [True] * 2, 8, 6, torch.float32)
-    z = net.trunk(net.x)
-    copies = [z.clone() for _ in net.heads]
-    losses = [h(a).square().mean() for h, a in zip(net.heads, copies, strict=True)]
-    copies[1].detach().mul_(2)
-    with taking() as taught, pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        backward(losses, Given([0.5, 2.0]), net.shared, features=copies)
-    assert taught == []
-
-
-def test_a_shared_head_is_not_above_the_features() -> None:
-    net = Odd(without_bias)
-    losses, aliases = net.losses()
-    shared = [*net.trunk.parameters(), net.first.weight]
-    with pytest.raises(ValueError, match="reaches a `shared` parameter"):
-        backward(losses, Given([0.5, 2.0, 0.25]), shared, features=aliases)
 
 
 def test_no_gradient_at_the_features_is_computed() -> None:
