@@ -96,6 +96,15 @@ def test_two_words_of_a_scale_are_no_order() -> None:
     assert guess_target("risk", ["low", "high"] * 3).kind == "binary"
 
 
+@pytest.mark.parametrize("rare", [-1, 1])
+def test_of_two_signs_1_is_yes(rare: int) -> None:
+    """Of other labels the rarer one."""
+    signs = guess_target("young", [-rare] * 30 + [rare] * 20)
+    assert signs.settings["classes"] == ["-1", "1"]
+    codes = guess_target("young", [3 - rare] * 30 + [3 + rare] * 20)
+    assert codes.settings["classes"] == [str(3 - rare), str(3 + rare)]
+
+
 @pytest.mark.parametrize(
     ("name", "cells", "kind"),
     [

@@ -200,8 +200,9 @@ def guess_target(name: str, cells: Sequence[Any], *, spoken: bool = False) -> Ta
         rare = rarest < 0.2 * len(known)
         why = f"two labels, {' and '.join(sorted(counts))}; the rarer is {share}"
         if truth_names(list(counts)) is None:
-            common, other = (n for n, _ in counts.most_common())
-            return is_("binary", why, classes=[common, other], **_tuned(rare))
+            signs = set(counts) == {"-1", "1"}
+            classes = ["-1", "1"] if signs else [n for n, _ in counts.most_common()]
+            return is_("binary", why, classes=classes, **_tuned(rare))
         return is_("binary", why, **_tuned(rare))
     uneven = rarest < 0.2 * len(known) / len(counts)
     weights = {"class_weights": "effective"} if uneven else {}
