@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polytask.balancing import backward, factored
-from polytask.balancing.factored import Factored
 from polytask.balancing.heads import Linear
 from polytask.balancing.passes import Passes
+from polytask.balancing.places import Factored
 from tests.balancing import toys
 from tests.balancing.toys import flat
 

@@ -18,8 +18,8 @@ from polytask.balancing import (
     backward,
     factored,
 )
-from polytask.balancing.factored import Factored
 from polytask.balancing.passes import gramian
+from polytask.balancing.places import Factored
 from polytask.tasks import Multiclass
 from polytask.types import Features
 from tests.balancing.linear import (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.base import GramianBalancer, SolverError, UsesIndependentBatches
-from polytask.balancing.factored import Place, gradients_at_features
+from polytask.balancing.factored import gradients_at_features
 from polytask.balancing.graph import Losses, Shared
 from polytask.balancing.needs import (
     active_tasks,
@@ -23,6 +23,7 @@ from polytask.balancing.needs import (
 )
 from polytask.balancing.outer import Gradients, gradients_at_parameters
 from polytask.balancing.passes import Passes, gramian
+from polytask.balancing.places import Place
 from polytask.balancing.weighing import features_weighted, others_weighted, weighted
 
 

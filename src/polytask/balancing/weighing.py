@@ -9,12 +9,13 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from polytask.balancing.factored import Place, cotangents, linear_heads, weighted_at_one_tensor
+from polytask.balancing.factored import cotangents, linear_heads, weighted_at_one_tensor
 from polytask.balancing.graph import leaves
 from polytask.balancing.hooks import divided, dividing, scaling
 from polytask.balancing.needs import need_reached
 from polytask.balancing.owners import owners_of
 from polytask.balancing.passes import Passes, identity
+from polytask.balancing.places import Place
 
 
 def weighted(passes: Passes, weights: Tensor, weight_heads: bool) -> None:
@@ -31,17 +32,21 @@ def weighted(passes: Passes, weights: Tensor, weight_heads: bool) -> None:
             passes.losses.differentiate(passes.tasks, passes.ones(), passes.call)
         elif (places := linear_heads(passes)) is not None:
             _pulled(passes, places, weights, passes.amplification())
-        elif weighted_at_one_tensor(passes, weights):
-            pass
-        elif (owners := owners_of(passes, plain)) is not None:
-            with divided(*owners):
-                passes.losses.differentiate(passes.tasks, weights, passes.call)
-        elif passes.features is not None:
-            with private_unweighted(passes, weights), scaling(passes.features, weights) as arrived:
-                passes.losses.differentiate(passes.tasks, passes.ones(), passes.call)
-            passes.on_the_way(arrived)
-        else:
-            _twice(passes, weights)
+        elif not weighted_at_one_tensor(passes, weights):
+            _through_heads(passes, weights, plain)
+
+
+def _through_heads(passes: Passes, weights: Tensor, plain: list[float]) -> None:
+    """Passes that go through the heads, of which all have their own gradients."""
+    if (owners := owners_of(passes, plain)) is not None:
+        with divided(*owners):
+            passes.losses.differentiate(passes.tasks, weights, passes.call)
+    elif passes.features is not None:
+        with private_unweighted(passes, weights), scaling(passes.features, weights) as arrived:
+            passes.losses.differentiate(passes.tasks, passes.ones(), passes.call)
+        passes.on_the_way(arrived)
+    else:
+        _twice(passes, weights)
 
 
 def _twice(passes: Passes, weights: Tensor) -> None:
