@@ -10,7 +10,7 @@ The C library hands large blocks that a step frees back to the system, which the
 for the next step, in all cases. With `--keep-memory` they are kept, as in trainings of Polytask.
 
 A case is a balancer's name, with `features` for gradients at the features, or `only` where the
-balancer is given none.
+balancer is given none; with `apart` plain heads learn by a pass through each, not by one product.
 
     python benchmarks/step_cost.py                    all workloads, one thread
     python benchmarks/step_cost.py w1 w3-10 --repeats 5 --threads 2
@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from polytask.balancing import BALANCERS, RecomputesLosses, StackedHeads, backward
+from polytask.balancing import BALANCERS, RecomputesLosses, StackedHeads, backward, factored
 from polytask.balancing.factored import gradients_at_features
 from polytask.balancing.graph import Losses, Shared
 from polytask.balancing.passes import Passes, identity
@@ -178,7 +178,11 @@ def ours(work: Workload, case: str) -> Step:
         if "last" in rest:
             more["measured"] = shared[-2:]
         features = None if "only" in rest else aliases
+        found = factored.plain_heads, factored.heads_on_one
+        if "apart" in rest:
+            factored.plain_heads = factored.heads_on_one = lambda *_: None  # type: ignore[assignment]
         backward(losses, balancer, shared, features=features, **more)  # type: ignore[arg-type]
+        factored.plain_heads, factored.heads_on_one = found
         if isinstance(balancer, RecomputesLosses):
             with torch.no_grad():
                 balancer.update(torch.stack(work.losses(alias=False)[0]))
