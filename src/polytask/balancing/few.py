@@ -1,4 +1,4 @@
-"""Problems of few tasks: complementarity, the shortest combination, the cone without conflict.
+"""Problems of few tasks: complementarity, the shortest combination.
 
 A active tasks, K problems. Of matrices this small a solver's time is that of its calls, each of
 which finds the processor's caches full of the model's. So there are few of them, and NumPy's,
@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-FEW = 16  # Up to so many tasks, whole masked matrices are solved quicker than their pieces.
+# Up to so many tasks, whole masked matrices are solved quicker than their pieces: of A problems at
+# once, and of one.
+FEW, ALONE = 16, 128
 
 
 def by_masks(m: Array, q: Array, limit: int = 12) -> Array | None:
@@ -43,7 +45,7 @@ def by_masks(m: Array, q: Array, limit: int = 12) -> Array | None:
 
 def shortest_of_few(gramian: Array) -> Array | None:
     """The min-norm weights `[A]` of rows none of which is zero, as `solvers.min_norm` has them."""
-    known = _cosines(gramian)
+    known = unit_rows(gramian)
     if known is None:
         return None
     matrix, norms = known
@@ -63,32 +65,19 @@ def shortest_of_few(gramian: Array) -> Array | None:
     return weights
 
 
-def in_cone_of_few(gramian: Array, targets: Array) -> Array | None:
-    """The same as `solvers.in_dual_cone`, where no row is zero."""
-    known = _cosines(gramian)
-    if known is None:
-        return None
-    matrix, norms = known
-    matrix.flat[:: len(matrix) + 1] += 1e-13
-    low = targets * norms
-    found = by_masks(matrix, low @ matrix)
-    if found is None:
-        return None
-    result: Array = (low + found) / norms
-    return result
-
-
-def _cosines(gramian: Array) -> tuple[Array, Array] | None:
+def unit_rows(gramian: Array) -> tuple[Array, Array] | None:
     """The Gramian of rows of norm 1, and the norms; None if a row is zero or it is indefinite."""
     squares = gramian.diagonal()
     if not squares.min() > 0:
         return None
     norms = np.sqrt(squares)
     matrix = gramian / norms / norms[:, None]
-    matrix.flat[:: len(matrix) + 1] = 1.0 + 1e-12
+    matrix.flat[:: len(matrix) + 1] = 1.0
+    if np.abs(matrix).sum(1).max() < 2.0:  # Gershgorin: no eigenvalue is negative.
+        return matrix, norms
+    raised = matrix + 1e-12 * np.eye(len(matrix))
     try:
-        np.linalg.cholesky(matrix)
+        np.linalg.cholesky(raised)
     except np.linalg.LinAlgError:
         return None
-    matrix.flat[:: len(matrix) + 1] = 1.0
     return matrix, norms

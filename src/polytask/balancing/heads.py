@@ -206,9 +206,9 @@ def _plain_head(node: Any, onward: Any, slot: int | None, no_heads: set[int]) ->
                 return None
     read: Tensor = node._saved_mat1 if slot else node._saved_self
     right: Tensor = node._saved_mat2
-    if not {type(read), type(right)} <= PLAIN:
+    if not {type(read), type(right)} <= PLAIN or right.data_ptr() != weight.data_ptr():
         return None
-    return Linear(node, right.detach().T, None, Learned(read.detach(), weight, bias))
+    return Linear(node, weight, None, Learned(read, weight, bias))
 
 
 def _usual(feature: Tensor) -> bool:

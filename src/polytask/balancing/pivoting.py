@@ -14,7 +14,7 @@ from torch import Tensor
 
 from polytask.balancing.base import SolverError
 from polytask.balancing.conjugate import by_conjugate_gradients
-from polytask.balancing.few import FEW, by_masks
+from polytask.balancing.few import ALONE, FEW, by_masks
 
 ROOM = 1 << 17  # Entries of the matrices that are solved together, 1 MiB of float64.
 PATIENCE = 10  # How many exchanges in a row may leave as many negative entries as before.
@@ -29,13 +29,15 @@ def complementary(matrix: Tensor, pull: Tensor, limit: int = 1000, steps: int = 
     Raises:
         SolverError: If there is none, or pivoting does not end.
     """
-    if len(matrix) <= FEW and (few := by_masks(matrix.numpy(), pull.numpy())) is not None:
+    few_enough = len(matrix) <= (ALONE if len(pull) == 1 else FEW)
+    if few_enough and (few := by_masks(matrix.numpy(), pull.numpy())) is not None:
         return torch.from_numpy(few)
     if len(pull) == 1:
         return _nudged(matrix, limit, lambda m, most: single(m, pull[0], most)[None])
     if len(matrix) <= FEW:
         return _from_scratch(matrix, pull, limit)
-    found, free, solved = by_conjugate_gradients(matrix, pull, steps)
+    known = by_conjugate_gradients(matrix.numpy(), pull.numpy(), steps)
+    found, free, solved = map(torch.from_numpy, known)
     if not bool(solved.all()):
         left = (~solved).nonzero()[:, 0]
         try:

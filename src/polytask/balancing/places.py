@@ -72,7 +72,8 @@ class Factored:
         self.widths = [len(w) for w in right]
         self.dtype = right[0].dtype
         kind = torch.promote_types(self.dtype, torch.float32)
-        self.left, self.right = torch.cat(left, 1).to(kind), torch.cat(right).to(kind)
+        with torch.no_grad():  # Weights may be parameters.
+            self.left, self.right = torch.cat(left, 1).to(kind), torch.cat(right).to(kind)
         self.owner: Tensor | None = None  # [S], the task of each output; None if all K are one.
         if len({*self.widths}) > 1:
             owner = [t for t, k in enumerate(self.widths) for _ in range(k)]
@@ -141,7 +142,7 @@ class Factored:
     def taught(self, heads: Sequence[Learned | None]) -> tuple[list[Tensor], list[Tensor]]:
         """What the heads learn, and its own gradients: of weights `C_t^T Z`, of features `Z`."""
         features = next(head.features for head in heads if head is not None)  # [B, D]
-        weights = (self.left.T @ features).split(self.widths)
+        weights = (self.left.T @ features.detach()).split(self.widths)
         biases = self.left.sum(0).split(self.widths)
         parameters: list[Tensor] = []
         gradients: list[Tensor] = []

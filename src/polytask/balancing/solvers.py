@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.base import SolverError
-from polytask.balancing.few import FEW, in_cone_of_few, shortest_of_few
+from polytask.balancing.few import ALONE, shortest_of_few, unit_rows
 from polytask.balancing.pivoting import complementary, of_length, single
 
 Derivatives = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -49,7 +49,7 @@ def min_norm(gramian: Tensor) -> Tensor:
     """
     if len(gramian) == 2:
         return gramian.new_tensor(_shortest_of_two(gramian.tolist()))
-    if 2 < len(gramian) <= FEW and (few := shortest_of_few(gramian.numpy())) is not None:
+    if 2 < len(gramian) <= ALONE and (few := shortest_of_few(gramian.numpy())) is not None:
         return torch.from_numpy(few)
     norms = row_norms(gramian)
     if bool((norms == 0).any()):
@@ -278,17 +278,18 @@ def in_dual_cone(gramian: Tensor, targets: Tensor) -> Tensor:
         two = [_in_cone_of_two(plain, target) for target in targets.tolist()]
         if None not in two:
             return gramian.new_tensor(two)
-    elif len(gramian) <= FEW:
-        few = in_cone_of_few(gramian.numpy(), targets.numpy())
-        if few is not None:
-            return torch.from_numpy(few)
-    norms = row_norms(gramian)
-    matrix = cosines(gramian, norms)
-    matrix.diagonal().add_(1e-13)
-    # A row of zeros has no size of its own, and must not make the others' look like rounding.
-    norms.masked_fill_(norms == 0, float(norms.max()) or 1.0)
-    low = targets * norms  # [K, A]
-    return (low + complementary(matrix, low @ matrix)).div_(norms)
+    known = unit_rows(gramian.numpy())
+    if known is None:
+        size = row_norms(gramian)
+        matrix = cosines(gramian, size).numpy()
+        # A row of zeros has no size of its own, and must not make the others' look like rounding.
+        norms = size.masked_fill(size == 0, float(size.max()) or 1.0).numpy()
+    else:
+        matrix, norms = known
+    matrix.flat[:: len(matrix) + 1] += 1e-13
+    low = targets.numpy() * norms  # [K, A]
+    found = complementary(torch.from_numpy(matrix), torch.from_numpy(low @ matrix)).numpy()
+    return torch.from_numpy((low + found) / norms)
 
 
 def _in_cone_of_two(gramian: list[list[float]], target: list[float]) -> list[float] | None:
