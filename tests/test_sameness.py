@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polytask.config import load_config
 from polytask.survey.drafting import draft
 from polytask.survey.guesses import guess_column, guess_target
 from polytask.survey.persons import guess_folds
@@ -126,3 +127,32 @@ def test_columns_of_which_one_is_1_are_told_to_be_one_label(tmp_path: Path) -> N
     assert "# In every row exactly one is 1 of a, b, c." in text
     frame.loc[3, "a"] = 1 - frame.loc[3, "a"]
     assert "exactly one" not in drafted(frame, ["a", "b", "c"], tmp_path)[1]
+
+
+def test_kinds_of_another_targets_classes_are_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 8, 80)
+    frame = pd.DataFrame({"a": rng.normal(size=80)})
+    frame["species (seen)"] = [f"s{k}" for k in kind]
+    frame["genus"] = [f"g{k // 2}" for k in kind]
+    frame["order"] = [f"o{min(k // 2, 2)}" for k in kind]
+    frame["mood"] = rng.choice(["x", "y", "z"], 80)
+    # Four rows of each, which are of one genus by coincidence.
+    frame["mark"] = [f"m{5 * (k // 2) + row % 5}" for row, k in enumerate(kind)]
+    targets = ["species (seen)", "genus", "order", "mood", "mark"]
+    config, text = drafted(frame, targets, tmp_path)
+    parents = {name: task.get("parent") for name, task in config["tasks"].items()}
+    assert parents.pop("species-seen") == "genus" and parents.pop("genus") == "order"
+    assert set(parents.values()) == {None}
+    assert "each is of one genus" in text
+    (tmp_path / "mine.yaml").write_text(text)
+    load_config(tmp_path / "mine.yaml")
+
+
+def test_a_label_without_the_one_above_it_is_no_kind(tmp_path: Path) -> None:
+    kind = np.arange(200) % 8
+    frame = pd.DataFrame({"a": np.arange(200) / 7, "species": [f"s{k}" for k in kind]})
+    frame["genus"] = [f"g{k // 2}" for k in kind]
+    assert drafted(frame, ["species", "genus"], tmp_path)[0]["tasks"]["species"]["parent"]
+    frame.loc[7, "genus"] = None
+    assert "parent" not in drafted(frame, ["species", "genus"], tmp_path)[0]["tasks"]["species"]

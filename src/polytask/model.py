@@ -14,6 +14,7 @@ from polytask.encoders.base import Encoder
 from polytask.errors import ConfigError
 from polytask.sharing.base import Trunk
 from polytask.tasks.base import Task
+from polytask.tasks.hierarchy import Hierarchies
 from polytask.types import Batch, ByName, Features
 
 
@@ -85,6 +86,7 @@ class MultiTaskModel(nn.Module):
         super().__init__()
         self.inputs = {task.name: task.input for task in tasks}
         self.unmirrored = {task.name: task.unmirrored for task in tasks}
+        self.hierarchies = Hierarchies(tasks)
         self.encoders = ByName(encoders)
         self.trunk = trunk
         self.heads = ByName({t.name: t.head(trunk.out_features[t.name]) for t in tasks})
@@ -119,6 +121,9 @@ class MultiTaskModel(nn.Module):
         task's pass and head run on those. The other rows of its output are zeros then, and a task
         of which no row is read has no output.
 
+        While not training, tasks whose classes are kinds of others' answer together (see
+        `Hierarchies`), whichever of them are asked for.
+
         Args:
             inputs: Raw values by input.
             tasks: The tasks that are asked for.
@@ -128,6 +133,23 @@ class MultiTaskModel(nn.Module):
             rows: By task which rows of its output are read, `[B]` bool; all, where it isn't named.
                 A boundary has those rows alone, where no others are computed.
         """
+        if self.hierarchies and not self.training and boundary is None:
+            families = self.hierarchies.families(tasks)
+            members = list(dict.fromkeys(m for family in families.values() for m in family))
+            whole = self._each(inputs, members, None, guides, read_together(families, rows or {}))
+            agreed = self.hierarchies.agreed(whole)
+            return {task: agreed[task] for task in tasks if task in agreed}
+        return self._each(inputs, tasks, boundary, guides, rows)
+
+    def _each(
+        self,
+        inputs: Mapping[str, Features],
+        tasks: Sequence[str],
+        boundary: Boundary | None,
+        guides: Mapping[str, Tensor] | None,
+        rows: Mapping[str, Tensor] | None,
+    ) -> dict[str, Tensor]:
+        """What `forward` gives where each task answers alone."""
         outputs: dict[str, Tensor] = {}
         for name, raw in inputs.items():
             readers = [task for task in tasks if self.inputs[task] == name]
@@ -247,6 +269,24 @@ def parts_read(tasks: Sequence[str], rows: Mapping[str, Tensor]) -> dict[str, Te
     """
     asked = {task: rows[task] for task in tasks if task in rows}
     return {task: read.nonzero().flatten() for task, read in asked.items() if not bool(read.all())}
+
+
+def read_together(
+    families: Mapping[str, Sequence[str]], rows: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Which rows of each member's output are read, `[B]` bool, if any of a family's is.
+
+    Args:
+        families: By task those that answer together with it, itself among them.
+        rows: By task which rows are read; all, where it isn't named.
+    """
+    found: dict[str, Tensor] = {}
+    for family in families.values():
+        asked = [rows.get(task) for task in family if task in families]
+        read = [some for some in asked if some is not None]
+        if len(read) == len(asked):
+            found |= dict.fromkeys(family, torch.stack(read).any(0))
+    return found
 
 
 def spread(output: Tensor, places: Tensor, count: int) -> Tensor:

@@ -271,6 +271,7 @@ NEEDS: dict[str, str] = {
 TASK_FACTS = (
     "name",
     "counts",
+    "above",
     "known",
     "thresholds",
     "mean",

@@ -23,6 +23,7 @@ def mismatches(raw: Plain) -> Iterator[Mistake]:
     yield from _sources(raw)
     yield from _inputs(raw)
     yield from _tasks(raw)
+    yield from _parents(raw)
     yield from _unused(raw)
     yield from _mixing(raw)
     yield from _monitor(raw)
@@ -92,6 +93,36 @@ def _tasks(raw: Plain) -> Iterator[Mistake]:
             )
         if len({len(c) if isinstance(c, list) else 1 for c in target.values()}) > 1:
             yield Mistake((*path, "target"), "every source needs the same number of columns.")
+
+
+def _parents(raw: Plain) -> Iterator[Mistake]:
+    """Tasks whose classes are kinds of another's."""
+    tasks = {n: t for n, t in section(raw, "tasks").items() if isinstance(t, dict)}
+    for name, given in tasks.items():
+        wanted, path = given.get("parent"), ("tasks", name, "parent")
+        if not isinstance(wanted, str):
+            continue
+        valid = [
+            n
+            for n, t in tasks.items()
+            if n != name and t.get("kind") == "multiclass" and t.get("input") == given.get("input")
+        ]
+        if wanted not in valid:
+            why = f"there is no other multiclass task '{wanted}' of the same input."
+            yield Mistake(path, f"{why} {nearest(wanted, valid)}")
+        elif tasks[wanted].get("criterion", "softmax") != "softmax":
+            yield Mistake(path, f"task '{wanted}' needs 'criterion: softmax' for that.")
+        elif name in _ancestors(wanted, tasks):
+            yield Mistake(path, f"'{wanted}' is itself below '{name}': leave one of them out.")
+
+
+def _ancestors(name: str, tasks: Plain) -> list[str]:
+    """A task and those above it, as far as there is no circle."""
+    found: list[str] = []
+    while name in tasks and name not in found:
+        found.append(name)
+        name = tasks[name].get("parent")
+    return found
 
 
 def _unused(raw: Plain) -> Iterator[Mistake]:

@@ -38,7 +38,8 @@ def with_tasks(config: Config, names: Sequence[str]) -> Config:
 
     A source stays if it has labels for one of the tasks, or another that stays is made of it. What
     is said of parts that are gone (a score to monitor, parts that do not learn, classes to even
-    out, where a task leaves the trunk, how a balancer treats it) goes with them.
+    out, where a task leaves the trunk, how a balancer treats it) goes with them; what was below a
+    task that is gone is below the next one above it.
 
     Args:
         config: The configuration.
@@ -52,6 +53,9 @@ def with_tasks(config: Config, names: Sequence[str]) -> Config:
             raise ConfigError(f"There is no task '{name}'. {nearest(name, config.tasks)}")
     raw = config.resolved()
     tasks = {name: task for name, task in raw["tasks"].items() if name in names}
+    for task in tasks.values():
+        while task.get("parent") and task["parent"] not in tasks:
+            task["parent"] = raw["tasks"][task["parent"]].get("parent")
     sources = {source for task in tasks.values() for source in task["target"]}
     inputs = {name: raw["inputs"][name] for name in {t["input"]: 0 for t in tasks.values()}}
     for given in inputs.values():

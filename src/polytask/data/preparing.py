@@ -16,6 +16,7 @@ from polytask.data.cache import Decodes, Progress, decoded
 from polytask.data.checking import check_columns, check_names, kept_from
 from polytask.data.dataset import SHOWN, Dataset, Parts, Policy, Prepared
 from polytask.data.frames import check_times, frame_labels, has_times, require_ends
+from polytask.data.hierarchies import with_kinds
 from polytask.data.inputs import Input, MediaInput, SoundInput
 from polytask.data.labels import (
     columns_of,
@@ -115,6 +116,8 @@ def prepare(
                 dataset.stores[name] = some.stored(dataset.table)
     for task in tasks:
         _encode(task, datasets, inputs, chosen, unknown=unknown_labels)
+    if not fitted:
+        tasks = with_kinds(tasks, datasets, chosen)
     for name, table_input in tables.items():
         if not fitted and name not in known_inputs:
             _select(name, table_input, datasets, chosen)

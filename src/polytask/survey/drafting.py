@@ -18,7 +18,7 @@ from polytask.survey.joins import Pick, first_of, lines_of, notes_of, picked, to
 from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import REPEATED, guess_folds, guess_group
 from polytask.survey.pixel_maps import draft_maps
-from polytask.survey.sameness import one_of, same_as, sums
+from polytask.survey.sameness import one_of, same_as, sums, with_parents
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import not_taken, other_parts, table_files
 from polytask.survey.targets import chosen, words_of_labels, written_about
@@ -137,6 +137,7 @@ def _of_table(
     media = {c.name: c.kind for c in columns if c.kind in ("image", "sound")}
     if "image" in media.values() and "sound" not in media.values():
         goals = [written_about(g) if g.kind == "ctc" else g for g in goals]
+    goals = with_parents(goals, cells)
     if group is None and folds is None:
         group = next((n for n in media if _recurs(cells.get(n, ()))), None)
     declared = "".join(f", {quoted(n)}: {k}" for n, k in media.items())[2:]

@@ -77,6 +77,7 @@ class Target:
         missing: How many labels are missing.
         even: Whether its classes can be spread evenly over parts.
         rare: The classes with fewer than `RARE` examples, and how many they have.
+        parent: The target of whose classes its own are kinds; empty if there is none.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Target:
     missing: int = 0
     even: bool = False
     rare: Mapping[str, int] = field(default_factory=dict)
+    parent: str = ""
 
     @property
     def heard(self) -> bool:

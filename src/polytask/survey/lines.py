@@ -90,22 +90,25 @@ def cleaning(plain: Sequence[Column]) -> list[str]:
 
 def task_lines(goals: Sequence[Target]) -> list[str]:
     """A task per target, with the reason for its kind above it."""
-    lines: list[str] = []
-    taken: set[str] = set()
+    names: dict[str, str] = {}  # By column; none is given twice.
     for goal in goals:
         plain = unicodedata.normalize("NFKD", goal.name).encode("ascii", "ignore").decode()
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", plain).strip("-")
         name = name if re.match("[A-Za-z]", name) else f"t{name}"
-        while name in taken:
+        while name in names.values():
             name += "-2"
-        taken.add(name)
-        settings = "".join(f", {k}: {_value(v)}" for k, v in goal.settings.items())
+        names[goal.name] = name
+    lines: list[str] = []
+    for goal in goals:
+        parent = {"parent": names[goal.parent]} if goal.parent else {}
+        settings = "".join(f", {k}: {_value(v)}" for k, v in {**goal.settings, **parent}.items())
         missing = f"; {goal.missing:,} labels missing" if goal.missing else ""
+        kinds = f"; each is of one {one_line(goal.parent)}" if goal.parent else ""
         target = f"target: {{data: {quoted(goal.name)}}}"
         lines += [
-            f"  # {one_line(goal.why)}{missing}",
+            f"  # {one_line(goal.why)}{kinds}{missing}",
             *_rare_lines(goal),
-            f"  {quoted(name)}: {{kind: {goal.kind}, {target}{settings}}}",
+            f"  {quoted(names[goal.name])}: {{kind: {goal.kind}, {target}{settings}}}",
         ]
     return lines
 

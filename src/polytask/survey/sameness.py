@@ -1,9 +1,11 @@
-"""Columns that say what is to be predicted: its code, its name, or numbers that add up to it.
+"""Columns that say what is to be predicted: its code, its name, numbers that add up to it, or what
+it is a kind of.
 
 Letters: N rows, K columns.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from polytask.tasks.labels import composed, label_counts, label_text
 _ROWS = 20  # rows that a coincidence does not go through
 _LABELS = 200  # labels up to which a column may be their codes
 _EXACT = 1e-6  # of a target's spread, below which nothing is left to predict
+_FOR_EACH = 5  # rows of each label, on average, in which it is of one class by no coincidence
 _LOOKED = 10_000  # rows whose sums are taken
 _MOST = 60  # columns of numbers that are looked at together
 
@@ -113,3 +116,36 @@ def one_of(goals: Sequence[Target], cells: Mapping[str, Sequence[Any]]) -> list[
         return []
     rows = zip(*(cells[name] for name in names), strict=True)
     return names if all(list(map(label_text, row)).count("1") == 1 for row in rows) else []
+
+
+def with_parents(goals: Sequence[Target], cells: Mapping[str, Sequence[Any]]) -> list[Target]:
+    """Targets, with that of whose classes theirs are kinds: the one with most classes that is.
+
+    So it is where each label stands beside one label of the other in all of its rows. Labels of a
+    handful of rows each would do so by chance.
+    """
+    labels = {
+        g.name: [None if c is None else composed(label_text(c)) for c in cells[g.name]]
+        for g in goals
+        if g.kind == "multiclass"
+    }
+    counts = {name: len({*given} - {None}) for name, given in labels.items()}
+
+    def parent(goal: Target) -> str:
+        mine = labels.get(goal.name)
+        if mine is None or len(mine) - mine.count(None) < _FOR_EACH * counts[goal.name]:
+            return ""
+        above = [n for n in labels if counts[n] < counts[goal.name] and _divides(mine, labels[n])]
+        return max(above, key=counts.__getitem__, default="")
+
+    return [replace(goal, parent=parent(goal)) for goal in goals]
+
+
+def _divides(kinds: Sequence[str | None], classes: Sequence[str | None]) -> bool:
+    """Whether each of some labels stands beside a single one of others, which is never missing."""
+    met: dict[str, str | None] = {}
+    return all(
+        above is not None and met.setdefault(kind, above) == above
+        for kind, above in zip(kinds, classes, strict=True)
+        if kind is not None
+    )

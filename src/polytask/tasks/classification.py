@@ -70,6 +70,10 @@ class Multiclass(PooledTask):
             in the loss, so that predictions fit classes that are equally frequent (Menon et al.
             2021, who take 1).
         label_smoothing: How much of the target probability is spread over all classes, in [0, 1).
+        parent: The task, of the same input, of whose classes these are kinds: `coarse` of `fine`.
+            Which class is a kind of which is read off training rows with both labels. Heads learn
+            by themselves; predictions and scores are of what they say together, and then the
+            probabilities of a class's kinds add up to the class's own (`Hierarchies`).
     """
 
     classes: tuple[str, ...] = ()
@@ -79,7 +83,9 @@ class Multiclass(PooledTask):
     focal: float = 0.0
     logit_adjustment: float = 0.0
     label_smoothing: float = 0.0
+    parent: str | None = None
     counts: tuple[int, ...] = ()
+    above: tuple[int, ...] = ()  # The number of the parent's class of which each class is a kind.
 
     def __post_init__(self) -> None:
         require_settings(self.effective_beta, self.focal, self.logit_adjustment)
@@ -88,6 +94,8 @@ class Multiclass(PooledTask):
             raise ValueError(
                 "`label_smoothing` and `logit_adjustment` go with `criterion: softmax`."
             )
+        if self.criterion == "one-vs-rest" and self.parent is not None:
+            raise ValueError("`parent` goes with `criterion: softmax`.")
 
     @property
     def outputs(self) -> int:
@@ -189,10 +197,12 @@ class Multiclass(PooledTask):
         return rows
 
     def facts(self) -> dict[str, Any]:
-        return {"classes": list(self.classes), "counts": list(self.counts)}
+        above = {} if self.parent is None else {"above": list(self.above)}
+        return {"classes": list(self.classes), "counts": list(self.counts), **above}
 
     def continuing(self, earlier: Task) -> Self:
         assert isinstance(earlier, Multiclass)
         seen = dict(zip(self.classes, self.counts, strict=True))
         classes = dict.fromkeys((*earlier.classes, *self.classes))
-        return replace(self, classes=tuple(classes), counts=tuple(seen.get(c, 0) for c in classes))
+        counts = tuple(seen.get(c, 0) for c in classes)
+        return replace(self, classes=tuple(classes), counts=counts, above=earlier.above)
