@@ -1,4 +1,5 @@
-"""The command line as a person uses it: real processes, real files."""
+"""The command line as a person uses it: real files, and real processes wherever one is started,
+stopped or killed; what only reads a run or a mistake needs none of its own."""
 
 import json
 import os
@@ -16,7 +17,9 @@ import pytest
 import typer
 from PIL import Image
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from polytask.cli import app
 from polytask.cli.studies import tune
 from polytask.training.devices import own_cores
 
@@ -66,6 +69,18 @@ def polytask(home: Path, *arguments: str, code: int = 0) -> str:
     out, err = process.communicate(timeout=240)
     assert process.returncode == code, out + err
     return out + err
+
+
+def here(home: Path, *arguments: str, code: int = 0) -> str:
+    """The same in this process, which has loaded everything already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.delenv("POLYTASK_DATA", raising=False)
+        patch.setenv("POLYTASK_CACHE", str(home / "cache"))
+        result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == code, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.output
 
 
 def only_run(folder: Path) -> Path:
@@ -142,19 +157,19 @@ def test_a_run_whose_files_no_longer_fit_says_so(home: Path, trained: Path) -> N
     shutil.copytree(trained, other)
     text = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(text.replace("[8, 16]", "[8, 12]"))
-    out = polytask(home, "evaluate", str(other), code=1)
+    out = here(home, "evaluate", str(other), code=1)
     assert "does not fit its config.yaml" in out and "Traceback" not in out
     (other / "config.yaml").write_text(text.replace("count: 400", "count: 300"))
-    out = polytask(home, "evaluate", str(other), code=1)
+    out = here(home, "evaluate", str(other), code=1)
     assert "has changed since" in out and "Traceback" not in out
     (other / "environment.json").write_text("{}")
-    out = polytask(home, "train", "--resume", str(other), code=1)
+    out = here(home, "train", "--resume", str(other), code=1)
     assert "lacks precision, threads" in out and "Traceback" not in out
 
 
 def test_resuming_a_finished_run_changes_nothing(home: Path, trained: Path) -> None:
     before = (trained / "history.jsonl").read_text()
-    out = polytask(home, "train", "--resume", str(trained))
+    out = here(home, "train", "--resume", str(trained))
     assert "Finished" in out
     assert (trained / "history.jsonl").read_text() == before
 
@@ -173,15 +188,15 @@ def test_predict_writes_labels_and_probabilities(home: Path, trained: Path) -> N
     best = probabilities.idxmax(axis=1).str.removeprefix("letter.")
     assert (table["letter"].astype(str) == best).all()
 
-    polytask(home, "predict", str(trained), "--input", "new/a.png", "--output", "out.jsonl")
+    here(home, "predict", str(trained), "--input", "new/a.png", "--output", "out.jsonl")
     (line,) = (home / "out.jsonl").read_text().splitlines()
     assert json.loads(line)["letter"] == str(table["letter"][0])
-    polytask(home, "predict", str(trained), "--input", "new", "--output", "out.parquet")
+    here(home, "predict", str(trained), "--input", "new", "--output", "out.parquet")
     assert pd.read_parquet(home / "out.parquet")["color"].tolist() == table["color"].tolist()
 
 
 def test_check_counts_labels_without_training(home: Path) -> None:
-    out = polytask(home, "check", "tiny.yaml")
+    out = here(home, "check", "tiny.yaml")
     assert "labels of letter" in out and "one epoch =" in out
 
 
@@ -224,7 +239,7 @@ def newcomers_folder(folder: Path) -> Path:
 def test_a_newcomers_table_with_a_half_empty_column(tmp_path: Path) -> None:
     home = newcomers_folder(tmp_path / "mine")
     polytask(home, "train", "mine.yaml")
-    polytask(home, "evaluate")
+    here(home, "evaluate")
     scores = json.loads((only_run(home / "runs") / "scores.json").read_text())["test"]
     assert set(scores["level"]) == {"mae", "rmse", "r2", "loss", "count"}
     assert 0 < scores["level"]["count"] < 12
@@ -235,19 +250,19 @@ def test_mistakes_are_told_without_a_traceback(tmp_path: Path) -> None:
     home = newcomers_folder(tmp_path / "mine")
     out = polytask(home, "train", "mien.yaml", code=1)
     assert "mine.yaml" in out and "Traceback" not in out
-    out = polytask(home, "check", "mine.yaml", "--set", "tasks.light.target=lihgt", code=1)
+    out = here(home, "check", "mine.yaml", "--set", "tasks.light.target=lihgt", code=1)
     assert "light" in out and "Traceback" not in out
     (home / "photos" / "7.png").write_bytes(b"no picture")
-    out = polytask(home, "train", "mine.yaml", code=1)
+    out = here(home, "train", "mine.yaml", code=1)
     assert "row 9" in out and "7.png" in out and "Traceback" not in out
-    out = polytask(home, "train", "mine.yaml", "--set", "on_bad=skip")
+    out = here(home, "train", "mine.yaml", "--set", "on_bad=skip")
     assert "left out 1 row of mine" in out
-    out = polytask(home, "evaluate", "runs/nowhere", code=1)
+    out = here(home, "evaluate", "runs/nowhere", code=1)
     assert "is no run" in out and "Traceback" not in out
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_task(home: Path) -> None:
-    out = polytask(
+    out = here(
         home,
         *("train", "tiny.yaml", "--runs", "nan", "--set", "optimizer={kind: sgd, lr: 1.0e+30}"),
         code=1,
@@ -284,7 +299,7 @@ def test_two_processes_make_one_run(home: Path, launcher: str) -> None:
     known = json.loads((only_run(runs) / "environment.json").read_text())
     assert known["threads"] in (1, own_cores() // 2)  # each process has its share
     (epoch,) = history(only_run(runs))
-    polytask(home, "evaluate", str(only_run(runs)), "--part", "validation")
+    here(home, "evaluate", str(only_run(runs)), "--part", "validation")
     scores = json.loads((only_run(runs) / "scores.json").read_text())["validation"]
     for task, measured in epoch["scores"].items():
         assert scores[task] == pytest.approx(measured, rel=1e-4)

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from polytask.balancing import BALANCERS, backward
 from polytask.balancing.table import PAPERS, table
+from tests.processes import grouped, in_two_processes
 
 DOCS = Path(__file__).parents[2] / "docs" / "balancing"
 PAGE = DOCS / "how-to-choose.md"
@@ -56,10 +55,9 @@ class Shared(nn.Module):
         return [head(z) for head in self.heads]
 
 
-def follow_the_page(rank: int, folder: str) -> None:
+def follow_the_page(rank: int, port: int) -> None:
     """Three steps as the page has them, on half of the rows, and three in one process on all."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    grouped(rank, port)
     names: dict[str, Any] = {"torch": torch, "backward": backward}
     (block,) = (block for block in blocks_of(PAGE) if "def distributed_step" in block)
     exec(block, names)
@@ -96,11 +94,10 @@ def follow_the_page(rank: int, folder: str) -> None:
                     balancer.update(names["mean"](after) if distributed else after)
         for one, other in zip(alone.parameters(), together.parameters(), strict=True):
             torch.testing.assert_close(one, other, msg=lambda m, n=name: f"{n}: {m}")
-    dist.destroy_process_group()
 
 
-def test_the_step_for_several_processes_is_that_of_one(tmp_path: Path) -> None:
-    mp.spawn(follow_the_page, (str(tmp_path),), nprocs=2)
+def test_the_step_for_several_processes_is_that_of_one() -> None:
+    in_two_processes(follow_the_page)
 
 
 def test_the_page_names_only_what_exists() -> None:

@@ -1,14 +1,11 @@
 """Two processes make the step that one process makes on the joined batch."""
 
 import inspect
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from polytask.balancing import (
@@ -19,6 +16,7 @@ from polytask.balancing import (
     backward,
     factored,
 )
+from tests.processes import grouped, in_two_processes
 
 WORLD = 2
 
@@ -104,12 +102,15 @@ def mean(tensor: Tensor) -> Tensor:
     return total / WORLD
 
 
-def worker(rank: int, folder: str, worth: int) -> None:
-    torch.set_num_threads(1)
-    factored.WORTH = factored.EACH = worth
-    factored.SEVERAL = 8 if worth else 1
-    store = f"file://{Path(folder) / 'store'}"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
+def worker(rank: int, port: int, worth: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("WORTH", worth), ("EACH", worth), ("SEVERAL", 8 if worth else 1)):
+            patch.setattr(factored, name, value)
+        every_balancer(rank, port)
+
+
+def every_balancer(rank: int, port: int) -> None:
+    grouped(rank, port)
     net = Net()
     half = slice(0, 6) if rank == 0 else slice(6, 12)
     for name, cls in BALANCERS.items():
@@ -124,14 +125,12 @@ def worker(rank: int, folder: str, worth: int) -> None:
             torch.testing.assert_close(
                 together, alone, rtol=1e-8, atol=1e-10, msg=lambda m, n=name, a=at: f"{n} {a}: {m}"
             )
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("worth", [0, factored.WORTH])
 def test_two_processes_equal_one(worth: int) -> None:
     """Whether or not loss balancers weight factors of linear heads."""
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(worker, (folder, worth), nprocs=WORLD)
+    in_two_processes(worker, worth)
 
 
 class Many(nn.Module):
@@ -149,7 +148,7 @@ class Many(nn.Module):
         return [head(z) for head in self.heads]
 
 
-def copies(rank: int, folder: str) -> None:
+def copies(rank: int, port: int) -> None:
     """Copies that PyTorch averages as gradients arrive, with weights of losses: no `reduce`."""
     torch.set_num_threads(1)
     torch.manual_seed(1)
@@ -165,15 +164,12 @@ def copies(rank: int, folder: str) -> None:
 
     net = Many()
     alone = step(net, slice(0, 12))
-    store = f"file://{Path(folder) / 'store'}"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
+    grouped(rank, port)
     model = nn.parallel.DistributedDataParallel(net)
     for _ in range(2):
         together = step(model, slice(0, 6) if rank == 0 else slice(6, 12))
         torch.testing.assert_close(together, alone)
-    dist.destroy_process_group()
 
 
 def test_copies_that_are_averaged_as_gradients_arrive() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(copies, (folder,), nprocs=WORLD)
+    in_two_processes(copies)
