@@ -19,6 +19,7 @@ from polytask.data.mixing import Uniform
 from polytask.data.preparing import prepare
 from polytask.data.speech import SpokenDigits
 from polytask.data.splits import Split
+from polytask.data.stores import PictureStore, SoundStore
 from polytask.data.stream import BatchStream
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
@@ -363,3 +364,42 @@ def test_pictures_of_an_unknown_range_are_refused() -> None:
         Image.fromarray(pixels).save(buffer, "TIFF")
         with pytest.raises(DataError, match="32 bits wide"):
             decode_picture(buffer.getvalue())
+
+
+def test_a_file_that_several_rows_name_is_decoded_once(tmp_path: Path) -> None:
+    own_folder(tmp_path, rows=6)
+    names = [f"{k}.png" for k in (4, 1, 4, 0, 1, 4)]
+    lines = [f"{name},{'cat' if k % 2 else 'dog'}" for k, name in enumerate(names)]
+    (tmp_path / "labels.csv").write_text("\n".join(["photo,kind", *lines]) + "\n")
+    seen: list[tuple[int, int]] = []
+    ready = own(tmp_path / "labels.csv", progress=lambda done, all, _: seen.append((done, all)))
+    assert seen[-1] == (3, 3)
+    store = ready.datasets["own"].stores["photo"]
+    assert isinstance(store, PictureStore) and len(store) == 6 and len(store.pictures) == 3
+    for _ in range(2):  # The second time from the cache.
+        found = ready.datasets["own"].stores["photo"].gather(np.array([5, 3, 1, 0])).values
+        for picture, name in zip(found, ("4.png", "0.png", "1.png", "4.png"), strict=True):
+            pixels = decode_picture((tmp_path / name).read_bytes())
+            assert picture.float().mean() == pytest.approx(pixels.mean(), abs=1)
+        ready = own(tmp_path / "labels.csv")
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="2 rows cannot be read") as error:
+        own(tmp_path / "labels.csv")
+    assert "row 3" in str(error.value) and "row 6" in str(error.value)
+    left = own(tmp_path / "labels.csv", on_bad="skip").datasets["own"]
+    assert [row for row, _ in left.skipped] == [1, 4]
+    assert left.stores["photo"].gather(np.array([0, 3])).values.shape == (2, 3, 8, 8)
+
+
+def test_a_sound_that_several_rows_name_is_decoded_once(tmp_path: Path) -> None:
+    for k, seconds in enumerate((0.1, 0.2)):
+        (tmp_path / f"{k}.wav").write_bytes(riff(wave(seconds)))
+    rows = ["1.wav,b", "0.wav,a", "1.wav,a", "1.wav,b"]
+    (tmp_path / "t.csv").write_text("\n".join(["sound,said", *rows]) + "\n")
+    source = TableFile(path=tmp_path / "t.csv", media={"sound": "sound"})
+    inputs = {"s": SoundInput(columns={"t": "sound"}, sample_rate=8000, seconds=1.0)}
+    said = Multiclass(name="said", input="s", target={"t": "said"})
+    store = prepare({"t": source}, inputs, [said]).datasets["t"].stores["s"]
+    assert isinstance(store, SoundStore) and len(store) == 4
+    assert store.spans[0].tolist() == store.spans[2].tolist() == store.spans[3].tolist()
+    assert len(store.samples) == sum({tuple(s): s[1] for s in store.spans.tolist()}.values())

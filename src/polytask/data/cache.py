@@ -26,7 +26,7 @@ from polytask.data.inputs import ImageInput, MediaInput, SoundInput
 from polytask.data.maps import MapStore, TargetMedia
 from polytask.data.places import cache_folder, content_key
 from polytask.data.sources import Media, Table
-from polytask.data.stores import PictureStore, SoundStore, Store
+from polytask.data.stores import PictureStore, Rows, SoundStore, Store
 from polytask.errors import DataError
 
 Progress = Callable[[int, int, str], None]
@@ -146,7 +146,8 @@ def _open(folder: Path, table: Table, source_input: Decodes) -> Decoded | None:
             maps = np.load(folder / "maps.npy", mmap_mode="c", allow_pickle=False)
             return Decoded(MapStore(maps, np.load(folder / "present.npy")), bad, noted)
         pictures = np.load(folder / "pictures.npy", mmap_mode="r", allow_pickle=False)
-        return Decoded(PictureStore(pictures), bad, noted)
+        places = np.load(folder / "places.npy") if "places.npy" in sizes else None
+        return Decoded(PictureStore(pictures, places), bad, noted)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -194,15 +195,25 @@ def _write(
     """Writes all files of an entry and returns the bad rows."""
     media = table.media[column]
     what = f"{table.name}.{column}"
-    items = _decode_all(media, source_input, what=what, progress=progress)
+    first = None
+    if media.windows is None and not isinstance(source_input, TargetMedia):
+        first = media.repeats()
+    # Which items are decoded, and which of these each row or window is of.
+    some = np.arange(len(media)) if first is None else np.unique(first)
+    places = None if first is None else np.searchsorted(some, first)
+    items = _decode_all(media, some, source_input, what=what, progress=progress)
     if isinstance(source_input, ImageInput):
         shape = (source_input.channels, *source_input.size)
-        bad_items = _write_arrays(part / "pictures.npy", items, len(media), shape, np.uint8)
+        bad_items = _write_arrays(part / "pictures.npy", items, len(some), shape, np.uint8)
+        if places is not None:
+            _save(part / "places.npy", places)
     elif isinstance(source_input, TargetMedia):
         bad_items = _write_maps(part, items, len(media), source_input)
     else:
         assert isinstance(source_input, SoundInput)
-        bad_items = _write_sounds(part, items, media, source_input)
+        bad_items = _write_sounds(part, items, len(some), places, media, source_input)
+    if places is not None:
+        bad_items = {r: bad_items[p] for r, p in enumerate(places.tolist()) if p in bad_items}
     bad = _bad_rows(bad_items, media, table, column)
     names = [p for p in part.iterdir() if p.suffix == ".npy"]
     manifest = {
@@ -220,15 +231,15 @@ def _write(
 
 
 def _decode_all(
-    media: Media, source_input: Decodes, *, what: str, progress: Progress | None
+    media: Media, some: Rows, source_input: Decodes, *, what: str, progress: Progress | None
 ) -> Iterator[NDArray[Any] | str]:
-    """Every item in order, decoded by a few threads; a string says why one could not be."""
+    """Some items in order, decoded by a few threads; a string says why one could not be."""
 
     media.noted.clear()
 
     def job(first: int, count: int = _CHUNK) -> list[NDArray[Any] | str]:
         result: list[NDArray[Any] | str] = []
-        for item in range(first, min(first + count, len(media))):
+        for item in some[first : first + count].tolist():
             try:
                 result.append(source_input.decode(media, item))
             except (DataError, OSError) as error:
@@ -242,10 +253,10 @@ def _decode_all(
     yield from chunk
     done = len(chunk)
     if progress and done:
-        progress(done, len(media), what)
+        progress(done, len(some), what)
     workers = 1 if quick else min(8, getattr(os, "process_cpu_count", os.cpu_count)() or 1)
     waiting: deque[Future[list[NDArray[Any] | str]]] = deque()
-    firsts = iter(range(_CHUNK, len(media), _CHUNK))
+    firsts = iter(range(_CHUNK, len(some), _CHUNK))
     with ThreadPoolExecutor(workers) as pool:
         try:
             while True:
@@ -257,7 +268,7 @@ def _decode_all(
                 yield from chunk
                 done += len(chunk)
                 if progress:
-                    progress(done, len(media), what)
+                    progress(done, len(some), what)
         finally:
             for future in waiting:
                 future.cancel()
@@ -296,23 +307,26 @@ def _write_maps(
             yield item
 
     bad = _write_arrays(part / "maps.npy", noted(), count, target.shape, target.task.dtype)
-    with (part / "present.npy").open("wb") as file:
-        np.save(file, present)
-        _flush(file)
+    _save(part / "present.npy", present)
     return bad
 
 
 def _write_sounds(
-    part: Path, items: Iterator[NDArray[Any] | str], media: Media, source_input: SoundInput
+    part: Path,
+    items: Iterator[NDArray[Any] | str],
+    count: int,
+    places: Rows | None,
+    media: Media,
+    source_input: SoundInput,
 ) -> dict[int, str]:
     """Writes the samples one after the other, then puts a header with their number in front."""
     rate, windows = source_input.sample_rate, media.windows
     pad = 0 if windows is None else round(windows.pad * rate)
-    needed = np.zeros(len(media), np.int64)
+    needed = np.zeros(count, np.int64)
     if windows is not None:
         starts, length = _window_samples(windows.start, windows.seconds, source_input, pad)
         np.maximum.at(needed, windows.item, starts + length)
-    firsts, counts = np.zeros(len(media), np.int64), np.zeros(len(media), np.int64)
+    firsts, counts = np.zeros(count, np.int64), np.zeros(count, np.int64)
     bad: dict[int, str] = {}
     total = 0
     with (part / "samples.npy").open("wb") as file:
@@ -332,14 +346,11 @@ def _write_sounds(
         if file.tell() != begin_of_samples:
             raise AssertionError("the npy header changed its length")
         _flush(file)
-    if windows is None:
-        spans = np.stack([firsts, counts], axis=1)
-    else:
+    spans = np.stack([firsts, counts], axis=1)
+    if windows is not None:
         begin = firsts[windows.item] + starts
         spans = np.stack([begin, np.full(len(begin), length)], axis=1)
-    with (part / "spans.npy").open("wb") as file:
-        np.save(file, spans)
-        _flush(file)
+    _save(part / "spans.npy", spans if places is None else spans[places])
     return bad
 
 
@@ -356,6 +367,12 @@ def _header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
     """Writes an npy header; its length leaves room for any first dimension."""
     fields = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     npy.write_array_header_1_0(file, fields)
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    with path.open("wb") as file:
+        np.save(file, array)
+        _flush(file)
 
 
 def _flush(file: BinaryIO) -> None:

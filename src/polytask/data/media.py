@@ -88,6 +88,12 @@ class FileMedia(EncodedMedia):
     def __len__(self) -> int:
         return len(self.paths)
 
+    def repeats(self) -> NDArray[np.int64] | None:
+        """Items of one path, as where a picture has several captions."""
+        first: dict[Path | None, int] = {}
+        found = [first.setdefault(path, item) for item, path in enumerate(self.paths)]
+        return None if len(first) == len(found) else np.array(found, np.int64)
+
     def where(self, item: int) -> str:
         """The path, shortened if it is none but a long text."""
         shown = str(self.paths[item] or "")

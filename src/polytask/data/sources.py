@@ -69,6 +69,10 @@ class Media(ABC):
     def __len__(self) -> int:
         """The number of items."""
 
+    def repeats(self) -> NDArray[np.int64] | None:
+        """For each item the first one that is of the same file; None where all are of others."""
+        return None
+
     @abstractmethod
     def where(self, item: int) -> str:
         """The file of an item, for messages; empty where the row says it all."""

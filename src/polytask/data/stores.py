@@ -33,17 +33,24 @@ class Store(ABC):
 
 
 class PictureStore(Store):
-    """Pictures `[N, C, H, W]` of uint8, usually memory-mapped."""
+    """Pictures of uint8, usually memory-mapped.
 
-    def __init__(self, pictures: NDArray[np.uint8]) -> None:
+    Args:
+        pictures: `[K, C, H, W]`.
+        places: `[N]`, which of them each row has; None where row k has picture k.
+    """
+
+    def __init__(self, pictures: NDArray[np.uint8], places: Rows | None = None) -> None:
         self.pictures = pictures
+        self.places = places
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.pictures if self.places is None else self.places)
 
     def gather(self, rows: Rows) -> Features:
         """Pictures `[B, C, H, W]` of uint8."""
-        return Features(torch.from_numpy(np.take(self.pictures, rows, axis=0)))
+        places = rows if self.places is None else self.places[rows]
+        return Features(torch.from_numpy(np.take(self.pictures, places, axis=0)))
 
 
 class SoundStore(Store):
