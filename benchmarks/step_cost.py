@@ -155,8 +155,8 @@ OURS = [
 THEIRS = ["torchjd mtl", "torchjd mtl chunk=1", "torchjd backward chunk=1"]
 
 
-def ours(work: Workload, case: str) -> Step:
-    """A step of ours: a balancer's name, and what comes after it."""
+def ours(work: Workload, case: str) -> tuple[Step, list[nn.Parameter]]:
+    """A step of ours, a balancer's name and what comes after it, and what the balancer learns."""
     name, *rest = case.split()
     settings: dict[str, object] = {}
     if "features" in rest:
@@ -187,7 +187,7 @@ def ours(work: Workload, case: str) -> Step:
             with torch.no_grad():
                 balancer.update(torch.stack(work.losses(alias=False)[0]))
 
-    return step
+    return step, list(balancer.parameters())
 
 
 def torchjd(work: Workload, case: str) -> Step:
@@ -233,11 +233,14 @@ def plain(work: Workload) -> Step:
 
 def make(work: Workload, case: str) -> Step:
     """A whole step of a case, with its optimizer."""
+    parameters = [*work.trunk.parameters(), *work.heads.parameters()]
     if case == "ew":
         step = plain(work)
+    elif case.startswith("torchjd"):
+        step = torchjd(work, case)
     else:
-        step = torchjd(work, case) if case.startswith("torchjd") else ours(work, case)
-    parameters = [*work.trunk.parameters(), *work.heads.parameters()]
+        step, learned = ours(work, case)
+        parameters += learned
     optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9)
 
     def whole() -> None:
