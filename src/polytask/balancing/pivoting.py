@@ -9,12 +9,13 @@ other side, all at once while that makes fewer of them, else the last one alone.
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from polytask.balancing.base import SolverError
 from polytask.balancing.conjugate import by_conjugate_gradients
-from polytask.balancing.few import ALONE, FEW, by_masks
+from polytask.balancing.few import ALONE, FEW, Array, by_masks
 
 ROOM = 1 << 17  # Entries of the matrices that are solved together, 1 MiB of float64.
 PATIENCE = 10  # How many exchanges in a row may leave as many negative entries as before.
@@ -89,43 +90,51 @@ def single(matrix: Tensor, pull: Tensor, limit: int) -> Tensor:
     raise SolverError(f"A complementary pair was not found in {limit} exchanges.")
 
 
-def of_length(matrix: Tensor, pull: Tensor, price: Tensor, length: float) -> Tensor | None:
+def of_length(m: Array, pull: Array, price: Array, length: float) -> Array | None:
     """The x of the problem with `q = pull - level price` whose level gives `x' M x = length^2`.
 
     On a free set x is linear in the level, so the level is the root of a quadratic equation and is
     found anew with each exchange. x has the direction of `argmin pull . y + length |y|_M` over the
     simplex `y >= 0, price . y = 1`. None if the exchanges do not end, as where that minimum is at
     a y of length zero.
+
+    Args:
+        m: `[A, A]`.
+        pull: `[A]`.
+        price: `[A]`, positive.
+        length: Positive.
     """
-    both = torch.stack([price, pull], 1)  # [A, 2]
+    both = np.stack([price, pull], 1)  # [A, 2]
     reach = pull / price
-    free = reach <= reach.min() + length / price.norm()
+    free = reach <= reach.min() + length / np.linalg.norm(price)
     best, tries = len(pull) + 1, PATIENCE
     for _ in range(4 * PATIENCE):
-        index = free.nonzero()[:, 0]
-        factor, info = torch.linalg.cholesky_ex(matrix[index].T[index])
-        if bool(info):
-            return None
+        index = np.flatnonzero(free)
         right = both[index]
-        parts = torch.cholesky_solve(right, factor)
-        aa, ab, _, bb = (right.T @ parts).flatten().tolist()
+        try:
+            parts = np.linalg.solve(m[index[:, None], index], right)
+        except np.linalg.LinAlgError:  # A piece is singular.
+            return None
+        aa, ab, _, bb = (right.T @ parts).ravel().tolist()
         root = ab**2 - aa * (bb - length**2)
+        if not (aa > 0 and math.isfinite(root)):
+            return None
         level = (ab + math.sqrt(max(root, 0.0))) / aa
-        x = torch.zeros_like(pull)
+        x = np.zeros_like(pull)
         x[index] = level * parts[:, 0] - parts[:, 1]
-        slack = torch.addmv(pull - level * price, matrix, x)
-        wrong = torch.where(free, x, slack) < -1e-12 * float(x.abs().max())
-        which = wrong.nonzero()[:, 0]
+        slack = pull - level * price + m @ x
+        wrong = np.where(free, x, slack) < -1e-12 * np.abs(x).max()
+        which = np.flatnonzero(wrong)
         if not len(which):
-            good = root >= 0 and abs(float(x @ matrix @ x) / length**2 - 1) < 1e-9
-            return x.clamp_min(0) if good else None
+            good = root >= 0 and abs(float(x @ m @ x) / length**2 - 1) < 1e-9
+            return np.maximum(x, 0.0) if good else None
         tries = PATIENCE if len(which) < best else tries - 1
         best = min(best, len(which))
         if tries <= 0:
-            wrong = torch.zeros_like(wrong)
+            wrong = np.zeros_like(wrong)
             wrong[which[-1]] = True
-        free = free ^ wrong
-        if not bool(free.any()):
+        free ^= wrong
+        if not free.any():
             return None
     return None
 

@@ -103,20 +103,38 @@ def conflict_averse(gramian: Tensor, c: float) -> Tensor:
     is `g_0 + c |g_0| g_w / |g_w|`. A `g_w` shorter than 1e-6 of `|g_0|` is rounding, and is not
     lengthened beyond that measure.
     """
-    count = len(gramian)
-    mean = torch.full((count,), 1 / count, dtype=gramian.dtype)
-    norms = row_norms(gramian)
-    size = (mean @ gramian @ mean).clamp_min(0).sqrt()  # |g_0|
-    if c == 0 or count == 1 or not bool(size > 1e-12 * norms.max()):
-        return mean * (1 + c if count == 1 else 1.0)
-    unit = torch.where(norms > 0, norms, norms.max())
-    matrix = cosines(gramian, norms)
-    matrix = torch.where((norms > 0) & (norms > 0)[:, None], matrix, torch.zeros_like(matrix))
+    g, count = gramian.numpy(), len(gramian)
+    mean = np.full(count, 1 / count)
+    towards = g @ mean  # g_0 . g_t
+    size = math.sqrt(max(float(mean @ towards), 0.0))  # |g_0|
+    known = unit_rows(g)
+    if known is None:
+        norms = row_norms(gramian).numpy()
+        there = norms > 0
+        matrix = cosines(gramian, torch.from_numpy(norms)).numpy() * (there & there[:, None])
+    else:
+        matrix, norms = known
+    if c == 0 or count == 1 or not size > 1e-12 * norms.max():
+        return torch.from_numpy(mean * (1 + c if count == 1 else 1.0))
+    unit = np.where(norms > 0, norms, norms.max())
     price = unit.min() / unit
-    pull = (gramian @ mean) / unit / size  # g_0 . u_t / |g_0|
-    corner = 1e-9 * float(size / unit.min())
-    if count == 2 and bool((norms > 0).all()):
-        return mean + c * _on_segment(gramian, float(size), c)
+    pull = towards / unit / size
+    corner = 1e-9 * size / float(unit.min())
+    if count == 2 and norms.min() > 0:
+        return torch.from_numpy(mean) + c * _on_segment(gramian, size, c)
+    found = of_length(matrix, pull, price, c)
+    if found is not None and c > 1e3 * corner * float(price @ found):
+        return torch.from_numpy(mean + size * (found / unit))  # |y| is c.
+    problem = torch.from_numpy(matrix), torch.from_numpy(pull), torch.from_numpy(price)
+    y = _averse_step_by_step(*problem, c, corner).numpy()
+    length = max(math.sqrt(max(float(y @ matrix @ y), 0.0)), 1e3 * corner)
+    return torch.from_numpy(mean + c * size * (y / unit) / length)
+
+
+def _averse_step_by_step(
+    matrix: Tensor, pull: Tensor, price: Tensor, c: float, corner: float
+) -> Tensor:
+    """`argmin_y pull . y + c |y|_M` over the simplex `y >= 0, price . y = 1`, by Newton steps."""
 
     def direct(y: Tensor) -> tuple[Tensor, Tensor]:
         product = matrix @ y
@@ -124,15 +142,10 @@ def conflict_averse(gramian: Tensor, c: float) -> Tensor:
         along = product / length
         return pull + c * along, (c / length) * (matrix - torch.outer(along, along))
 
-    y = of_length(matrix, pull, price, c)
-    if y is not None and c > 1e3 * corner * float(price @ y):
-        return mean + size * (y / unit)  # |y| is c.
     try:
-        y = on_simplex(price, direct)
+        return on_simplex(price, direct)
     except SolverError:
-        y = _by_bisection(matrix, pull, price, c, corner)
-    length = (y @ matrix @ y).clamp_min(0).sqrt().clamp_min(1e3 * corner)
-    return mean + c * size * (y / unit) / length
+        return _by_bisection(matrix, pull, price, c, corner)
 
 
 def _on_segment(gramian: Tensor, size: float, c: float) -> Tensor:
