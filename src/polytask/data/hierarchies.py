@@ -50,8 +50,8 @@ def _parent(task: Multiclass, known: Mapping[str, Task]) -> Multiclass:
 
 def _above(
     task: Multiclass, parent: Multiclass, datasets: Mapping[str, Dataset], parts: Parts
-) -> tuple[int, ...]:
-    """The number of the class above each class, `[C]`."""
+) -> tuple[str, ...]:
+    """The class above each class, `[C]`."""
     met: dict[int, tuple[int, str]] = {}  # By class, the class above it, and a row that says so.
     for source, rows in parts["train"].items():
         dataset = datasets[source]
@@ -71,7 +71,8 @@ def _above(
                     f"'tasks.{task.name}.parent'."
                 )
     # Of a run that training starts from a class may be known that no row has now.
-    found = dict(enumerate(task.above)) | {kind: above for kind, (above, _) in met.items()}
+    found = {k: name for k, name in enumerate(task.above) if name in parent.classes}
+    found |= {kind: parent.classes[above] for kind, (above, _) in met.items()}
     lost = [name for kind, name in enumerate(task.classes) if kind not in found]
     if lost:
         raise DataError(

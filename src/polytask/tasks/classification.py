@@ -85,7 +85,7 @@ class Multiclass(PooledTask):
     label_smoothing: float = 0.0
     parent: str | None = None
     counts: tuple[int, ...] = ()
-    above: tuple[int, ...] = ()  # The number of the parent's class of which each class is a kind.
+    above: tuple[str, ...] = ()  # The parent's class of which each class is a kind.
 
     def __post_init__(self) -> None:
         require_settings(self.effective_beta, self.focal, self.logit_adjustment)

@@ -34,14 +34,20 @@ class Hierarchies:
     """
 
     def __init__(self, tasks: Sequence[Task]) -> None:
-        linked = [t for t in tasks if isinstance(t, Multiclass) and t.parent is not None]
-        for task in linked:
-            if task.parent not in {t.name for t in tasks}:
+        known = {t.name: t for t in tasks if isinstance(t, Multiclass)}
+        linked = {t.name: t for t in known.values() if t.parent is not None}
+        for task in linked.values():
+            if task.parent not in known:
                 raise ConfigError(
-                    f"Task '{task.name}' has 'parent: {task.parent}', which is none of the tasks."
+                    f"Task '{task.name}' has 'parent: {task.parent}', which is none of the "
+                    "multiclass tasks."
                 )
-        self.above = {t.name: torch.tensor(t.above) for t in linked}
-        self.parents = {t.name: t.parent for t in linked if t.parent is not None}
+        self.above = {
+            name: torch.tensor([known[task.parent].classes.index(c) for c in task.above])
+            for name, task in linked.items()
+            if task.parent is not None
+        }
+        self.parents = {t.name: t.parent for t in linked.values() if t.parent is not None}
         everyone = {*self.parents, *self.parents.values()}
         # Parents come before their children.
         self.order = sorted((t.name for t in tasks if t.name in everyone), key=self._depth)
