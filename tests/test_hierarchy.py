@@ -216,6 +216,7 @@ def test_a_class_that_never_meets_its_parent_is_an_error(tmp_path: Path) -> None
         ("parent: genus", "parent: genius", r"tasks\.species\.parent: .*'genius'.*Did you mean"),
         ("parent: genus", "parent: species", r"tasks\.species\.parent: there is no other"),
         ("target: family}", "target: family, parent: species}", r"is itself below '\w+'"),
+        ("target: family}", "target: family, parent: [species]}", r"tasks\.family\.parent: exp"),
         ("target: family}", "target: family, criterion: one-vs-rest}", r"needs 'criterion: soft"),
         ("parent: genus", "parent: genus, criterion: one-vs-rest", r"`parent` goes with"),
         ("{kind: multiclass, target: genus, parent: family}", "{kind: multilabel, target: genus}",

@@ -119,9 +119,10 @@ def _parents(raw: Plain) -> Iterator[Mistake]:
 def _ancestors(name: str, tasks: Plain) -> list[str]:
     """A task and those above it, as far as there is no circle."""
     found: list[str] = []
-    while name in tasks and name not in found:
-        found.append(name)
-        name = tasks[name].get("parent")
+    above: Any = name
+    while isinstance(above, str) and above in tasks and above not in found:
+        found.append(above)
+        above = tasks[above].get("parent")
     return found
 
 
