@@ -113,6 +113,21 @@ def test_kinds_add_up_to_their_class(data: st.DataObject) -> None:
         torch.testing.assert_close(kinds[:, some], theirs / theirs.sum(1, keepdim=True))
 
 
+@pytest.mark.parametrize("certainty", [1.0, 100.0, 1000.0])
+def test_however_sure_heads_are_kinds_add_up(certainty: float) -> None:
+    """Where float32 has no probability as small as what a head says of a class."""
+    tasks, outputs = tree(0, sizes=[3, 7], seed=3)
+    assert isinstance(tasks[1], Multiclass)
+    large = {name: certainty * o for name, o in outputs.items()}
+    large["t0"].requires_grad_()
+    agreed = Hierarchies(tasks).agreed(large)
+    above = torch.tensor([*map(int, tasks[1].above)])
+    sums = torch.zeros(5, 3).index_add(1, above, agreed["t1"].exp())
+    torch.testing.assert_close(sums, agreed["t0"].exp(), atol=1e-5, rtol=1e-4)
+    agreed["t1"].sum().backward()
+    assert large["t0"].grad is not None and bool(large["t0"].grad.isfinite().all())
+
+
 def test_two_levels_say_the_geometric_mean() -> None:
     tasks, outputs = tree(0, sizes=[3, 7], seed=3)
     assert isinstance(tasks[1], Multiclass)

@@ -198,7 +198,7 @@ def _write(
     first = None
     if media.windows is None and not isinstance(source_input, TargetMedia):
         first = media.repeats()
-    # Which items are decoded, and which of these each row or window is of.
+    # Which items are decoded, and which of these each row has, where several have one.
     some = np.arange(len(media)) if first is None else np.unique(first)
     places = None if first is None else np.searchsorted(some, first)
     items = _decode_all(media, some, source_input, what=what, progress=progress)

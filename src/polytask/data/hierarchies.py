@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from polytask.data.dataset import Dataset, Parts
-from polytask.errors import ConfigError, DataError, nearest
+from polytask.errors import DataError
 from polytask.tasks.base import Task
 from polytask.tasks.classification import Multiclass
+from polytask.tasks.hierarchy import parents
 
 
 def with_kinds(tasks: Sequence[Task], datasets: Mapping[str, Dataset], parts: Parts) -> list[Task]:
@@ -27,25 +28,13 @@ def with_kinds(tasks: Sequence[Task], datasets: Mapping[str, Dataset], parts: Pa
         ConfigError: If there is no such parent.
         DataError: If a class is a kind of two, or no training row says of which.
     """
-    known = {task.name: task for task in tasks}
+    above = parents(tasks)
     return [
-        replace(task, above=_above(task, _parent(task, known), datasets, parts))
-        if isinstance(task, Multiclass) and task.parent is not None
+        replace(task, above=_above(task, above[task.name], datasets, parts))
+        if isinstance(task, Multiclass) and task.name in above
         else task
         for task in tasks
     ]
-
-
-def _parent(task: Multiclass, known: Mapping[str, Task]) -> Multiclass:
-    assert task.parent is not None
-    parent = known.get(task.parent)
-    if parent is None:
-        raise ConfigError(
-            f"tasks.{task.name}.parent: there is no task '{task.parent}'. "
-            f"{nearest(task.parent, known)}"
-        )
-    assert isinstance(parent, Multiclass)
-    return parent
 
 
 def _above(

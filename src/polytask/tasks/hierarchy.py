@@ -8,11 +8,25 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from polytask.errors import ConfigError
+from polytask.errors import ConfigError, nearest
 from polytask.tasks.base import Task
 from polytask.tasks.classification import Multiclass
 
-LEAST = 1e-30  # A probability that float32 has, in the place of zero.
+
+def parents(tasks: Sequence[Task]) -> dict[str, Multiclass]:
+    """The task above each task that has a `parent`, by its name.
+
+    Raises:
+        ConfigError: If a parent is not among the tasks, or has no classes of which one holds.
+    """
+    known = {t.name: t for t in tasks if isinstance(t, Multiclass)}
+    for task in known.values():
+        if task.parent is not None and task.parent not in known:
+            raise ConfigError(
+                f"Task '{task.name}' has 'parent: {task.parent}', which is none of the multiclass "
+                f"tasks. {nearest(task.parent, known)}"
+            )
+    return {t.name: known[t.parent] for t in known.values() if t.parent is not None}
 
 
 class Hierarchies:
@@ -34,20 +48,13 @@ class Hierarchies:
     """
 
     def __init__(self, tasks: Sequence[Task]) -> None:
-        known = {t.name: t for t in tasks if isinstance(t, Multiclass)}
-        linked = {t.name: t for t in known.values() if t.parent is not None}
-        for task in linked.values():
-            if task.parent not in known:
-                raise ConfigError(
-                    f"Task '{task.name}' has 'parent: {task.parent}', which is none of the "
-                    "multiclass tasks."
-                )
-        self.above = {
-            name: torch.tensor([known[task.parent].classes.index(c) for c in task.above])
-            for name, task in linked.items()
-            if task.parent is not None
+        above = parents(tasks)
+        self.parents = {name: parent.name for name, parent in above.items()}
+        self.above = {  # The number of the class above each class.
+            t.name: torch.tensor([above[t.name].classes.index(c) for c in t.above])
+            for t in tasks
+            if isinstance(t, Multiclass) and t.name in above
         }
-        self.parents = {t.name: t.parent for t in linked.values() if t.parent is not None}
         everyone = {*self.parents, *self.parents.values()}
         # Parents come before their children.
         self.order = sorted((t.name for t in tasks if t.name in everyone), key=self._depth)
@@ -104,7 +111,12 @@ class Hierarchies:
             parent: Those of the task above, `[B, C']`, which stay where a class has no kind.
         """
         above = self.above[name].to(logs.device)
-        sums = torch.zeros_like(parent).index_add(1, above, logs.exp())
         kinds = torch.zeros(parent.shape[1], dtype=torch.bool, device=logs.device)
         kinds[above] = True
-        return torch.where(kinds, sums.clamp_min(LEAST).log(), parent)
+        # Sums of exponentials, of which the greatest is 1; of a class without a kind just 1.
+        most = torch.zeros_like(parent).scatter_reduce(
+            1, above.expand_as(logs), logs.detach(), "amax", include_self=False
+        )
+        sums = (~kinds).to(logs).expand_as(parent)
+        sums = sums.index_add(1, above, (logs - most[:, above]).exp())
+        return torch.where(kinds, sums.log() + most, parent)
