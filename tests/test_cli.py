@@ -195,6 +195,19 @@ def test_predict_writes_labels_and_probabilities(home: Path, trained: Path) -> N
     assert pd.read_parquet(home / "out.parquet")["color"].tolist() == table["color"].tolist()
 
 
+def test_predictions_wait_for_nothing_that_only_training_needs(home: Path, trained: Path) -> None:
+    code = (
+        "import sys; from polytask.cli import app; "
+        "app(sys.argv[1:], standalone_mode=False); "
+        "print({'lightning_fabric', 'torchmetrics', 'transformers'} & set(sys.modules), 'loaded')"
+    )
+    given = ("predict", str(trained), "--input", "new/a.png", "--output", "quick.csv")
+    out = subprocess.run(
+        [sys.executable, "-c", code, *given], cwd=home, capture_output=True, text=True
+    )
+    assert "set() loaded" in out.stdout, out.stdout + out.stderr
+
+
 def test_check_counts_labels_without_training(home: Path) -> None:
     out = here(home, "check", "tiny.yaml")
     assert "labels of letter" in out and "one epoch =" in out

@@ -8,11 +8,15 @@ import warnings
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from polytask.errors import ConfigError
 from polytask.training import devices
 from polytask.training.devices import (
+    PRECISIONS,
+    Formatted,
     choose_threads,
+    device_of,
     kept_precision,
     leaves_a_core,
     named_threads,
@@ -20,7 +24,7 @@ from polytask.training.devices import (
     processes,
     share_of_cores,
 )
-from polytask.training.settings import Settings
+from polytask.training.settings import Precision, Settings
 from tests.networks import TASKS, batch, network
 from tests.training.loops import fabric
 
@@ -136,7 +140,7 @@ def test_batches_are_made_beside_the_steps_where_a_core_is_left() -> None:
 FAULTS = """
 import resource, torch
 from polytask.training.devices import make_fabric
-from polytask.training.settings import Settings
+from polytask.training.settings import Precision, Settings
 
 make_fabric(Settings(accelerator="cpu"))
 for _ in range(40):  # small objects settle in the first holes
@@ -160,3 +164,37 @@ def test_freed_memory_is_kept_for_the_next_step_unless_the_environment_decides(
     )
     faults = int(done.stdout)  # 32 huge pages, or 16,384 small ones
     assert faults > 20 if settled else faults == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*AMP with fp16 is not supported on CPU")
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_outside_training_a_format_is_what_fabric_makes_of_it(precision: Precision) -> None:
+    model = network().eval()
+    inputs, names = batch(0).inputs, [task.name for task in TASKS]
+    theirs = Fabric(accelerator="cpu", devices=1, precision=PRECISIONS[precision])  # type: ignore[arg-type]
+    with torch.inference_mode():
+        plain = model(inputs, names)
+        expected = theirs.setup_module(model)(inputs, names)
+        found = Formatted(model, precision, torch.device("cpu"))(inputs, names)
+    for name in names:
+        assert found[name].dtype == torch.float32
+        assert found[name].equal(expected[name]), name
+        assert not found[name].equal(plain[name]), name
+
+
+def test_a_network_in_a_format_has_the_attributes_of_the_network() -> None:
+    model = network()
+    formatted = Formatted(model, "bf16", torch.device("cpu"))
+    assert formatted.trunk is model.trunk
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = formatted.nothing
+
+
+def test_outside_training_the_device_is_the_one_of_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert device_of(Settings(accelerator="cpu")) == torch.device("cpu")
+    assert device_of(Settings(accelerator="auto")).type == fabric().device.type
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="PyTorch sees no GPU here"):
+        device_of(Settings(accelerator="cuda"))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+NO_GPU = "training.accelerator: found 'cuda', but PyTorch sees no GPU here. Set it to 'auto'."
 
 # Of <malloc.h>.
 M_TRIM_THRESHOLD = -1
@@ -47,9 +48,7 @@ def make_fabric(settings: Settings) -> "Fabric":
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     accelerator = settings.accelerator
     if accelerator == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "training.accelerator: found 'cuda', but PyTorch sees no GPU here. Set it to 'auto'."
-        )
+        raise ConfigError(NO_GPU)
     chosen: Any = PRECISIONS[resolve_precision(settings)]
     devices, machines = processes(settings)
     fabric = Fabric(
@@ -63,6 +62,63 @@ def make_fabric(settings: Settings) -> "Fabric":
     if fabric.device.type == "cpu":
         keep_freed_memory()
     return fabric
+
+
+def device_of(settings: Settings) -> torch.device:
+    """The device of one process outside training: what `make_fabric` takes, without Fabric, whose
+    import is most of what a command waits for.
+
+    Raises:
+        ConfigError: If there is no GPU where one is asked for.
+    """
+    if settings.accelerator != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    if settings.accelerator == "cuda":
+        raise ConfigError(NO_GPU)
+    if settings.accelerator == "auto" and torch.backends.mps.is_available():
+        return torch.device("mps", 0)
+    return torch.device("cpu")
+
+
+class Formatted(nn.Module):
+    """A network that computes in a number format of 16 bits and answers in fp32.
+
+    Inputs, operations and outputs are converted as by Fabric's mixed precision, so that outputs are
+    those of training to the last digit.
+
+    Args:
+        network: The network, whose attributes are found here too.
+        precision: The format: `bf16`, or `fp16`, which on a CPU is `bf16` as in Fabric.
+        device: Where it computes.
+    """
+
+    def __init__(self, network: nn.Module, precision: Precision, device: torch.device) -> None:
+        super().__init__()
+        self.network = network
+        self.device_type = device.type
+        half = precision == "fp16" and device.type != "cpu"
+        self.dtype = torch.float16 if half else torch.bfloat16
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("network"), name)
+
+    def forward(self, *args: Any, **options: Any) -> Any:
+        args, options = _converted((args, options), self.dtype)
+        with torch.autocast(self.device_type, dtype=self.dtype):
+            outputs = self.network(*args, **options)
+        return _converted(outputs, torch.float32)
+
+
+def _converted(values: Any, dtype: torch.dtype) -> Any:
+    """Nested values, whose tensors of floating point are of another type."""
+    from lightning_utilities.core.apply_func import apply_to_collection
+
+    return apply_to_collection(
+        values, torch.Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t
+    )
 
 
 def _strategy(count: int, settings: Settings) -> Any:

@@ -4,7 +4,6 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +21,11 @@ from polytask.evaluation import evaluate
 from polytask.model import MultiTaskModel
 from polytask.run import Run, restored, written
 from polytask.tasks import Task
-from polytask.training.devices import kept_precision, make_fabric
+from polytask.training.devices import Formatted, device_of, keep_freed_memory, kept_precision
 from polytask.types import Scores
 from polytask.workflow.opening import Part, reopen_data
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
     from polytask.data.predicting import Unlabelled
 
 # Rows per evaluation batch, and where a task is about every pixel.
@@ -126,17 +123,15 @@ def as_in_training(run: Run, model: nn.Module) -> tuple[nn.Module, torch.device]
     """A run's model where and as it computed in training, but in one process: its number format
     and threads, so that scores of the same rows agree to the last digit.
     """
-    fabric = fabric_as_in_training(run)
-    torch.set_num_threads(run.read_json("environment.json", needs=("threads",))["threads"])
-    return fabric.setup_module(model), fabric.device
-
-
-def fabric_as_in_training(run: Run) -> "Fabric":
-    """One process with the number format of a run's training."""
     facts = run.read_json("environment.json", needs=("precision", "threads"))
     settings = build_settings(run.config)
     precision = kept_precision(settings, facts["precision"])
-    return make_fabric(replace(settings, precision=precision, devices=1))
+    device = device_of(settings)
+    if device.type == "cpu":
+        keep_freed_memory()
+    torch.set_num_threads(facts["threads"])
+    model = model.to(device)
+    return (model if precision == "fp32" else Formatted(model, precision, device)), device
 
 
 def predict_run(
@@ -169,14 +164,13 @@ def predict_run(
         DataError: If the input cannot be read, or a prediction is no finite number.
     """
     model, inputs, tasks = best_model(run)
-    fabric = fabric_as_in_training(run)
-    network = fabric.setup_module(model)
+    network, device = as_in_training(run, model)
     network.eval()
     policy = on_bad or run.config.on_bad
     found = _opened(run, path, inputs, tasks, policy, called)
     strange: dict[str, str] = {}
     for batch in found.batches(evaluation_batch(tasks)):
-        batch = batch.to(fabric.device)
+        batch = batch.to(device)
         here = [task for task in tasks if task.input in batch.inputs]
         with torch.inference_mode():
             outputs = network(batch.inputs, [task.name for task in here])
