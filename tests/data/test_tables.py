@@ -186,10 +186,10 @@ def test_a_list_of_objects_is_a_table_and_its_rows_are_counted(tmp_path: Path) -
 def test_objects_that_hold_tables_are_told_from_rows(tmp_path: Path) -> None:
     rows = [{"x": k} for k in range(30)]
     path = write(tmp_path, "t.json", json.dumps({"data": rows, "version": 1}))
-    with pytest.raises(DataError, match=r"object \(data, version\).*under 'data' is such"):
+    with pytest.raises(DataError, match=r"object \(data, version\).*write t.json#data"):
         TableFile(path=path).load()
     path = write(tmp_path, "t.json", json.dumps({"images": rows, "annotations": rows}))
-    with pytest.raises(DataError, match="Write a table with a line for each example"):
+    with pytest.raises(DataError, match=r"write t\.json#images or t\.json#annotations"):
         TableFile(path=path).load()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.data.addresses import file_of
 from polytask.data.delimited import Decimal
 from polytask.data.disguises import listed, require_encoding, require_file
 from polytask.data.linked import cells_of
@@ -119,7 +120,7 @@ class Join:
         """The columns that it adds: those of `take`, or by the first lines of its first file."""
         if self.take is not None:
             return list(self.take)
-        require_file(self.paths[0])
+        require_file(file_of(self.paths[0]))
         return list(self._taken(self.reading.names(self.paths[0])))
 
     def only(self, columns: Iterable[str], by: Mapping[str, str]) -> "Join":

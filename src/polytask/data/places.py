@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from polytask.data.addresses import addressed
 from polytask.data.disguises import require_different
 from polytask.errors import ConfigError, DataError
 
@@ -119,7 +120,13 @@ def content_key(parts: Iterable[object]) -> str:
 
 
 def file_key(path: Path) -> str:
-    """A key of a file's content; above 256 MB of its ends, size and time of change."""
+    """A key of a file's content; above 256 MB of its ends, size and time of change.
+
+    Of a table inside of a file (see `addressed`) it has the keys to it as well.
+    """
+    path, inside = addressed(path)
+    if inside:
+        return content_key([file_key(path), *inside])
     size = path.stat().st_size
     if size <= _WHOLE_FILE_HASH:
         with path.open("rb") as file:

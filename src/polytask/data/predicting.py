@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from polytask.data.addresses import file_of
 from polytask.data.arff import ArffFile
 from polytask.data.conll import read_text
 from polytask.data.files import (
@@ -248,7 +249,7 @@ def read_unlabelled(
         return Unlabelled([_read_arff(path, inputs, called or {})], on_bad=on_bad)
     texts = {name: some for name, some in inputs.items() if isinstance(some, TextInput)}
     written = written or Written()
-    if path.is_file() and known and not (texts and _in_lines(path, inputs, written)):
+    if file_of(path).is_file() and known and not (texts and _in_lines(path, inputs, written)):
         return Unlabelled([_read_table(path, inputs, like, called or {})], on_bad=on_bad)
     if called:
         raise ConfigError(f"--column goes with a table, and {path} is none.")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polytask.data import delimited
+from polytask.data.addresses import file_of
 from polytask.data.delimited import BROKEN, Decimal, Layout, require_distinct, unreadable
 from polytask.data.delimited_rows import read_delimited
 from polytask.data.disguises import require_file, seen
@@ -121,7 +122,7 @@ class Reading:
         pandas = require("pandas", "train")
         frames, formats, left = [], [], 0
         for path in paths:
-            require_file(path)
+            require_file(file_of(path))
             formats.append(self.kind(path))
             frame, without = self._read(path, formats[-1])
             frames.append(frame)
@@ -173,7 +174,7 @@ class Reading:
         if kind == "parquet":
             frame = read_parquet(path)
         elif kind == "jsonl":
-            frame = read_json(path, self.encoding)
+            frame = read_json(path, self.encoding, self.columns)
         else:
             frame, left = read_delimited(path, self.layout(kind))
         require_distinct(path, list(frame.columns))
@@ -204,7 +205,7 @@ def _require_letters(frame: Any, locate: Callable[[int], str]) -> None:
 
 def known_format(path: Path) -> Format | None:
     """The format that a file's name says; None if it says none."""
-    name = path.name.lower().removesuffix(".gz")
+    name = file_of(path).name.lower().removesuffix(".gz")
     return next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
 
 
@@ -217,7 +218,7 @@ def format_of(path: Path) -> Format:
     kind = known_format(path)
     if kind is not None:
         return kind
-    require_file(path)
+    require_file(file_of(path))
     said = seen(path)
     if said is not None:
         raise DataError(f"{path.name} is no table that can be read: {said}.")
@@ -250,7 +251,7 @@ def column_names(
         if kind == "parquet":
             schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
             return [str(name) for name in schema.names]
-        return json_names(path, layout.encoding)
+        return json_names(path, layout.encoding, layout.columns)
     except (*BROKEN, ValueError) as error:
         raise unreadable(path, kind, error) from error
 
@@ -268,7 +269,7 @@ def line_numbers(path: Path, kind: Format, count: int, layout: Layout) -> Sequen
         return range(1, count + 1)
     if kind != "jsonl":
         return array("q", islice(delimited.lines(path, layout), count))
-    return array("q", islice(json_numbers(path, layout.encoding), count))
+    return array("q", islice(json_numbers(path, layout.encoding, layout.columns), count))
 
 
 def _blanked(series: Any, missing: Sequence[str]) -> Any:

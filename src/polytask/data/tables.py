@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polytask.data import delimited
+from polytask.data.addresses import file_of
 from polytask.data.delimited import Decimal
 from polytask.data.disguises import listed, require_encoding
 from polytask.data.joining import Join, Partners, PickedMedia
@@ -30,7 +31,8 @@ class TableFile(Source):
 
     Args:
         path: The file or files: `.csv`, `.tsv`, `.parquet`, `.jsonl` or `.json` (an object on each
-            line, or a list of objects), all but Parquet also `.gz`.
+            line, a list of objects, or an object of objects, whose names are the column `key`), all
+            but Parquet also `.gz`. `a.json#images` is the list under a key of an object.
             The cells of a CSV are divided by what divides its header: commas, else semicolons,
             tabs or bars; or blanks, if most cells are numbers. Or files by part (`train`,
             `validation`, `test`), which the source's split then takes with `fixed: true`.
@@ -45,7 +47,8 @@ class TableFile(Source):
         missing: Texts that mean that a cell is blank. Blank and white cells always do.
         encoding: How letters are stored where the file is text, such as latin-1.
         decimal: What begins the fraction of a number in CSV and TSV.
-        columns: The names of all columns of a CSV or TSV whose first line is a row.
+        columns: The names of all columns of a CSV or TSV whose first line is a row, or of JSON
+            whose rows are lists.
         lists: Columns whose cells are lists written as text, as Python and JSON do: `['a', 'b']`.
         quotes: Whether a cell of a CSV or TSV may stand in quotes; if not, they are letters like
             others, as in texts that nothing but tabs divides.
@@ -105,10 +108,11 @@ class TableFile(Source):
         """
         kind = known_format(path) or self.format
         encoding = self.encoding
-        if kind != "parquet" and path.is_file() and delimited.is_utf8(path):
+        if kind != "parquet" and file_of(path).is_file() and delimited.is_utf8(file_of(path)):
             encoding = "utf-8"
         read = {*inputs, *(called or {}).values(), *([also] if also else [])}
-        layout = replace(self.reading.layout(), columns=(), encoding=encoding)
+        names = self.columns if kind == "jsonl" else ()  # objects of JSON have their own
+        layout = replace(self.reading.layout(), columns=tuple(names), encoding=encoding)
         headed = not (read | self.keys).isdisjoint(column_names(path, kind, layout=layout))
         made = TableFile(
             path=path,
@@ -117,7 +121,7 @@ class TableFile(Source):
             missing=self.missing,
             encoding=encoding,
             decimal=self.decimal,
-            columns=None if headed else self.columns,
+            columns=None if headed and not names else self.columns,
             lists=self.lists,
             quotes=self.quotes,
         )
@@ -139,7 +143,7 @@ class TableFile(Source):
         wanted |= {c for name in inputs & set(self.places) for c in columns_of(self.places[name])}
         needed: list[tuple[Join, list[str]]] = []
         for join in reversed(self.join):  # one may have the key of another
-            known = join.take is not None or join.paths[0].is_file()
+            known = join.take is not None or file_of(join.paths[0]).is_file()
             names = [c for c in join.names() if c in wanted - own] if known else []
             if not known:
                 why = f"In training it may have come from {join.paths[0]}, which is not there: "

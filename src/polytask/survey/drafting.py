@@ -24,6 +24,7 @@ from polytask.survey.table_files import not_taken, other_parts, table_files
 from polytask.survey.targets import chosen, words_of_labels, written_about
 from polytask.survey.transcribed import draft_transcribed, transcribed
 from polytask.survey.whereabouts import Around
+from polytask.tasks.labels import label_text
 
 _SHOWN = 4  # columns of which a comment says the names
 
@@ -131,10 +132,14 @@ def _of_table(
         columns = [
             _elsewhere(c, source, around[homes.get(c.name, path.parent)], cells) for c in columns
         ]
+    columns = [_named_once(c, columns, cells) for c in columns]
     columns = [_without_key(c, keys) for c in columns]
     sides = sums(columns, goals, cells)
     columns = [_without_sum(c, sides) for c in columns]
     media = {c.name: c.kind for c in columns if c.kind in ("image", "sound")}
+    if isinstance(source, TableFile):
+        source.media |= {n: "sound" if k == "sound" else "image" for n, k in media.items()}
+        source.places = {n: places for n, places in source.places.items() if n in media}
     if "image" in media.values() and "sound" not in media.values():
         goals = [written_about(g) if g.kind == "ctc" else g for g in goals]
     goals = with_parents(goals, cells)
@@ -184,6 +189,26 @@ def _without_key(column: Column, keys: Mapping[str, str]) -> Column:
     if column.name not in keys or column.kind in ("image", "sound", "left out"):
         return column
     return Column(column.name, "left out", f"rows of {one_line(keys[column.name])} are found by it")
+
+
+def _named_once(
+    column: Column, columns: Sequence[Column], cells: Mapping[str, Sequence[Any]]
+) -> Column:
+    """A column, left out if an earlier one names the same files, with or without their endings."""
+    if column.kind not in ("image", "sound") or column.name not in cells:
+        return column
+    mine = [_plain_name(cell) for cell in cells[column.name]]
+    for earlier in columns[: columns.index(column)]:
+        named = earlier.kind == column.kind and earlier.name in cells
+        if named and [_plain_name(cell) for cell in cells[earlier.name]] == mine:
+            why = f"it names the files that {one_line(earlier.name)} names"
+            return Column(column.name, "left out", why)
+    return column
+
+
+def _plain_name(cell: Any) -> str:
+    """The name of a file without folders, ending and zeros in front."""
+    return Path("" if cell is None else label_text(cell)).stem.lstrip("0")
 
 
 def _recurs(cells: Sequence[Any]) -> bool:
@@ -299,7 +324,6 @@ def _media_input(
     if not kind:
         return []
     if column not in table.media and isinstance(source, TableFile):
-        source.media[column] = "sound" if kind == "sound" else "image"
         table = source.load()
     if kind == "sound":
         return sound_input(table.media[column], column, heard=heard)

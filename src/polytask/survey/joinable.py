@@ -5,12 +5,13 @@ Letters: N rows of the first table.
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from polytask.data.addresses import addressed, file_of
 from polytask.data.arff import ArffFile
 from polytask.data.delimited import BROKEN, Layout, header, open_text
 from polytask.data.joining import Join, Key, keys_of
@@ -36,7 +37,7 @@ class Other:
 
     Attributes:
         files: Its files.
-        by: The columns that both have, by which it is joined.
+        by: The columns by which it is joined, and what they are called in it.
         partner: `[N]` the row of it that belongs to each row; None for none.
         source: How it is read.
         table: Its rows.
@@ -44,7 +45,7 @@ class Other:
     """
 
     files: Sequence[Path]
-    by: Sequence[str]
+    by: Mapping[str, str]
     partner: Sequence[int | None]
     source: TableFile
     table: Table
@@ -72,7 +73,7 @@ class Other:
 
     def adds(self) -> list[str]:
         """Its columns, but for the key."""
-        return [c for c in self.table.columns if c not in self.by]
+        return [c for c in self.table.columns if c not in self.by.values()]
 
     def cells(self, column: str) -> list[Any]:
         """`[N]` the cells of one of its columns, None where a row has no partner."""
@@ -85,7 +86,7 @@ class Other:
         Args:
             take: Which.
         """
-        made = Join(path=list(self.files), by=list(self.by), take=list(take))
+        made = Join(path=list(self.files), by=dict(self.by), take=list(take))
         made.reading = self.source.reading
         return made
 
@@ -118,7 +119,7 @@ class Beside:
 
     @property
     def _seen(self) -> list[list[Path]]:
-        some = [of for of in self._sets if sum(f.stat().st_size for f in of) <= _LARGEST]
+        some = [of for of in self._sets if sum(file_of(f).stat().st_size for f in of) <= _LARGEST]
         return some[:_MOST]
 
     @cached_property
@@ -128,14 +129,20 @@ class Beside:
         own = {key_of_name(file) for file in self._own}
         sets: dict[Path, list[Path]] = {}
         for file in files:
-            if key_of_name(file) not in own:
+            if key_of_name(file) not in own and not self._elsewhere(file):
                 sets.setdefault(file.with_name(key_of_name(file)), []).append(file)
         return list(sets.values())
+
+    def _elsewhere(self, file: Path) -> bool:
+        """Whether a table lies with others in a file in which the first one is not."""
+        holding = {file_of(own).absolute() for own in self._own}
+        return file_of(file) != file and file_of(file).absolute() not in holding
 
     def _other(self, files: Sequence[Path]) -> Other | None:
         """A table, if it can be joined."""
         names, own = columns_in(files[0]), set(self._table.columns)
-        headed = bool(names & own)
+        pointing = _pointing(own, names, files[0])
+        headed = bool(names & own or pointing)
         named = [] if headed else self._named(files[0])
         if names <= own or not (headed or named):
             return None
@@ -144,8 +151,8 @@ class Beside:
             if isinstance(source, ArffFile):
                 return None
             shared = [c for c in map(str, table.frame.columns) if self._is_key(c)]
-            ways = [[c] for c in shared] + ([shared] if len(shared) > 1 else [])
-            for by in ways:
+            ways = [{c: c} for c in shared] + ([{c: c for c in shared}] if len(shared) > 1 else [])
+            for by in [{c: "id"} for c in pointing if self._is_key(c)] or ways:
                 partner = self._partners(table, by)
                 if partner is not None:
                     return Other(files, by, partner, source, table, settings)
@@ -175,14 +182,14 @@ class Beside:
             self._known[column] = set(keys) - {None}
         return self._known[column]
 
-    def _partners(self, table: Table, by: Sequence[str]) -> list[int | None] | None:
+    def _partners(self, table: Table, by: Mapping[str, str]) -> list[int | None] | None:
         """The partner of each row; None if the columns are no key of the other table, or few rows
         have one."""
-        theirs = keys_of(table.frame, by, table.describe)
+        theirs = keys_of(table.frame, list(by.values()), table.describe)
         at = {key: row for row, key in enumerate(theirs) if key is not None}
         if len(at) < max(_FEWEST, len(theirs)):
             return None
-        mine = keys_of(self._table.frame, by, self._table.describe)
+        mine = keys_of(self._table.frame, list(by), self._table.describe)
         found = [None if key is None else at.get(key) for key in mine]
         few = sum(row is not None for row in found) <= _ENOUGH * len(mine)
         return None if few else found
@@ -267,6 +274,22 @@ def tables_below(folder: Path, *, deep: bool = True) -> list[Path]:
     return [*tables_in(folder, deep=deep), *unnamed[:_MOST]]
 
 
+def _pointing(own: Collection[str], names: Collection[str], file: Path) -> list[str]:
+    """Columns that have the `id` of a table that lies in one file with the first: `image_id` of
+    `captions.json#images`.
+
+    Args:
+        own: The columns of the first table.
+        names: Those of the other.
+        file: Where that is.
+    """
+    inside = addressed(file)[1]
+    if not inside or "id" not in names:
+        return []
+    many = inside[-1]
+    return [c for c in own if c in (f"{many}_id", f"{many[:-1]}_id", f"{many[:-3]}y_id")]
+
+
 def _several(files: Sequence[Path]) -> Path | list[Path]:
     return files[0] if len(files) == 1 else list(files)
 
@@ -287,12 +310,18 @@ def join_lines(other: Other, take: Sequence[str], why: str, paths: Sequence[str]
     """
     lines = [
         f"path: {_one_or_list(paths)}" + (f"  # {why}" if why else ""),
-        f"by: {_one_or_list(other.by)}  # {other.said}",
+        f"by: {_shown_keys(other.by)}  # {other.said}",
     ]
     if list(take) != other.adds():
         lines.append(f"take: [{', '.join(map(quoted, take))}]")
     lines += [line.strip() for line in other.settings]
     return [f"      {'  ' if n else '- '}{line}" for n, line in enumerate(lines)]
+
+
+def _shown_keys(by: Mapping[str, str]) -> str:
+    if all(here == there for here, there in by.items()):
+        return _one_or_list(list(by))
+    return f"{{{', '.join(f'{quoted(here)}: {quoted(there)}' for here, there in by.items())}}}"
 
 
 def _one_or_list(names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polytask.data.addresses import file_of
 from polytask.data.delimited import open_bytes
 from polytask.data.disguises import listed
 from polytask.data.places import by_part
@@ -92,7 +93,7 @@ def _rows(files: Sequence[Path]) -> int:
         if known_format(file) == "parquet":
             count += require("pyarrow.parquet", "train").ParquetFile(file).metadata.num_rows
             continue
-        with open_bytes(file) as opened:
+        with open_bytes(file_of(file)) as opened:
             count += sum(1 for _ in opened)
     return count
 
@@ -146,7 +147,7 @@ def picked(
 
 def _new(other: Other, own: Collection[str]) -> list[str]:
     """The plain columns of a table that are not there yet."""
-    return [c for c in map(str, other.table.frame.columns) if c not in (*other.by, *own)]
+    return [c for c in map(str, other.table.frame.columns) if c not in (*other.by.values(), *own)]
 
 
 def _cells(table: Table, targets: Collection[str]) -> dict[str, list[Any]]:

@@ -4,15 +4,18 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from polytask.data.addresses import MARK, file_of
 from polytask.data.delimited import Layout
 from polytask.data.files import list_media
-from polytask.data.json_rows import tabular
+from polytask.data.json_rows import tables_inside, tabular
 from polytask.data.places import PathOrParts, by_part
 from polytask.data.splits import PARTS, part_named
 from polytask.data.table_rows import column_names, known_format
 from polytask.errors import DataError, nearest
 from polytask.survey.table_reading import UNNAMED, other_encoding
 
+_LARGEST = 2**28  # bytes of a file that is read to see whether tables are in it
+_YEAR = re.compile(r"\d{4}$")
 _SHARD = re.compile(r"[-_.]\d+[-_]of[-_]\d+(?=\.)", re.IGNORECASE)
 
 
@@ -22,8 +25,8 @@ def table_files(
     """The file or files of a table, by part where their names say parts; empty for no table.
 
     A shard (`train-00000-of-00002.parquet`) brings the others and those of other parts beside it.
-    In a folder, tables are looked for at any depth; pictures or sounds in it are class folders
-    unless targets are named.
+    In a folder, tables are looked for at any depth, those inside of JSON among them; pictures or
+    sounds in it are class folders unless targets are named.
 
     Args:
         data: A table, or a folder.
@@ -40,6 +43,8 @@ def table_files(
     elif _SHARD.search(data.name) and data.is_file():
         files = [f for f in sorted(data.parent.iterdir()) if is_table(f) and _SHARD.search(f.name)]
         files = [f for f in files if key_of_name(f) == key_of_name(data)]
+    elif file_of(data) == data and data.is_file() and not is_table(data) and _inside(data):
+        files = _inside(data)
     else:
         return data
     return in_parts(_of_one(data, files, targets, names), names)
@@ -102,7 +107,8 @@ def _of_one(
             f"{data} has several tables, and none has a column '{lacking}' to predict. "
             f"{nearest(lacking, sorted(columns))}"
         )
-    shown = [of[0].relative_to(data).as_posix() for of in sets]
+    folder = data if data.is_dir() else data.parent
+    shown = [of[0].relative_to(folder).as_posix() for of in sets]
     more = ", ..." if len(shown) > 8 else ""
     alike = len({frozenset(columns_in(of[0])) for of in sets}) == 1
     raise DataError(
@@ -176,7 +182,15 @@ def tables_in(folder: Path, *, deep: bool = True) -> list[Path]:
         deep: Whether in folders of it, too.
     """
     files = sorted(folder.rglob("*") if deep else folder.iterdir())
-    return [f for f in files if f.is_file() and is_table(f)]
+    found = [f for f in files if f.is_file() and not f.name.startswith(".")]
+    return [table for f in found for table in ([f] if is_table(f) else _inside(f))]
+
+
+def _inside(file: Path) -> list[Path]:
+    """The tables in a file of JSON that holds several, as paths: `a.json#images`."""
+    if known_format(file) != "jsonl" or file.stat().st_size > _LARGEST:
+        return []
+    return [file.with_name(f"{file.name}{MARK}{key}") for key in tables_inside(file)]
 
 
 def in_parts(files: Sequence[Path], names: Sequence[str] | None) -> PathOrParts:
@@ -214,7 +228,12 @@ def _alike(file: Path, first: Path, names: Sequence[str] | None) -> bool:
 
 def _part(file: Path) -> str | None:
     """The part that a file's name says."""
-    return next((p for p in map(part_named, re.split(r"[-_.]", file.name)) if p), None)
+    return next((p for p in map(_part_of, re.split(r"[-_.]", file.name)) if p), None)
+
+
+def _part_of(piece: str) -> str | None:
+    """The part that a piece of a name says, such as `train` and `train2017`."""
+    return part_named(_YEAR.sub("", piece))
 
 
 def key_of_name(file: Path) -> str:
@@ -224,7 +243,7 @@ def key_of_name(file: Path) -> str:
         file: The file.
     """
     pieces = re.split(r"([-_.])", _SHARD.sub("", file.name))
-    return "".join("*" if part_named(p) else p for p in pieces)
+    return "".join("*" if _part_of(p) else p for p in pieces)
 
 
 def is_table(file: Path) -> bool:
