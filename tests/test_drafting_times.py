@@ -11,7 +11,7 @@ import yaml
 from polytask.config import load_config
 from polytask.errors import DataError
 from polytask.survey.drafting import draft
-from polytask.survey.guesses import guess_target
+from polytask.survey.target_guesses import guess_target
 from polytask.workflow import Silent, train
 from tests.data.conftest import own_cache
 

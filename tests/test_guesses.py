@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from polytask.errors import DataError
-from polytask.survey.guesses import guess_column, guess_target
+from polytask.survey.guesses import guess_column
 from polytask.survey.lines import task_lines
 from polytask.survey.orders import ranges_in_order
 from polytask.survey.scales import words_in_order
+from polytask.survey.target_guesses import guess_target
 
 
 @pytest.mark.parametrize(

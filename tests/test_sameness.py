@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from polytask.config import load_config
 from polytask.survey.drafting import draft
-from polytask.survey.guesses import guess_column, guess_target
+from polytask.survey.guesses import guess_column
 from polytask.survey.persons import guess_folds
 from polytask.survey.sameness import same_as
+from polytask.survey.target_guesses import guess_target
 
 ROWS = 60
 

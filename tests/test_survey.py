@@ -13,9 +13,10 @@ from polytask.cli import app
 from polytask.config import load_config
 from polytask.errors import DataError
 from polytask.survey.drafting import draft
-from polytask.survey.guesses import guess_column, guess_target
+from polytask.survey.guesses import guess_column
 from polytask.survey.profile import profile_data, profile_prepared
 from polytask.survey.showing import tables, verdict
+from polytask.survey.target_guesses import guess_target
 from polytask.workflow import Silent, prepare_data, train
 from tests.data.conftest import own_cache, png, riff, wave
 

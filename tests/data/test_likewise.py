@@ -45,11 +45,14 @@ def test_words_in_columns_or_alone_are_sentences(tmp_path: Path, text: str) -> N
 
 def test_one_sentence_in_columns_is_told_by_its_labels(tmp_path: Path) -> None:
     assert read(tmp_path, columns(tmp_path), "Anna NNP B-PER\nruns VBZ O\n") == [["Anna", "runs"]]
-    texts = "Anna runs home\nStop it now\n"  # as many words on each line as there are columns
-    assert read(tmp_path, columns(tmp_path), texts) == [
-        ["Anna", "runs", "home"],
-        ["Stop", "it", "now"],
-    ]
+    assert read(tmp_path, columns(tmp_path), "Anna NNP _\nruns VBZ _\n") == [["Anna", "runs"]]
+    for texts in (  # as many words on each line as there are columns
+        "Anna runs home\nStop it now\n",
+        "Anna runs .\nStop it .\n",
+        "Anna runs O\nStop it Ophelia\n",
+    ):
+        expected = [line.split() for line in texts.splitlines()]
+        assert read(tmp_path, columns(tmp_path), texts) == expected
 
 
 def test_other_columns_than_in_training_are_refused(tmp_path: Path) -> None:

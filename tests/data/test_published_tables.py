@@ -155,3 +155,22 @@ def test_a_first_line_that_counts_rows_and_rows_with_names(tmp_path: Path) -> No
     path.write_text("\n".join(["61", "Young Male", *rows, "b.jpg -1"]))
     with pytest.raises(DataError, match=r"t.txt row 63 has 2 cells, where the header names 3"):
         TableFile(path=path, format="csv").load()
+
+
+def test_commas_with_blanks_behind_them_divide_and_not_the_blanks(tmp_path: Path) -> None:
+    """As Adult is published: `39, State-gov, 77516, <=50K`, without a header."""
+    rows = [f"{k}, State-gov, {77516 + k}, {'<=50K' if k % 2 else '>50K'}" for k in range(30)]
+    path = tmp_path / "adult.data"
+    path.write_text("\n".join(rows))
+    names = ["age", "work", "weight", "income"]
+    table = TableFile(path=path, format="csv", columns=names).load()
+    assert table.cells(names)[1].tolist() == [1, "State-gov", 77517, "<=50K"]
+
+
+@pytest.mark.parametrize("marks", [["?"], ["", "?"], ["-1.0"], []])
+def test_own_marks_leave_blank_cells_blank_and_numbers_numbers(
+    tmp_path: Path, marks: list[str]
+) -> None:
+    (tmp_path / "t.csv").write_text("x,y\n1,1.0\n2,0.0\n3,\n4,1.0\n")
+    table = TableFile(path=tmp_path / "t.csv", missing=marks).load()
+    assert table.cells(["y"])[:, 0].tolist() == [1, 0, None, 1]

@@ -199,14 +199,14 @@ def _divided_by_blanks(file: IO[str], layout: Layout) -> tuple[list[str], str] |
 def _fitting(file: IO[str], layout: Layout, marks: list[str]) -> list[str]:
     """Marks in the order of how many of the first rows they divide into as many cells as there are
     columns: a text may have a comma more often than bars divide a row. Of several that fit as many,
-    commas come last, for texts have them."""
+    commas come after others, for texts have them, and blanks after commas, which they follow."""
 
     def right(mark: str) -> int:
         file.seek(0)
         some = islice(layout.records(file, mark), _LOOKED)
         return sum(len(record) == len(layout.columns) for record in some)
 
-    return sorted(marks, key=lambda mark: (-right(mark), mark == ",", mark == BLANKS))
+    return sorted(marks, key=lambda mark: (-right(mark), mark == BLANKS, mark == ","))
 
 
 def lines(path: Path, layout: Layout) -> Iterator[int]:

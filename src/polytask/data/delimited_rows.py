@@ -52,7 +52,7 @@ def read_delimited(path: Path, layout: Layout) -> tuple[Any, int]:
             quoting=csv.QUOTE_MINIMAL if layout.quotes else csv.QUOTE_NONE,
             dtype_backend="numpy_nullable",
             keep_default_na=False,
-            na_values=list(layout.missing),
+            na_values=["", *layout.missing],
             decimal=layout.decimal,
             skipinitialspace=True,
             low_memory=False,

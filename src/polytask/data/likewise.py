@@ -14,6 +14,7 @@ from polytask.errors import DataError
 
 Texts = Columns | Lines | UniversalDependencies
 _COLUMNS = (".conll", ".iob", ".iob2", ".bio")
+_BLANK = ("_", "-", "*")  # no full stop, with which sentences end
 Labels = Mapping[str, Collection[str]]
 
 
@@ -133,11 +134,12 @@ def _columns(path: Path, like: Columns, labels: Labels, encoding: str) -> Column
         return None
     (count,) = counts
     if count == len(like.columns) > 1:
-        known = any(
-            _known(name, [cells[k] for rows in sentences for cells in rows], labels)
+        known = [
+            _known([cells[k] for rows in sentences for cells in rows], labels[name])
             for k, name in enumerate(like.columns)
-        )
-        if known or divided:
+            if labels.get(name) is not None
+        ]
+        if divided or (known and all(known)):
             names = [name if name == "words" else "_" for name in like.columns]
             return _alike(path, like, names, encoding)
     by = ""
@@ -166,12 +168,9 @@ def _alike(path: Path, like: Columns, names: list[str], encoding: str) -> Column
     )
 
 
-def _known(name: str, cells: list[str], labels: Labels) -> bool:
-    """Whether cells of a column are labels that a task knows, or marks that stand for none."""
-    known = labels.get(name)
-    return known is not None and all(
-        cell in known or not any(map(str.isalnum, cell)) for cell in cells
-    )
+def _known(cells: list[str], labels: Collection[str]) -> bool:
+    """Whether most cells of a column are labels that a task knows, or marks that stand for none."""
+    return sum(cell in labels or cell in _BLANK for cell in cells) > len(cells) / 2
 
 
 def _labelled(path: Path, like: Lines, labels: Labels, encoding: str) -> bool:

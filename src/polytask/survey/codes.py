@@ -10,7 +10,15 @@ from polytask.tasks.labels import label_text
 
 _MOST_FOLDS = 20
 # Numbers that are names, as their column says: `movieId`, `zip_code`.
-_CODE = re.compile(r"(.*[^a-z])?(id|identity|code|zip)(\W.*)?", re.IGNORECASE)
+_NAMED = (
+    "patient subject person user customer client hospital ward unit stay admission encounter visit "
+    "order product item store shop device sensor account session transaction record sample study "
+    "image file reviewer worker member employee student school teacher course house household "
+    "building station location region country city"
+)
+_CODE = re.compile(
+    rf"((.*[^a-z])?|.*({'|'.join(_NAMED.split())}))(id|identity|code|zip)(\W.*)?", re.IGNORECASE
+)
 _PARTS = re.compile(r"(.*[\W_])?(split|part|partition|fold|subset|set)s?")
 _NUMBERED_PARTS = {"0": "train", "1": "validation", "2": "test"}
 

@@ -15,13 +15,14 @@ from polytask.data.splits import part_named
 from polytask.errors import DataError
 from polytask.survey.drafted import Drafted
 from polytask.survey.file_names import length_of, parts_of, pattern_of, runs_of, telling
-from polytask.survey.guesses import Column, guess_column, guess_target
+from polytask.survey.guesses import Column, guess_column
 from polytask.survey.lines import quoted
 from polytask.survey.persons import folders_of_persons, guess_group
 from polytask.survey.pixel_maps import MAPS, PICTURES
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import tables_in
 from polytask.survey.table_reading import other_encoding
+from polytask.survey.target_guesses import guess_target
 from polytask.survey.targets import chosen
 from polytask.survey.texts_beside import texts_beside
 

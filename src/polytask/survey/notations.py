@@ -11,6 +11,7 @@ from polytask.data.written_lists import read_list
 _COMMA = r"[+-]?\d+(?:,\d+)?"
 _POINT = r"[+-]?\d+(?:\.\d+)?"
 _NOTHING = ("unknown", "missing", "na", "n.a.", "none", "nil", "unavailable", "not available", "nd")
+_UNIT = re.compile(r"([^\w\s+-]{0,3}\s*)[+-]?\d+(?:[.,]\d+)?(\s*[^\d\s][^\d]{0,15}|)")
 _GROUPED = (
     (r"[+-]?\d{1,3}(?:\.\d{3})+(?:,\d+)?", _COMMA),
     (r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?", _POINT),
@@ -47,6 +48,20 @@ def with_thousands(cells: Sequence[Any]) -> str | None:
         if found and all(re.fullmatch(f"{grouped}|{plain}", t) for t in texts):
             return found
     return None
+
+
+def with_units(cells: Sequence[Any]) -> str | None:
+    """The first number with something beside it, if all cells are numbers with the same: `12 kg`,
+    `87.3%`, `€ 3`.
+
+    Args:
+        cells: The column's cells, None where blank.
+    """
+    found = [_UNIT.fullmatch(str(c).strip()) for c in cells if c is not None]
+    beside = {(m[1] + m[2]).strip().lower() for m in found if m is not None}
+    if not found or None in found or len(beside) != 1 or beside == {""}:
+        return None
+    return next(m[0] for m in found if m is not None)
 
 
 def written_lists(cells: Sequence[Any]) -> bool:

@@ -14,7 +14,7 @@ REPEATED = 0.95  # different ones among rows: a few that are there again are in 
 _WHO = (
     "patient subject participant person speaker spk actor singer respondent donor author client "
     "customer user student identity recording dialogue conversation session video lesion specimen "
-    "animal household"
+    "animal household reviewer"
 )
 _SHORT = {"spk": "speaker", "spkr": "speaker", "sub": "subject", "subj": "subject"}
 _NUMBERED = r"([_\W]*(id|no|nr|nbr|num|number|code|key|index|name|\d+))?[_\W]*"
@@ -28,15 +28,23 @@ def guess_group(cells: Mapping[str, Sequence[Any]]) -> str | None:
     Args:
         cells: The cells of all columns that are not predicted, None where blank.
     """
-    patterns = [rf"(.*[_\W])?{who}s?{_NUMBERED}" for who in _WHO.split()]
-    for pattern in (*patterns, "id"):
+    patterns = {who: rf"(.*[_\W])?(unique)?{who}s?{_NUMBERED}" for who in _WHO.split()}
+    for who, pattern in {**patterns, "pid": "(unique)?_?pid", "id": "id"}.items():
         for name, found in cells.items():
             plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
             if not re.fullmatch(pattern, plain) or any(c is None or is_list(c) for c in found):
                 continue
+            if _counts(plain, who, found):
+                continue
             if 3 <= len({label_text(c) for c in found}) <= REPEATED * len(found):
                 return name
     return None
+
+
+def _counts(name: str, who: str, cells: Sequence[Any]) -> bool:
+    """Whether a column says how many there are: `customers` and `number of donors`, of numbers."""
+    many = re.search(rf"{who}s$|^(number|count|n|no|num)[_\W]", name) is not None
+    return many and all(isinstance(c, (int, float)) for c in cells)
 
 
 def guess_folds(cells: Mapping[str, Sequence[Any]]) -> str | None:

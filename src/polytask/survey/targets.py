@@ -9,7 +9,8 @@ from typing import Any
 from polytask.data.sources import Table
 from polytask.data.words import is_list
 from polytask.errors import DataError, nearest
-from polytask.survey.guesses import Target, guess_target
+from polytask.survey.guesses import Target
+from polytask.survey.target_guesses import guess_target
 from polytask.tasks.labels import label_text
 
 ENOUGH = 20  # labels below which a column that only a pattern names is no target

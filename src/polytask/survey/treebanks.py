@@ -8,7 +8,6 @@ from typing import Any
 
 from polytask.data.conll import UniversalDependencies, read_text
 from polytask.errors import DataError, nearest, require
-from polytask.survey.guesses import guess_target
 from polytask.survey.lines import quoted
 from polytask.survey.lines import task_lines as label_lines
 from polytask.survey.persons import GROUPS
@@ -23,6 +22,7 @@ from polytask.survey.tagged import (
     training_file,
     written,
 )
+from polytask.survey.target_guesses import guess_target
 
 COLUMNS = ("upos", "xpos", "deprel", "lemma")
 _COMMENT = re.compile(r"#\s*([^=]+?)\s*=\s*(.+)")
