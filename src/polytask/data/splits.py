@@ -38,9 +38,12 @@ _SYNONYMS = {
 }
 
 
+_YEAR = re.compile(r"(?<=[a-z])(19|20)\d\d$")  # train2017
+
+
 def part_named(text: str) -> str | None:
     """The part that a text names, by a common synonym too; None if it names none."""
-    return _SYNONYMS.get(text.strip().lower())
+    return _SYNONYMS.get(_YEAR.sub("", text.strip().lower()))
 
 
 def _by_value(parts: Mapping[PartName, str | Sequence[str]]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """A configuration written for somebody's data, with the reasons in comments."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from polytask.survey.persons import REPEATED, guess_folds, guess_group
 from polytask.survey.pixel_maps import draft_maps
 from polytask.survey.sameness import one_of, same_as, sums, with_parents
 from polytask.survey.samples import picture_input, sound_input
-from polytask.survey.table_files import not_taken, other_parts, table_files
+from polytask.survey.table_files import not_taken, other_parts, table_files, without_labels
 from polytask.survey.targets import chosen, words_of_labels, written_about
 from polytask.survey.transcribed import draft_transcribed, transcribed
 from polytask.survey.whereabouts import Around
@@ -67,7 +67,8 @@ def draft(
         f"# {one_line(f.name)} is left out: {one_line(why)}."
         for f, why in not_taken(data, first.files, told(first))
     ]
-    others = [one_line(f.name) for f in other_parts(data)]
+    later = without_labels(first.files, {goal.name for goal in found.goals})
+    others = [one_line(f.name) for f in other_parts(data) if later is None or f != later[0]]
     if others:
         found.notes.append(
             f"# {', '.join(others)} beside it: to take parts as files have them, name the folder."
@@ -134,6 +135,7 @@ def _of_table(
         ]
     columns = [_named_once(c, columns, cells) for c in columns]
     columns = [_without_key(c, keys) for c in columns]
+    columns = [*_known_later(columns, first, goals)]
     sides = sums(columns, goals, cells)
     columns = [_without_sum(c, sides) for c in columns]
     media = {c.name: c.kind for c in columns if c.kind in ("image", "sound")}
@@ -189,6 +191,19 @@ def _without_key(column: Column, keys: Mapping[str, str]) -> Column:
     if column.name not in keys or column.kind in ("image", "sound", "left out"):
         return column
     return Column(column.name, "left out", f"rows of {one_line(keys[column.name])} are found by it")
+
+
+def _known_later(
+    columns: Sequence[Column], first: First, goals: Sequence[Target]
+) -> Iterator[Column]:
+    """Columns, left out if rows that are only to be predicted lack them, as they lack labels."""
+    found = without_labels(first.files, {goal.name for goal in goals})
+    own = set(first.table.columns)
+    for column in columns:
+        if found and column.name in own - found[1] and column.kind != "left out":
+            why = f"{one_line(found[0].name)}, which is without labels, lacks it"
+            column = Column(column.name, "left out", why)
+        yield column
 
 
 def _named_once(

@@ -15,7 +15,6 @@ from polytask.errors import DataError, nearest
 from polytask.survey.table_reading import UNNAMED, other_encoding
 
 _LARGEST = 2**28  # bytes of a file that is read to see whether tables are in it
-_YEAR = re.compile(r"\d{4}$")
 _SHARD = re.compile(r"[-_.]\d+[-_]of[-_]\d+(?=\.)", re.IGNORECASE)
 
 
@@ -39,7 +38,7 @@ def table_files(
     if data.is_dir():
         if list(targets) in ([], ["label"]) and any(list_media(data).values()):
             return []
-        files = tables_in(data) or _unnamed_in(data, targets)
+        files = tables_in(data) or _unnamed_in(data, targets, names)
     elif _SHARD.search(data.name) and data.is_file():
         files = [f for f in sorted(data.parent.iterdir()) if is_table(f) and _SHARD.search(f.name)]
         files = [f for f in files if key_of_name(f) == key_of_name(data)]
@@ -50,10 +49,18 @@ def table_files(
     return in_parts(_of_one(data, files, targets, names), names)
 
 
-def _unnamed_in(folder: Path, targets: Sequence[str]) -> list[Path]:
-    """Files of a folder that have all targets as columns, though their names say no format."""
-    plain = plain_names(targets)
-    return [f for f in unnamed_in(folder) if plain and plain <= columns_in(f)][:1]
+def _unnamed_in(folder: Path, targets: Sequence[str], names: Sequence[str] | None) -> list[Path]:
+    """Files of a folder that have all targets, or as many columns as are named, though what they
+    are called says no format; those of other parts beside them, and no further one."""
+    plain, files = plain_names(targets), unnamed_in(folder)
+    if names and plain <= set(names):
+        have = [f for f in files if _divided(f, names)]
+    else:
+        have = [f for f in files if plain and plain <= columns_in(f)]
+    keys = {key_of_name(f) for f in have if _part(f) == "train"} or {
+        key_of_name(f) for f in have[:1]
+    }
+    return [f for f in files if key_of_name(f) in keys]
 
 
 def unnamed_in(folder: Path, *, deep: bool = True) -> list[Path]:
@@ -94,13 +101,13 @@ def _of_one(
         return list(files)
     plain = plain_names(targets)
     if plain and not names:
-        sets = [of for of in sets if plain <= columns_in(of[0])] or sets
+        sets = [of for of in sets if any(plain <= columns_in(f) for f in of)] or sets
     if len(sets) > 1:
         parts = [of for of in sets if len(of) > 1 and "train" in map(_part, of)]
         sets = parts if len(parts) == 1 else sets
     if len(sets) == 1:
         return sets[0]
-    columns = {name for of in sets for name in columns_in(of[0])}
+    columns = {name for of in sets for f in of for name in columns_in(f)}
     lacking = next((name for name in sorted(plain) if name not in columns), None)
     if lacking is not None and not names:
         raise DataError(
@@ -162,16 +169,35 @@ def other_parts(data: Path) -> list[Path]:
     Args:
         data: The table that is named.
     """
-    if not data.is_file() or not is_table(data) or _SHARD.search(data.name):
+    unnamed = data.suffix.lower() in UNNAMED
+    if not data.is_file() or not (is_table(data) or unnamed) or _SHARD.search(data.name):
         return []
     if _part(data) != "train":
         return []
-    beside = [f for f in sorted(data.parent.iterdir()) if f.is_file() and is_table(f)]
+    beside = [f for f in sorted(data.parent.iterdir()) if f.is_file() and (unnamed or is_table(f))]
     return [
         f
         for f in beside
         if f != data and _part(f) != "train" and key_of_name(f) == key_of_name(data)
     ]
+
+
+def without_labels(files: PathOrParts, targets: Collection[str]) -> tuple[Path, set[str]] | None:
+    """A table beside the first that is only to be predicted, as contests publish it, and its
+    columns: some of those of the first, and none of the targets. None if there is none.
+
+    Args:
+        files: What `table_files` found.
+        targets: What is predicted.
+    """
+    taken = [file for _, file in by_part(files)]
+    own, first = columns_in(taken[0]), taken[0]
+    for file in tables_in(first.parent, deep=False):
+        if file not in taken and key_of_name(file) == key_of_name(first):
+            columns = columns_in(file)
+            if columns and columns < own and columns.isdisjoint(targets):
+                return file, columns
+    return None
 
 
 def tables_in(folder: Path, *, deep: bool = True) -> list[Path]:
@@ -216,10 +242,17 @@ def in_parts(files: Sequence[Path], names: Sequence[str] | None) -> PathOrParts:
 def _alike(file: Path, first: Path, names: Sequence[str] | None) -> bool:
     """Whether a file has the columns of the first, or as many where it does not name them."""
     if not names:
-        return set(column_names(file)) == set(column_names(first))
+        return columns_in(file) == columns_in(first)
+    return _divided(file, names)
+
+
+def _divided(file: Path, names: Sequence[str]) -> bool:
+    """Whether the rows of a file have as many cells as columns are named."""
+    kind, encoding = known_format(file) or "csv", other_encoding(file) or "utf-8"
     for quotes in (True, False):
+        layout = Layout("csv", encoding=encoding, columns=tuple(names), quotes=quotes)
         try:
-            column_names(file, layout=Layout("csv", columns=tuple(names), quotes=quotes))
+            column_names(file, kind, layout=layout)
         except DataError:
             continue
         return True
@@ -228,12 +261,7 @@ def _alike(file: Path, first: Path, names: Sequence[str] | None) -> bool:
 
 def _part(file: Path) -> str | None:
     """The part that a file's name says."""
-    return next((p for p in map(_part_of, re.split(r"[-_.]", file.name)) if p), None)
-
-
-def _part_of(piece: str) -> str | None:
-    """The part that a piece of a name says, such as `train` and `train2017`."""
-    return part_named(_YEAR.sub("", piece))
+    return next((p for p in map(part_named, re.split(r"[-_.]", file.name)) if p), None)
 
 
 def key_of_name(file: Path) -> str:
@@ -243,7 +271,7 @@ def key_of_name(file: Path) -> str:
         file: The file.
     """
     pieces = re.split(r"([-_.])", _SHARD.sub("", file.name))
-    return "".join("*" if _part_of(p) else p for p in pieces)
+    return "".join("*" if part_named(p) else p for p in pieces)
 
 
 def is_table(file: Path) -> bool:
