@@ -1,6 +1,7 @@
 """Pictures, sounds or texts whose folders, or whose names, are their labels."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from polytask.data.files import (
     warn_of_unread,
 )
 from polytask.data.media import FileMedia
+from polytask.data.part_lists import called, parts_listed, require_one_part
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import Media, MediaKind, Source, Table
 from polytask.data.splits import part_begun, part_named
@@ -52,6 +54,9 @@ class ClassFolders(Source):
             without one have no text; texts of files that are not there are left out and counted.
         separator: What stands between a file's name and its text, where these have a line for
             each: a blank in `19-198-0000 NORTHANGER ABBEY`.
+        lists: Where the files of each part are listed, a file on each line, from the folder on:
+            `{part}_list.txt`. Those in no list are left out and counted; if none lists files to
+            train on, they are these.
     """
 
     def __init__(
@@ -64,7 +69,9 @@ class ClassFolders(Source):
         pattern: str | None = None,
         texts: str | None = None,
         separator: str | None = None,
+        lists: str | None = None,
     ) -> None:
+        self.lists = None if lists is None else require_one_part(lists)
         self.path = Path(path).expanduser()
         self.media = media
         self.without = list(without or ())
@@ -89,6 +96,9 @@ class ClassFolders(Source):
         if self.pattern is None or self.texts is not None:
             self._require_parts(names, parts)
         inside = all(part is not None for part in parts)
+        if self.lists is not None:
+            names, parts = self._parts_of_lists(self.lists, names, inside=inside)
+            paths, inside = [self.path / name for name in names], False
         fields, unfit = self._columns(names, 1 if inside else 0)
         kept = [k for k in range(len(names)) if k not in unfit]
         paths, names = [paths[k] for k in kept], [names[k] for k in kept]
@@ -109,8 +119,10 @@ class ClassFolders(Source):
         if self.texts is not None:
             columns["text"], files = self.texts.read(self.path, names)
             reading += ["texts", files_key(files), str(self.texts.separator), self.encoding]
+        if self.lists is not None:
+            reading += ["lists", *map(str, parts)]
         key = content_key(["folders", shown, files_key(paths), *reading])
-        split = pandas.Series(parts, dtype=object) if inside else None
+        split = pandas.Series(parts, dtype=object) if inside or self.lists else None
         frame = pandas.DataFrame(columns)
         warn_of_unread(self.path)
         return Table(
@@ -134,6 +146,30 @@ class ClassFolders(Source):
             return found if "train" in found else [None] * len(names)
         least = 2 if self.pattern else 3  # a part's folder, a class's, and the file
         return [part_named(name.parts[0]) if len(name.parts) >= least else None for name in names]
+
+    def _parts_of_lists(
+        self, lists: str, names: Sequence[Path], *, inside: bool
+    ) -> tuple[list[Path], list[str | None]]:
+        """The files that are in a part by a list, and their parts.
+
+        Raises:
+            DataError: If folders are parts as well, there is no list, or a file is in two.
+        """
+        if inside:
+            raise DataError(
+                f"{self.path}: folders at the top are parts, and so are `lists`. Leave these out, "
+                "or name a folder without parts."
+            )
+        texts = [name.as_posix() for name in names]
+        found = parts_listed(self.path, lists, called(texts))
+        kept = [name for name, text in zip(names, texts, strict=True) if text in found]
+        left = len(names) - len(kept)
+        if left:
+            warnings.warn(
+                f"left out {left:,} of {len(names):,} files of {self.path} that are in no list.",
+                stacklevel=2,
+            )
+        return kept, [found[name.as_posix()] for name in kept]
 
     def _listed(self) -> tuple[MediaKind | Literal["text"], list[Path]]:
         """What the files are, and which are in folders that are labels.

@@ -11,6 +11,7 @@ from pathlib import Path
 from polytask.data.disguises import require_folder
 from polytask.data.files import files_in, is_text, warn_of_unread
 from polytask.data.media import PICTURE_SUFFIXES, FileMedia
+from polytask.data.part_lists import parts_listed, require_one_part
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import Source, Table
 from polytask.data.splits import part_named
@@ -39,7 +40,8 @@ class MappedPictures(Source):
         maps: Where maps are, by the name that their column gets: `{mask: "masks/{name}_mask"}`.
             They are pictures of numbers, `.npy` or `.npz`.
         lists: Where the names of each part are listed, a name on each line:
-            `ImageSets/Segmentation/{part}.txt`. Pictures that are in no list are left out.
+            `ImageSets/Segmentation/{part}.txt`. Pictures that are in no list are left out; if none
+            lists those to train on, they are these.
     """
 
     def __init__(
@@ -54,12 +56,12 @@ class MappedPictures(Source):
                 "`maps` should name at least one column, and none 'image', 'path' or 'name'. "
                 f"Found {', '.join(maps) or 'nothing'}."
             )
-        if lists is not None and (lists.count("{part}") != 1 or "{part}" in pictures):
+        if lists is not None and "{part}" in pictures:
             raise ConfigError(
-                "`lists` should have one '{part}', and `pictures` then none. Found "
-                f"'{lists}' and '{pictures}'."
+                "Lists and folders both say which part a picture is in: leave `lists` out, or "
+                f"'{{part}}' of `pictures`. Found '{lists}' and '{pictures}'."
             )
-        self.lists = lists
+        self.lists = None if lists is None else require_one_part(lists)
 
     def load(self) -> Table:
         """Lists the files, by name.
@@ -148,29 +150,7 @@ class MappedPictures(Source):
             DataError: If there are no lists, or a name is in two.
         """
         assert self.lists is not None
-        before, _, after = (self.path / self.lists).as_posix().partition("{part}")
-        found: dict[str, str] = {}
-        folder = Path(before + "x").parent
-        for file in sorted(folder.glob("*")) if folder.is_dir() else ():
-            text = file.as_posix()
-            inside = text.startswith(before) and text.endswith(after)
-            part = part_named(text[len(before) : len(text) - len(after)]) if inside else None
-            if part is None:
-                continue
-            for line in file.read_text("utf-8-sig").splitlines():
-                name = line.split()[0] if line.strip() else None
-                if name is None or name not in names:
-                    continue
-                if found.setdefault(name, part) != part:
-                    raise DataError(
-                        f"{file}: '{name}' is in the {part} part, and in that of {found[name]} by "
-                        "another list. Remove it from one of them."
-                    )
-        if not found:
-            raise DataError(
-                f"`lists` finds no file that lists pictures with maps ({before}...{after}, where "
-                "... is train, val, test or a synonym)."
-            )
+        found = parts_listed(self.path, self.lists, {name: name for name in names})
         left = len(names) - len(found)
         if left:
             warnings.warn(

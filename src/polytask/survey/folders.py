@@ -9,7 +9,8 @@ from string import ascii_lowercase
 
 from polytask.data.class_folders import ClassFolders
 from polytask.data.disguises import listed
-from polytask.data.files import list_media, list_texts
+from polytask.data.files import files_in, list_media, list_texts
+from polytask.data.part_lists import called
 from polytask.data.sources import Table
 from polytask.data.splits import part_named
 from polytask.errors import DataError
@@ -17,6 +18,7 @@ from polytask.survey.drafted import Drafted
 from polytask.survey.file_names import length_of, parts_of, pattern_of, runs_of, telling
 from polytask.survey.guesses import Column, guess_column
 from polytask.survey.lines import quoted
+from polytask.survey.listed import lists_in
 from polytask.survey.persons import folders_of_persons, guess_group
 from polytask.survey.pixel_maps import MAPS, PICTURES
 from polytask.survey.samples import picture_input, sound_input
@@ -30,6 +32,7 @@ _SHOWN = 5  # files of which something is said
 _DEEP = 6  # folders, each in the next
 _ENOUGH = 20  # files, of which names that are all as long are codes
 
+_NUMBERED = re.compile(r"(images?|pictures?|audios?|clips|batch|part|chunk|data|files)[-_ ]?\d+")
 _UNLABELLED = re.compile(r"unsup(ervised)?$|un_?label")
 
 _TABLE = "write a table with a line for each file: its path, and a column for each label"
@@ -51,6 +54,7 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
     if names:
         return _by_names(data, path, targets, names, files)
     hint = _hint(data, files) if files else ""
+    told_tables = _beside(data) if tables_in(data) else ""
     told = _beside(data) or hint
     if told and any(len(file.parts) == 1 for file in files):
         raise DataError(f"{data} holds files in no folders that bear their labels' names. {told}")
@@ -60,7 +64,8 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
     if not files:
         encoding = next((e for e in map(other_encoding, list_texts(data)) if e is not None), None)
         reading += [f"    encoding: {encoding}  # it is no utf-8"] if encoding else []
-    table = ClassFolders(path=data, without=without, encoding=encoding or "utf-8").load()
+    source = ClassFolders(path=data, without=without, encoding=encoding or "utf-8")
+    table = source.load()
     _require_classes(data, table, hint)
     if list(targets) not in ([], ["label"]):
         raise DataError(
@@ -69,6 +74,8 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
             + _said(data, files)
             + (hint or f"If names of files say them, {_TABLE}.")
         )
+    _require_kinds(data, table)
+    table, listed_parts = _with_lists(source, table)
     labels = table.cells(["label"])[:, 0].tolist()
     return Drafted(
         name=data.name,
@@ -76,11 +83,22 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
         table=table,
         goals=[guess_target("label", labels)],
         columns=_media_columns(table),
-        source=["    kind: folders", f"    path: {quoted(path)}", *reading],
+        source=["    kind: folders", f"    path: {quoted(path)}", *reading, *listed_parts],
         media_input=_media_input(table),
         parts=_parts(table),
-        notes=_comment(_persons(set(labels), hint)) + _comment(hint),
+        notes=_comment(_persons(set(labels), hint)) + _comment(hint) + _comment(told_tables),
     )
+
+
+def _with_lists(source: ClassFolders, table: Table) -> tuple[Table, list[str]]:
+    """The files in the parts that lists of their publisher say, and the setting that says so."""
+    if table.fixed_split is not None or not table.media:
+        return table, []
+    lists = lists_in(source.path, called(table.frame["path"]))
+    if lists is None:
+        return table, []
+    source.lists = lists
+    return source.load(), [f"    lists: {quoted(lists)}  # which files are in which part"]
 
 
 def _beside(data: Path) -> str:
@@ -114,9 +132,9 @@ def _said(data: Path, files: Sequence[Path]) -> str:
 
 
 def _unlabelled(data: Path) -> list[str]:
-    """Folders that hold what has no label, by their names."""
-    folders = {f.name for f in data.rglob("*") if f.is_dir()}
-    return sorted(name for name in folders if _UNLABELLED.match(name.lower()))
+    """Folders that hold what has no label, by their names: `unsup`, `_background_noise_`."""
+    folders = {f.parent.name for f in files_in(data) if f.parent != data}
+    return sorted(n for n in folders if _UNLABELLED.match(n.lower()) or n.startswith("_"))
 
 
 def _require_classes(data: Path, table: Table, hint: str) -> None:
@@ -152,6 +170,33 @@ def _require_classes(data: Path, table: Table, hint: str) -> None:
         )
 
 
+def _require_kinds(data: Path, table: Table) -> None:
+    """Make sure that folders are not pieces of a whole by their names.
+
+    Raises:
+        DataError: If they are.
+    """
+    labels, beside = sorted(set(table.cells(["label"])[:, 0])), _beside(data)
+    if beside and all(map(_NUMBERED.fullmatch, labels)):
+        raise DataError(
+            f"{data} has its {_things(table)} in folders that are numbered "
+            f"({', '.join(labels[:_SHOWN])}), which tell nothing. {beside}"
+        )
+    parts = [label for label in labels if _of_part(label)]
+    if len(parts) == len(labels):
+        raise DataError(
+            f"The folders of {data} ({', '.join(labels[:_SHOWN])}) are named for parts of a split, "
+            "not for classes. "
+            + (beside or f"Name one that holds folders of classes, or {_TABLE}.")
+        )
+
+
+def _of_part(name: str) -> bool:
+    """Whether a word of a folder's name is that of a part, as in `Final_Test`."""
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return any(part_named(word) is not None for word in re.split(r"[\W_]+", plain))
+
+
 def _by_names(
     data: Path, path: str, targets: Sequence[str], names: Sequence[str], files: Sequence[Path]
 ) -> Drafted:
@@ -159,7 +204,8 @@ def _by_names(
     who = folders_of_persons({file.parts[-2] for file in files if len(file.parts) > 1})
     folder = "folder" if who in (None, "id") else who
     pattern, columns = pattern_of(files, names, None if folder in names else folder)
-    table = ClassFolders(path=data, pattern=pattern).load()
+    source = ClassFolders(path=data, pattern=pattern)
+    table, listed_parts = _with_lists(source, source.load())
     cells = {c: table.cells([c])[:, 0].tolist() for c in table.frame.columns}
     goals, notes = chosen(targets, table, cells)
     others = {c: cells[c] for c in columns if c not in {*notes, *(g.name for g in goals)}}
@@ -176,6 +222,7 @@ def _by_names(
             "    kind: folders",
             f"    path: {quoted(path)}",
             f"    pattern: {quoted(pattern)}  # each (?P<...>) is a column",
+            *listed_parts,
         ],
         media_input=_media_input(table),
         group=group,

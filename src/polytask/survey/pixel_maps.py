@@ -17,6 +17,7 @@ from polytask.data.splits import part_named
 from polytask.errors import DataError
 from polytask.survey.colored_maps import colored_lines, legend_of
 from polytask.survey.lines import quoted
+from polytask.survey.listed import lists_in
 from polytask.survey.samples import spread
 from polytask.tasks.colors import color_codes, is_colored
 
@@ -98,6 +99,9 @@ def draft_maps(data: Path, path: str, targets: Sequence[str]) -> str | None:
         )
     maps = {column: at for column, at in maps.items() if not wanted or column in wanted}
     lists = _lists(data) if "{part}" not in pictures else None
+    if lists is None and "{part}" not in pictures:
+        names = MappedPictures(path=data, pictures=pictures, maps=maps).load().frame["name"]
+        lists = lists_in(data, {name: name for name in names})
     table = MappedPictures(path=data, pictures=pictures, maps=maps, lists=lists).load()
     found = {column: _numbers(table.media[column]) for column in maps}
     tasks = [line for c, at in maps.items() for line in _task_lines(data, c, at, found[c])]
@@ -372,10 +376,10 @@ def _columns(places: Sequence[str]) -> dict[str, str]:
 
 def _lists(data: Path) -> str | None:
     """Where names of parts are listed, if they are as in VOC: below `ImageSets`."""
-    for folder in sorted(data.glob("ImageSets/*")):
+    for folder in sorted(data.glob("**/ImageSets/*")):
         parts = {part_named(file.stem) for file in folder.glob("*.txt")} - {None}
         if "train" in parts and len(parts) > 1 and _words(folder.name) & MAPS:
-            return f"ImageSets/{folder.name}/{{part}}.txt"
+            return f"{folder.relative_to(data).as_posix()}/{{part}}.txt"
     return None
 
 
