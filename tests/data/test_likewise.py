@@ -9,6 +9,7 @@ from polytask.data.likewise import Texts, Written, read_texts
 from polytask.data.predicting import read_unlabelled
 from polytask.data.sentences import Chunks, EnglishWeb, Lines
 from polytask.data.sources import Source
+from polytask.data.tables import TableFile
 from polytask.data.text import TextInput
 from polytask.errors import DataError
 
@@ -132,3 +133,23 @@ def test_letters_are_stored_as_in_training_unless_they_are_utf_8(tmp_path: Path)
     table, column = read_texts(tmp_path / "old.txt", Written(lines))
     assert table.cells([column])[0, 0] == "grün"
     assert read(tmp_path, lines, "grün\n") == [["grün"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("i feel happy lol\ni hate it\n", ["i feel happy lol", "i hate it"]),
+        ("fine\n", ["fine"]),
+        ("i feel happy;joy\ni hate it;anger\n", ["i feel happy", "i hate it"]),
+        ("text;label\ni feel happy;\n", ["i feel happy"]),
+    ],
+)
+def test_texts_in_lines_after_tables_without_a_header(
+    tmp_path: Path, text: str, expected: list[str]
+) -> None:
+    like = TableFile(path=tmp_path / "train.txt", format="csv", columns=["text", "label"])
+    (tmp_path / "new.txt").write_text(text)
+    words = TextInput(columns={"s": "text"})
+    (reading,) = read_unlabelled(tmp_path / "new.txt", {"x": words}, like=like)._readings
+    column = str(reading.columns["x"])
+    assert [str(c) for c in reading.table.cells([column])[:, 0]] == expected

@@ -1,15 +1,16 @@
 """Files of text to predict, read as those of training were where they are written so."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from polytask.data.conll import Columns, UniversalDependencies, blocks, read_text
-from polytask.data.delimited import is_utf8
+from polytask.data.delimited import header, is_utf8
 from polytask.data.matching import TEXT
 from polytask.data.places import by_part
 from polytask.data.sentences import Chunks, EnglishWeb, Lines, Questions
 from polytask.data.sources import Source, Table
+from polytask.data.tables import TableFile
 from polytask.errors import DataError
 
 Texts = Columns | Lines | UniversalDependencies
@@ -115,6 +116,24 @@ def read_texts(path: Path, written: Written) -> tuple[Table, str]:
         labelled = Lines(path=path, label=label, separator=source.separator, encoding=encoding)
         return labelled.load(), TEXT
     return Lines(path=path, encoding=encoding).load(), TEXT
+
+
+def undivided(path: Path, like: TableFile) -> bool:
+    """Whether a .txt has a text on each line, where training had tables of that ending and without
+    a header: its first line has not as many cells.
+
+    Args:
+        path: The file.
+        like: The table of training.
+    """
+    if ending_of(path) != ".txt" or not like.columns or like.format == "jsonl":
+        return False
+    encoding = "utf-8" if is_utf8(path) else like.encoding
+    try:
+        header(path, replace(like.reading.layout(), encoding=encoding))
+    except DataError:
+        return True
+    return False
 
 
 def _columns(path: Path, like: Columns, labels: Labels, encoding: str) -> Columns | None:

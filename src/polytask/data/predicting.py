@@ -25,7 +25,7 @@ from polytask.data.files import (
     read_text_file,
 )
 from polytask.data.inputs import ImageInput, Input, MediaInput, SoundInput
-from polytask.data.likewise import Written, ending_of, read_texts
+from polytask.data.likewise import Written, ending_of, read_texts, undivided
 from polytask.data.linked import renamed
 from polytask.data.matching import TEXT, matched, read_columns
 from polytask.data.places import content_key, files_key
@@ -81,10 +81,7 @@ class Unlabelled:
         return self._places[int(row)]
 
     def texts(self, row: int) -> dict[str, str]:
-        """The words of the same entry as they were read, with spaces between, by text input.
-
-        Spaces inside of words, as in Vietnamese, are no-break ones.
-        """
+        """The words of an entry with spaces between, by text input; those inside are no-break."""
         return self._texts[int(row)]
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
@@ -249,7 +246,7 @@ def read_unlabelled(
         return Unlabelled([_read_arff(path, inputs, called or {})], on_bad=on_bad)
     texts = {name: some for name, some in inputs.items() if isinstance(some, TextInput)}
     written = written or Written()
-    if file_of(path).is_file() and known and not (texts and _in_lines(path, inputs, written)):
+    if file_of(path).is_file() and known and not (texts and _in_lines(path, inputs, written, like)):
         return Unlabelled([_read_table(path, inputs, like, called or {})], on_bad=on_bad)
     if called:
         raise ConfigError(f"--column goes with a table, and {path} is none.")
@@ -285,8 +282,12 @@ def read_unlabelled(
     raise DataError(nothing_readable(path))
 
 
-def _in_lines(path: Path, inputs: Mapping[str, Input], written: Written) -> bool:
-    """Whether a file that is a table by its name has words in lines, and names no column."""
+def _in_lines(
+    path: Path, inputs: Mapping[str, Input], written: Written, like: TableFile | None
+) -> bool:
+    """Whether a file that is a table by its name has texts in lines, and names no column."""
+    if like is not None and len(inputs) == 1 and undivided(path, like):
+        return True
     if not written.by(path):
         return False
     # Letters of names do not matter here; a byte order mark does.

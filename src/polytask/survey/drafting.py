@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.data.arff import ArffFile
+from polytask.data.files import list_media
 from polytask.data.places import PathOrParts, by_part
 from polytask.data.sources import Table
 from polytask.data.tables import TableFile
@@ -49,9 +50,11 @@ def draft(
     if beside is not None and beside.cells == 2:
         return written(draft_transcribed(data, output.parent, targets, names or (), beside))
     first = None
-    if beside is not None and not names:  # a table without a header
+    if beside is not None and not names:  # a table, mostly without a header
         files: PathOrParts = beside.files[0] if len(beside.files) == 1 else list(beside.files)
-        names, targets = beside.names, targets or [beside.names[1]]
+        header = beside.header()
+        names = beside.names if header is None else None
+        targets = targets or [(header or beside.names)[1]]
     elif names or (first := first_of(data, targets)) is None:
         files = table_files(data, targets, names)
     if first is None:
@@ -67,6 +70,8 @@ def draft(
         f"# {one_line(f.name)} is left out: {one_line(why)}."
         for f, why in not_taken(data, first.files, told(first))
     ]
+    if data.is_dir() and not any(c.kind in ("image", "sound") for c in found.columns):
+        found.notes += _unnamed_files(data)
     later = without_labels(first.files, {goal.name for goal in found.goals})
     others = [one_line(f.name) for f in other_parts(data) if later is None or f != later[0]]
     if others:
@@ -74,6 +79,20 @@ def draft(
             f"# {', '.join(others)} beside it: to take parts as files have them, name the folder."
         )
     return written(found)
+
+
+def _unnamed_files(data: Path) -> list[str]:
+    """A comment on pictures and sounds of a folder that no column names."""
+    return [
+        f"# No column names any of the {len(files):,} {kind}s of the folder, such as "
+        f"{one_line(files[0].relative_to(data).as_posix())}: name their folder, or write their "
+        "paths into the table."
+        for kind, files in (
+            ("picture", list_media(data)["image"]),
+            ("sound", list_media(data)["sound"]),
+        )
+        if files
+    ]
 
 
 def _drafted(
@@ -130,8 +149,9 @@ def _of_table(
     columns += [_guessed(n, c, homes.get(n, path.parent), goals, cells) for n, c in others.items()]
     if isinstance(source, TableFile) and not any(c.kind in ("image", "sound") for c in columns):
         around = {folder: Around(folder, data) for folder in {path.parent, *homes.values()}}
+        told = {n: c for n, c in cells.items() if n in others}  # new rows have no labels in paths
         columns = [
-            _elsewhere(c, source, around[homes.get(c.name, path.parent)], cells) for c in columns
+            _elsewhere(c, source, around[homes.get(c.name, path.parent)], told) for c in columns
         ]
     columns = [_named_once(c, columns, cells) for c in columns]
     columns = [_without_key(c, keys) for c in columns]

@@ -51,6 +51,13 @@ def draft_folders(data: Path, path: str, targets: Sequence[str], names: Sequence
         DataError: If there are no class folders, or something else is to be predicted.
     """
     files = _below_parts(data)
+    found = list_media(data)
+    if found["image"] and found["sound"]:
+        some = [found[kind][0].relative_to(data).as_posix() for kind in ("image", "sound")]
+        raise DataError(
+            f"{data} holds pictures and sounds, such as {some[0]} and {some[1]}: name the folder "
+            "of either, or write a table with a line for each example, and columns of paths."
+        )
     if names:
         return _by_names(data, path, targets, names, files)
     hint = _hint(data, files) if files else ""
@@ -177,6 +184,12 @@ def _require_kinds(data: Path, table: Table) -> None:
         DataError: If they are.
     """
     labels, beside = sorted(set(table.cells(["label"])[:, 0])), _beside(data)
+    paths = [Path(path) for path in table.frame["path"]]
+    if not table.media and all(part_named(path.stem) is not None for path in paths):
+        raise DataError(
+            f"Each folder of {data} ({', '.join(labels[:_SHOWN])}) has texts that are named for "
+            f"parts, such as {paths[0]}: it is data of its own. Name one: {data / labels[0]}."
+        )
     if beside and all(map(_NUMBERED.fullmatch, labels)):
         raise DataError(
             f"{data} has its {_things(table)} in folders that are numbered "

@@ -25,9 +25,12 @@ _WORDNET = re.compile(r"n\d{8}")  # how ImageNet calls its classes
 def guess_group(cells: Mapping[str, Sequence[Any]]) -> str | None:
     """The column that says whose rows are whose, of which some have several; None if none does.
 
+    Of several, the first that has enough of them to draw from.
+
     Args:
         cells: The cells of all columns that are not predicted, None where blank.
     """
+    few = None
     patterns = {who: rf"(.*[_\W])?(unique)?{who}s?{_NUMBERED}" for who in _WHO.split()}
     for who, pattern in {**patterns, "pid": "(unique)?_?pid", "id": "id"}.items():
         for name, found in cells.items():
@@ -36,9 +39,12 @@ def guess_group(cells: Mapping[str, Sequence[Any]]) -> str | None:
                 continue
             if _counts(plain, who, found):
                 continue
-            if 3 <= len({label_text(c) for c in found}) <= REPEATED * len(found):
+            different = len({label_text(c) for c in found})
+            if GROUPS <= different <= REPEATED * len(found):
                 return name
-    return None
+            if few is None and 3 <= different <= REPEATED * len(found):
+                few = name
+    return few
 
 
 def _counts(name: str, who: str, cells: Sequence[Any]) -> bool:

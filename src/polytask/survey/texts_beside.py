@@ -11,6 +11,7 @@ from polytask.data.delimited import BROKEN, open_text
 from polytask.data.files import files_in, is_text
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
 from polytask.survey.samples import spread
+from polytask.survey.table_reading import other_encoding
 
 _MEDIA = (*PICTURE_SUFFIXES, *SOUND_SUFFIXES)
 # Endings of files that are the text of one file, and of files with a line for each.
@@ -22,6 +23,7 @@ _LETTERS = 1000  # of a file that are read
 _MOST = 0.9  # of these that fit
 _ENOUGH = 0.5  # of pictures or sounds that have a text
 _SHARED = 4  # files that may have one text
+_NAME = re.compile(r"[A-Za-z][A-Za-z_]{1,30}( [A-Za-z]+)?")  # of a column
 _TIMED = re.compile(r"\s*-?[\d.]+\s+-?[\d.]+(\s|$)")  # times or places, and what is there
 
 
@@ -51,6 +53,15 @@ class TextsBeside:
     def names(self) -> list[str]:
         """Names of the cells of a line."""
         return ["file", "text", *(f"text{k}" for k in range(2, self.cells))]
+
+    def header(self) -> list[str] | None:
+        """The names of the cells, if the first line has a name for each; None if it is a row."""
+        with open_text(self.files[0], other_encoding(self.files[0]) or "utf-8") as file:
+            first = file.readline().strip().split(self.separator)
+        named = [cell.strip() for cell in first]
+        if len(named) != self.cells or not all(map(_NAME.fullmatch, named)):
+            return None
+        return named
 
 
 def texts_beside(folder: Path, media: Sequence[Path]) -> TextsBeside | None:

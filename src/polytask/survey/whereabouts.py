@@ -9,8 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from polytask.data.linked import is_file
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
 from polytask.data.words import is_list
+from polytask.survey.pixel_maps import MAPS
 from polytask.survey.samples import spread
 from polytask.tasks.labels import label_text
 
@@ -20,6 +22,7 @@ _MOST_BESIDE = 300_000  # files beside a folder that has none
 _DEEP = 8  # folders in one another
 _DEPTH = 3  # the same, beside a folder that has none
 _SEVERAL = 16  # places of one column
+_ABOVE = 3  # folders above the table's from which paths may begin
 _COLUMNS = 40  # of whose cells folders' names may be made
 
 
@@ -68,14 +71,23 @@ class Around:
         folders: dict[Path, str] = {}
         found: dict[str, list[str]] = {}
         for file in files:
-            if file.suffix.lower() not in known:
-                continue
+            if file.suffix.lower() not in known or file.parent.name.lower() in MAPS:
+                continue  # maps bear the names of their pictures
             if file.parent not in folders:
                 folder = Path(os.path.relpath(file.parent.absolute(), self._folder)).as_posix()
                 folders[file.parent] = "" if folder == "." else f"{folder}/"
             for name in {file.name, file.stem, _number(file.stem)}:
                 found.setdefault(name, []).append(folders[file.parent] + file.name)
         return found
+
+    def _from_above(self, column: str, text: str) -> dict[str, str]:
+        """The place of a file whose path is said from a folder above the table's on."""
+        above = self._folder
+        for up in range(1, _ABOVE + 1):
+            above = above.parent
+            if "/" in text and _has_ending(text) and is_file(above / text):
+                return {"../" * up + f"{{{column}}}": Path(text).suffix.lower()}
+        return {}
 
     def find(
         self, column: str, cells: Sequence[Any], others: Mapping[str, Sequence[Any]]
@@ -103,6 +115,8 @@ class Around:
             files = self._named_beside  # where names may be numbers for other reasons
         found: Sequence[Mapping[str, str]]
         found = [_places(column, str(texts[row]), files) for row in rows]
+        if not any(found):  # paths may begin with the folder's own name
+            found = [self._from_above(column, str(texts[row])) for row in rows]
         if 2 * sum(map(bool, found)) < len(rows) or not rows:
             return None
         places = _one(found)
