@@ -8,6 +8,7 @@ import pytest
 
 from polytask.errors import DataError
 from polytask.survey.codes import are_codes
+from polytask.survey.drafting import draft
 from polytask.survey.guesses import guess_column
 from polytask.survey.notations import with_units
 from polytask.survey.persons import guess_group
@@ -56,6 +57,15 @@ def test_one_bad_cell_does_not_hide_a_column_of_numbers(bad: Any) -> None:
     column = guess_column("x", cells, Path())
     assert column.kind == "number"
     assert column.doubt.startswith(f"x holds numbers in 59 of 60 rows, and '{bad}' is none")
+
+
+@pytest.mark.parametrize("target", ["stay", "died"])
+def test_a_table_with_a_bad_cell_is_drafted_with_a_comment(tmp_path: Path, target: str) -> None:
+    rows = [f"{20 + k % 60},{k / 3:.2f},{k % 2},{k}" for k in range(80)]
+    rows[33] = rows[33].replace("53,", "> 89,")
+    (tmp_path / "t.csv").write_text("age,stay,died,dose\n" + "\n".join(rows))
+    text = draft(tmp_path / "t.csv", [target], tmp_path / "mine.yaml")
+    assert "# age holds numbers in 79 of 80 rows, and '> 89' is none: correct it, or" in text
 
 
 def test_texts_with_digits_are_declared_as_categories() -> None:

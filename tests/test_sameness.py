@@ -1,6 +1,7 @@
 """Columns that `init` keeps from the inputs, since they say what is to be predicted."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from polytask.config import load_config
 from polytask.survey.drafting import draft
 from polytask.survey.guesses import guess_column
 from polytask.survey.persons import guess_folds
-from polytask.survey.sameness import same_as
+from polytask.survey.sameness import gives_away, same_as
 from polytask.survey.target_guesses import guess_target
 
 ROWS = 60
@@ -157,3 +158,24 @@ def test_a_label_without_the_one_above_it_is_no_kind(tmp_path: Path) -> None:
     assert drafted(frame, ["species", "genus"], tmp_path)[0]["tasks"]["species"]["parent"]
     frame.loc[7, "genus"] = None
     assert "parent" not in drafted(frame, ["species", "genus"], tmp_path)[0]["tasks"]["species"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    [
+        ([f"t{k}" if k % 4 == 0 else None for k in range(60)], "filled exactly where died is 1"),
+        ([None if k % 4 == 0 else k / 7 for k in range(60)], "blank exactly where died is 1"),
+        (["DIED" if k % 4 == 0 else ["HOME", "SNF"][k % 2] for k in range(60)], "'DIED' exactly"),
+        ([None if k % 4 == 0 and k else k / 7 for k in range(60)], None),  # but for one row
+        ([k / 7 for k in range(60)], None),
+        ([["a"]] * 60, None),
+    ],
+)
+def test_a_value_or_blanks_of_one_label_alone_give_it_away(
+    cells: list[Any], why: str | None
+) -> None:
+    died = [int(k % 4 == 0) for k in range(60)]
+    told = gives_away(cells, [guess_target("died", died)], {"died": died})
+    assert (told is None) if why is None else (told is not None and why in told)
+    few = gives_away(cells[:30], [guess_target("died", died[:30])], {"died": died[:30]})
+    assert few is None  # of eight rows that may be chance

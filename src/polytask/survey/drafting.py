@@ -19,7 +19,7 @@ from polytask.survey.joins import Pick, first_of, lines_of, notes_of, picked, to
 from polytask.survey.lines import near, one_line, quoted
 from polytask.survey.persons import REPEATED, guess_folds, guess_group
 from polytask.survey.pixel_maps import draft_maps
-from polytask.survey.sameness import one_of, same_as, sums, with_parents
+from polytask.survey.sameness import gives_away, one_of, same_as, sums, with_parents
 from polytask.survey.samples import picture_input, sound_input
 from polytask.survey.table_files import not_taken, other_parts, table_files, without_labels
 from polytask.survey.targets import chosen, words_of_labels, written_about
@@ -27,6 +27,7 @@ from polytask.survey.transcribed import draft_transcribed, transcribed
 from polytask.survey.whereabouts import Around
 from polytask.tasks.labels import label_text
 
+_PLAIN = ("number", "category", "date", "text")  # kinds of columns
 _SHOWN = 4  # columns of which a comment says the names
 
 
@@ -262,9 +263,10 @@ def _guessed(
     """What a column is; one that has a target's labels under other names is left out."""
     found = guess_column(name, column, folder)
     same = same_as(column, goals, cells) if found.kind in ("number", "category") else None
-    if same is None:
-        return found
-    return Column(name, "left out", f"it is {same} in other words", found.missing)
+    if same is not None:
+        return Column(name, "left out", f"it is {same} in other words", found.missing)
+    told = gives_away(column, goals, cells) if found.kind in _PLAIN else None
+    return found if told is None else Column(name, "left out", one_line(told), found.missing)
 
 
 def _without_sum(column: Column, sides: Mapping[str, Sequence[str]]) -> Column:

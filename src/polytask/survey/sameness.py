@@ -4,6 +4,7 @@ it is a kind of.
 Letters: N rows, K columns.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from polytask.survey.guesses import Column, Target
 from polytask.tasks.labels import composed, label_counts, label_text
 
 _ROWS = 20  # rows that a coincidence does not go through
+_SURE = 10  # rows of a label, and of others, that a value has exactly by no coincidence
 _LABELS = 200  # labels up to which a column may be their codes
 _EXACT = 1e-6  # of a target's spread, below which nothing is left to predict
 _FOR_EACH = 5  # rows of each label, on average, in which it is of one class by no coincidence
@@ -50,6 +52,40 @@ def same_as(
     return None
 
 
+def gives_away(
+    cells: Sequence[Any], goals: Sequence[Target], targets: Mapping[str, Sequence[Any]]
+) -> str | None:
+    """How a column says that a target has one label: by one of its values, or by being blank, in
+    exactly those rows, as a time of death does. None if it does not.
+
+    Args:
+        cells: The column's cells, None where blank.
+        goals: What is predicted.
+        targets: The cells of these.
+    """
+    if any(map(is_list, cells)):
+        return None
+    for goal in goals:
+        if goal.kind in ("regression", "multilabel", "tagging", "ctc", "generation"):
+            continue
+        values = defaultdict[str | None, set[int]](set)
+        labels = defaultdict[str, set[int]](set)
+        for row, (cell, label) in enumerate(zip(cells, targets[goal.name], strict=True)):
+            if label is not None and not is_list(label):
+                values[None if cell is None else label_text(cell)].add(row)
+                labels[composed(label_text(label))].add(row)
+        count = sum(map(len, labels.values()))
+        known = {frozenset(rows): label for label, rows in labels.items()}
+        filled = set().union(*(rows for value, rows in values.items() if value is not None))
+        ways = {"blank": values.get(None, set()), "filled": filled if None in values else set()}
+        ways |= {f"'{value}'": rows for value, rows in values.items() if value is not None}
+        for how, rows in sorted(ways.items(), key=lambda way: len(way[1])):
+            label = known.get(frozenset(rows))
+            if label is not None and _SURE <= len(rows) <= count - _SURE:
+                return f"it is {how} exactly where {goal.name} is {label}"
+    return None
+
+
 def sums(
     columns: Sequence[Column], goals: Sequence[Target], cells: Mapping[str, Sequence[Any]]
 ) -> dict[str, list[str]]:
@@ -64,7 +100,8 @@ def sums(
         Targets with the columns of which each is a sum (or difference, or multiple), and such
         columns with their targets.
     """
-    names = [c.name for c in columns if c.kind == "number" and not c.missing][:_MOST]
+    whole = [c for c in columns if c.kind == "number" and not (c.missing or c.doubt)]
+    names = [c.name for c in whole][:_MOST]
     amounts = [g.name for g in goals if g.kind == "regression" and not g.missing]
     if not names or not amounts:
         return {}

@@ -132,10 +132,9 @@ def _of_numbers(name: str, known: Sequence[float], different: int) -> tuple[str,
     if amount is not None:
         return "regression", f"{different} whole numbers, and '{amount}' says that they measure"
     if least == -greatest:
-        why = f"{different} whole numbers on both sides of zero, which have an order"
         if set(known) == {-1.0, 0.0, 1.0}:
-            why += "; if -1 says that it is not known, list it under the source's `missing`"
-        return "ordinal", why
+            return "ordinal", "-1, 0 and 1 have an order; list -1 under `missing` if it is unknown"
+        return "ordinal", f"{different} whole numbers on both sides of zero, which have an order"
     return "multiclass", f"{different} whole numbers"
 
 
