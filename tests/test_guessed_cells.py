@@ -4,15 +4,18 @@ bad cell, counts and ids by their names."""
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from polytask.data.sources import Table
 from polytask.errors import DataError
 from polytask.survey.codes import are_codes
 from polytask.survey.drafting import draft
 from polytask.survey.guesses import guess_column
-from polytask.survey.notations import with_units
+from polytask.survey.notations import marks_of_blanks, with_units
 from polytask.survey.persons import guess_group
 from polytask.survey.target_guesses import guess_target
+from polytask.survey.targets import chosen
 
 MEASURES = [
     ("12.5 kg", "{} kg"), ("87,3%", "{}%"), ("€ 3", "€ {}"), ("29cm", "{}cm"), ("-4.0 °C", "{} °C"),
@@ -108,3 +111,20 @@ def test_how_many_there_are_is_no_person() -> None:
 )  # fmt: skip
 def test_ids_of_known_things_are_codes(name: str, codes: bool) -> None:
     assert are_codes(name, [3, 1, 4, 1, 5]) is codes
+
+
+def test_question_marks_beside_numbers_are_blanks_however_many() -> None:
+    assert marks_of_blanks(["?"] * 84 + [*range(16)]) == ["?"]
+    assert marks_of_blanks(["?"] * 40 + [1, 2]) == []
+    assert marks_of_blanks(["-"] * 84 + [*range(16)]) == []  # it may be a label
+
+
+def test_targets_of_one_name_are_of_one_kind() -> None:
+    cells = {f"G{k}": [*range(20 + (k == 2))] * 10 for k in (1, 2, 3)}
+    cells = {name: values[:200] for name, values in cells.items()}
+    frame = pd.DataFrame(cells)
+    table = Table("marks", frame, {}, "key", str)
+    goals, _ = chosen(["G1", "G2", "G3"], table, cells)
+    assert [goal.kind for goal in goals] == ["regression"] * 3
+    alone, _ = chosen(["G1"], table, cells)
+    assert alone[0].kind == "multiclass"

@@ -13,6 +13,7 @@ from polytask.data.camvid import CamVid
 from polytask.data.dataset import Prepared
 from polytask.data.decoding import decode_map
 from polytask.data.inputs import ImageInput
+from polytask.data.mapped_pictures import MappedPictures
 from polytask.data.mixing import Proportional
 from polytask.data.preparing import prepare
 from polytask.data.random_augment import RandAugment
@@ -33,6 +34,7 @@ from polytask.data.warping import Affine
 from polytask.errors import ConfigError, DataError
 from polytask.tasks import DenseRegression, Normals, Segmentation, Task
 from polytask.types import Features
+from tests.data.conftest import png
 
 SIZE = (6, 8)
 
@@ -316,3 +318,35 @@ def test_a_note_turns_a_map_as_it_turns_its_picture(turn: int, both: bool, tmp_p
     doubts = [d for d in found.summary()["doubts"] if "none this map" in d]
     assert len(doubts) == (not both)
     assert all(d.endswith(f"1, such as {tmp_path / '0-classes.png'}") for d in doubts)
+
+
+def test_a_word_in_braces_is_a_column_by_which_parts_can_be_grouped(tmp_path: Path) -> None:
+    """As Taskonomy is published: views of one building are in one folder, for each kind of map."""
+    for kind in ("rgb", "depth"):
+        for building in ("allen", "beech"):
+            folder = tmp_path / kind / building
+            folder.mkdir(parents=True)
+            for k in range(3):
+                (folder / f"point_{k}_domain_{kind}.png").write_bytes(png(k))
+    source = MappedPictures(
+        path=tmp_path,
+        pictures="rgb/{building}/{name}_domain_rgb",
+        maps={"depth": "depth/{building}/{name}_domain_depth"},
+    )
+    table = source.load()
+    assert table.cells(["building", "name"]).tolist() == [
+        [building, f"{building}/point_{k}"] for building in ("allen", "beech") for k in range(3)
+    ]
+    for pictures, message in (
+        ("rgb/{house}/{name}_domain_rgb", r"same words in braces. Found 'rgb/\{house\}"),
+        ("rgb/{a b}/{name}_domain_rgb", r"letters, and be there once. Found '\{a b\}'"),
+        ("rgb/{depth}/{name}", r"same words in braces"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            MappedPictures(
+                path=tmp_path, pictures=pictures, maps={"depth": "depth/{building}/{name}"}
+            )
+    with pytest.raises(ConfigError, match="none 'image', 'path', 'name' or what is in braces"):
+        MappedPictures(
+            path=tmp_path, pictures="a/{depth}/{name}", maps={"depth": "b/{depth}/{name}"}
+        )

@@ -173,7 +173,8 @@ def header(path: Path, layout: Layout) -> tuple[list[str], str]:
     if layout.columns and len(names) != len(layout.columns):
         raise DataError(
             f"`columns` names {len(layout.columns)} columns ({', '.join(layout.columns)[:80]}); "
-            f"the first line of {path.name} has {len(names)} cells."
+            f"the first line of {path.name} has {len(names)} cells. Name as many, or let its first "
+            "line name the columns that it has."
         )
     return (list(layout.columns), best[1]) if layout.columns else best
 
@@ -236,7 +237,8 @@ def require_distinct(path: Path, names: list[str]) -> None:
     """
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:
-        first = " If the first line is a row, name them under `columns`." if _number(twice) else ""
+        value = _number(twice) or not any(map(str.isalnum, twice))
+        first = " If the first line is a row, name them under `columns`." if value else ""
         raise DataError(
             f"{path.name} has two columns named '{twice}'. Rename or remove one.{first}"
         )

@@ -32,7 +32,9 @@ class MappedPictures(Source):
     Places are written from the folder on and without a file's ending. `{name}` stands for what a
     picture and its maps have in common, and `{part}` for a folder of a part (train, val, test or a
     synonym), which is then the publisher's split: `{part}/{name}` and `{part}annot/{name}` read
-    `train/1.png` and `trainannot/1.png`.
+    `train/1.png` and `trainannot/1.png`. Any other word in braces stands for a folder, or a part of
+    a name, that is a column too, such as `building` of `rgb/{building}/{name}_rgb`; it has to be in
+    all places.
 
     Args:
         path: The folder.
@@ -50,11 +52,19 @@ class MappedPictures(Source):
         self.path = Path(path).expanduser()
         self.pictures = _compiled("pictures", pictures)
         self.maps = {column: _compiled(f"maps.{column}", at) for column, at in maps.items()}
-        taken = next((c for c in maps if c in ("image", "path", "name")), None)
+        self.fields = _fields(self.pictures)
+        for column, at in self.maps.items():
+            if _fields(at) != self.fields:
+                raise ConfigError(
+                    f"`pictures` and `maps.{column}` should have the same words in braces. Found "
+                    f"'{pictures}' and '{maps[column]}'."
+                )
+        taken = next((c for c in [*maps, *self.fields] if c in ("image", "path")), None)
+        taken = next((c for c in maps if c in ("name", *self.fields)), taken)
         if taken is not None or not maps:
             raise ConfigError(
-                "`maps` should name at least one column, and none 'image', 'path' or 'name'. "
-                f"Found {', '.join(maps) or 'nothing'}."
+                "`maps` should name at least one column, and none 'image', 'path', 'name' or what "
+                f"is in braces. Found {', '.join([*maps, *self.fields]) or 'nothing'}."
             )
         if lists is not None and "{part}" in pictures:
             raise ConfigError(
@@ -96,6 +106,8 @@ class MappedPictures(Source):
         split = pandas.Series(parts, dtype=object) if all(parts) else None
         key = content_key(["maps", texts, parts, sorted(maps), files_key(every)])
         frame = pandas.DataFrame({"path": texts, "name": named})
+        for at, field in enumerate(self.fields):
+            frame[field] = [name.split("/")[at] for name in named]
         warn_of_unread(self.path)
         return Table(self.path.name, frame, media, key, media["image"].where, split)
 
@@ -114,7 +126,8 @@ class MappedPictures(Source):
             part = part_named(groups["part"]) if "part" in groups else ""
             if part is None:
                 continue
-            other = found.setdefault((part, groups["name"]), file)
+            name = "/".join([*(groups[field] for field in self.fields), groups["name"]])
+            other = found.setdefault((part, name), file)
             if other != file:
                 raise DataError(
                     f"{other} and {file.name} have the same name, so that it is not known which is "
@@ -168,16 +181,28 @@ def _warn(folder: Path, files: Sequence[Path], what: str, why: str) -> None:
         )
 
 
+def _fields(place: re.Pattern[str]) -> list[str]:
+    """The words in braces of a place, but for `name` and `part`."""
+    return sorted(set(place.groupindex) - {"name", "part"})
+
+
 def _compiled(setting: str, place: str) -> re.Pattern[str]:
-    """A place as a regular expression with a group `name`, and perhaps one `part`.
+    """A place as a regular expression with a group `name`, and perhaps `part` and others.
 
     Raises:
         ConfigError: If it does not say what is in common.
     """
+    words = re.findall(r"\{(.*?)\}", place)
+    wrong = next((w for w in words if not w.isidentifier() or words.count(w) > 1), None)
+    if wrong is not None and wrong not in ("name", "part"):
+        raise ConfigError(
+            f"`{setting}`: a word in braces should be a column's name of letters, and be there "
+            f"once. Found '{{{wrong}}}' in '{place}'."
+        )
     if place.count("{name}") != 1 or place.count("{part}") > 1:
         raise ConfigError(
             f"`{setting}` should have one '{{name}}', as 'images/{{name}}' has, and at most one "
             f"'{{part}}'. Found '{place}'."
         )
     pattern = re.escape(place).replace(r"\{name\}", "(?P<name>.+)")
-    return re.compile(pattern.replace(r"\{part\}", "(?P<part>[^/]+)"))
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", pattern))

@@ -12,6 +12,7 @@ _COMMA = r"[+-]?\d+(?:,\d+)?"
 _POINT = r"[+-]?\d+(?:\.\d+)?"
 _NOTHING = ("unknown", "missing", "na", "n.a.", "none", "nil", "unavailable", "not available", "nd")
 _UNIT = re.compile(r"([^\w\s+-]{0,3}\s*)[+-]?\d+(?:[.,]\d+)?(\s*[^\d\s][^\d]{0,15}|)")
+_ENOUGH = 8  # numbers beside which a `?` is none
 _GROUPED = (
     (r"[+-]?\d{1,3}(?:\.\d{3})+(?:,\d+)?", _COMMA),
     (r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?", _POINT),
@@ -90,7 +91,9 @@ def marks_of_blanks(cells: Sequence[Any]) -> list[str]:
     # Where other marks are values, as in columns of words or letters, so may this be.
     named = sum(any(map(str.isalnum, text)) for text in texts)
     found = ["?"] if "?" in texts and named > 1 and named == len(texts) - 1 else []
-    if known and texts.total() < 0.5 * known and all(map(_means_nothing, texts)):
+    numbers = known - texts.total()
+    single = len(texts) == 1 and numbers >= _ENOUGH and "?" in texts
+    if (single or numbers > 0.5 * known) and all(map(_means_nothing, texts)):
         found = list(texts)
     return sorted(found)
 

@@ -67,10 +67,24 @@ def chosen(
             without[name] = f"it has {known} labels."
         else:
             goals.append(goal)
+    goals = _alike(goals)
     if not goals:
         why = next(iter(without.values()), "All columns are taken out.")
         raise DataError(f"No column under --targets can be predicted. {why}")
     return goals, without
+
+
+def _alike(goals: Sequence[Target]) -> list[Target]:
+    """Targets, of which one of whole numbers is measured if another of its name is: G1 as G2."""
+    stems = {re.sub(r"\d+", "", goal.name) for goal in goals if goal.kind == "regression"}
+    return [
+        Target(g.name, "regression", g.why.partition(",")[0] + ", as of its kind", {}, g.missing)
+        if g.kind == "multiclass"
+        and "whole numbers" in g.why
+        and re.sub(r"\d+", "", g.name) in stems
+        else g
+        for g in goals
+    ]
 
 
 def _matching(text: str, table: Table) -> list[str]:
