@@ -219,8 +219,11 @@ def _dates(known: Sequence[Any]) -> bool:
     if not all(isinstance(c, str) and re.search(r"\d{1,4}[-/.: ]\d{1,2}", c) for c in some):
         return False
     pandas = require("pandas", "train")
-    read = pandas.to_datetime(pandas.Series(known, dtype=object), errors="coerce", format="mixed")
-    return bool(read.notna().all())
+    for cells in (some, list(dict.fromkeys(known))):  # addresses and names take long to be refused
+        texts = pandas.Series(cells, dtype=object)
+        if not bool(pandas.to_datetime(texts, errors="coerce", format="mixed").notna().all()):
+            return False
+    return True
 
 
 def _order_doubt(name: str, known: Sequence[Any]) -> str:

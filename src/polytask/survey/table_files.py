@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from polytask.data.addresses import MARK, file_of
@@ -136,11 +137,20 @@ def columns_in(file: Path) -> set[str]:
     Args:
         file: The file.
     """
+    try:
+        changed = file_of(file).stat().st_mtime_ns
+    except OSError:
+        return set()
+    return set(_columns_in(file, changed))
+
+
+@lru_cache(maxsize=1024)  # of JSON all is read for them
+def _columns_in(file: Path, changed: int) -> frozenset[str]:
     layout = Layout("csv", encoding=other_encoding(file) or "utf-8")
     try:
-        return set(column_names(file, known_format(file) or "csv", layout=layout))
+        return frozenset(column_names(file, known_format(file) or "csv", layout=layout))
     except DataError:  # another may be meant, and reading it says why
-        return set()
+        return frozenset()
 
 
 def not_taken(
@@ -214,9 +224,16 @@ def tables_in(folder: Path, *, deep: bool = True) -> list[Path]:
 
 def _inside(file: Path) -> list[Path]:
     """The tables in a file of JSON that holds several, as paths: `a.json#images`."""
-    if known_format(file) != "jsonl" or file.stat().st_size > _LARGEST:
+    found = file.stat()
+    if known_format(file) != "jsonl" or found.st_size > _LARGEST:
         return []
-    return [file.with_name(f"{file.name}{MARK}{key}") for key in tables_inside(file)]
+    keys = _keys_inside(file, found.st_mtime_ns)
+    return [file.with_name(f"{file.name}{MARK}{key}") for key in keys]
+
+
+@lru_cache(maxsize=1024)
+def _keys_inside(file: Path, changed: int) -> list[str]:
+    return tables_inside(file)
 
 
 def in_parts(files: Sequence[Path], names: Sequence[str] | None) -> PathOrParts:
