@@ -120,3 +120,19 @@ def test_folders_that_hold_several_things_are_told(tmp_path: Path) -> None:
             (tmp_path / "ner" / language / f"{part}.txt").write_text("Anna B-PER\n\nruns O\n")
     with pytest.raises(DataError, match=r"data of its own. Name one: .*ner/hau"):
         drafted(tmp_path / "ner")
+
+
+def test_pictures_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
+    home = tmp_path / "stereo"
+    for side in ("left", "right"):
+        (home / side).mkdir(parents=True)
+        for k in range(30):
+            (home / side / f"{k:03}.png").write_bytes(png(k))
+    rows = [f"left/{k:03}.png,right/{k:03}.png,{k % 2}" for k in range(30)]
+    (home / "pairs.csv").write_text("left,right,near\n" + "\n".join(rows))
+    source, _ = drafted(home / "pairs.csv", ["near"])
+    assert source["media"] == {"left": "image", "right": "image"}
+    ids = [f"{k},{k:03}.png,{k % 2}" for k in range(30)]
+    (home / "left" / "ids.csv").write_text("number,file,near\n" + "\n".join(ids))
+    source, text = drafted(home / "left" / "ids.csv", ["near"])
+    assert len(source["media"]) == 1, text

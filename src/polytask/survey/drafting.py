@@ -243,8 +243,8 @@ def _named_once(
 
 
 def _plain_name(cell: Any) -> str:
-    """The name of a file without folders, ending and zeros in front."""
-    return Path("" if cell is None else label_text(cell)).stem.lstrip("0")
+    """The path of a file without ending and zeros in front: `left/1.png` is not `right/1.png`."""
+    return Path("" if cell is None else label_text(cell)).with_suffix("").as_posix().lstrip("0")
 
 
 def _recurs(cells: Sequence[Any]) -> bool:

@@ -9,7 +9,7 @@ from string import ascii_lowercase
 
 from polytask.data.class_folders import ClassFolders
 from polytask.data.disguises import listed
-from polytask.data.files import files_in, list_media, list_texts
+from polytask.data.files import list_media, list_texts
 from polytask.data.part_lists import called
 from polytask.data.sources import Table
 from polytask.data.splits import part_named
@@ -140,7 +140,8 @@ def _said(data: Path, files: Sequence[Path]) -> str:
 
 def _unlabelled(data: Path) -> list[str]:
     """Folders that hold what has no label, by their names: `unsup`, `_background_noise_`."""
-    folders = {f.parent.name for f in files_in(data) if f.parent != data}
+    files = [*(f for of in list_media(data).values() for f in of), *list_texts(data)]
+    folders = {part for file in files for part in file.relative_to(data).parts[:-1]}
     return sorted(n for n in folders if _UNLABELLED.match(n.lower()) or n.startswith("_"))
 
 
