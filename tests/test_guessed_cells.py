@@ -16,6 +16,7 @@ from polytask.survey.notations import marks_of_blanks, with_units
 from polytask.survey.persons import guess_group
 from polytask.survey.target_guesses import guess_target
 from polytask.survey.targets import chosen
+from tests.data.conftest import png
 
 MEASURES = [
     ("12.5 kg", "{} kg"), ("87,3%", "{}%"), ("€ 3", "€ {}"), ("29cm", "{}cm"), ("-4.0 °C", "{} °C"),
@@ -66,8 +67,12 @@ def test_one_bad_cell_does_not_hide_a_column_of_numbers(bad: Any) -> None:
 def test_a_table_with_a_bad_cell_is_drafted_with_a_comment(tmp_path: Path, target: str) -> None:
     rows = [f"{20 + k % 60},{k / 3:.2f},{k % 2},{k}" for k in range(80)]
     rows[33] = rows[33].replace("53,", "> 89,")
-    (tmp_path / "t.csv").write_text("age,stay,died,dose\n" + "\n".join(rows))
-    text = draft(tmp_path / "t.csv", [target], tmp_path / "mine.yaml")
+    (tmp_path / "pictures").mkdir()  # whose names are numbers, beside the table's folder
+    for k in range(80):
+        (tmp_path / "pictures" / f"{k:03}.png").write_bytes(png())
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "t.csv").write_text("age,stay,died,dose\n" + "\n".join(rows))
+    text = draft(tmp_path / "tables" / "t.csv", [target], tmp_path / "mine.yaml")
     assert "# age holds numbers in 79 of 80 rows, and '> 89' is none: correct it, or" in text
 
 

@@ -120,6 +120,8 @@ def predict(
             with written(output.parent, "Name another file under --output."):
                 output.parent.mkdir(parents=True, exist_ok=True)
         chosen = Run.open(run) if run is not None else Run.newest(runs)
+        if run is None:
+            typer.echo(f"run: {chosen.path}", err=True)
         beside = (
             {}
             if output is None

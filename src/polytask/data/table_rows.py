@@ -133,7 +133,8 @@ class Reading:
                 other = sorted(set(frame.columns) ^ set(first))
                 raise DataError(
                     f"{path.name} and {paths[0].name} should have the same columns. Only one "
-                    f"has: {', '.join(other)}."
+                    f"has: {', '.join(other)}. Take it out there, or add it to the other, blank "
+                    "where nothing is known."
                 )
         frame = frames[0] if len(frames) == 1 else pandas.concat(frames, ignore_index=True)
         sizes = [len(f) for f in frames]

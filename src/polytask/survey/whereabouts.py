@@ -111,7 +111,7 @@ class Around:
         known = list(first.values())
         rows = [known[at] for at in spread(len(known), _LOOKED)]
         files = self._named
-        if not files and not all(str(texts[row]).isdigit() for row in rows):
+        if not files and 2 * sum(str(texts[row]).isdigit() for row in rows) < len(rows):
             files = self._named_beside  # where names may be numbers for other reasons
         found: Sequence[Mapping[str, str]]
         found = [_places(column, str(texts[row]), files) for row in rows]
