@@ -86,7 +86,9 @@ def test_texts_with_digits_are_declared_as_categories() -> None:
 def test_rows_that_files_of_parts_count_anew_are_still_counted() -> None:
     counts = [*range(200), *range(40), *range(30)]
     assert guess_column("index", counts, Path()).why == "it numbers the rows, from 0 on"
+    assert guess_column("Sr No.", [*range(1, 50), *range(1, 30)], Path()).kind == "left out"
     assert guess_column("score", [*range(30)] * 5, Path()).kind == "number"
+    assert guess_column("cycle", [*range(1, 200), *range(1, 90)], Path()).kind == "number"
     assert guess_column("MYKEY", [110011 + 7 * k for k in range(50)], Path()).kind == "left out"
 
 

@@ -151,5 +151,8 @@ def test_texts_in_lines_after_tables_without_a_header(
     (tmp_path / "new.txt").write_text(text)
     words = TextInput(columns={"s": "text"})
     (reading,) = read_unlabelled(tmp_path / "new.txt", {"x": words}, like=like)._readings
+    (tmp_path / "odd.txt").write_text("1;i feel happy;joy\n")
+    with pytest.raises(DataError, match="`columns` names 2 columns"):
+        read_unlabelled(tmp_path / "odd.txt", {"x": words}, like=like)
     column = str(reading.columns["x"])
     assert [str(c) for c in reading.table.cells([column])[:, 0]] == expected

@@ -120,7 +120,7 @@ def read_texts(path: Path, written: Written) -> tuple[Table, str]:
 
 def undivided(path: Path, like: TableFile) -> bool:
     """Whether a .txt has a text on each line, where training had tables of that ending and without
-    a header: its first line has not as many cells.
+    a header: its first line has not as many cells, and no mark that is seldom in texts.
 
     Args:
         path: The file.
@@ -129,6 +129,9 @@ def undivided(path: Path, like: TableFile) -> bool:
     if ending_of(path) != ".txt" or not like.columns or like.format == "jsonl":
         return False
     encoding = "utf-8" if is_utf8(path) else like.encoding
+    first = read_text(path, encoding).lstrip().partition("\n")[0]
+    if not {"\t", ";", "|"}.isdisjoint(first):
+        return False
     try:
         header(path, replace(like.reading.layout(), encoding=encoding))
     except DataError:

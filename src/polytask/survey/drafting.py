@@ -244,7 +244,8 @@ def _named_once(
 
 def _plain_name(cell: Any) -> str:
     """The path of a file without ending and zeros in front: `left/1.png` is not `right/1.png`."""
-    return Path("" if cell is None else label_text(cell)).with_suffix("").as_posix().lstrip("0")
+    path = Path("" if cell is None else label_text(cell))
+    return (path.with_suffix("") if path.name else path).as_posix().lstrip("0")
 
 
 def _recurs(cells: Sequence[Any]) -> bool:

@@ -31,6 +31,7 @@ FRAME = 0.02  # seconds from one label to the next, where labels have times
 RARE = 5  # examples of a class below which some part may have none
 _FORMULA = re.compile(r"(?<![a-z])(smiles|selfies|inchi|sequence|dna|rna)(?![a-z])", re.IGNORECASE)
 _NUMBERING = re.compile(r"(?:nr|no|num|number|unnamed(?:: ?0)?|#)?[_\W]*")
+_OF_ROWS = re.compile(r"(^|[\W_])(id|index|idx|rows?|lines?|no|nr|num|number|sr)($|[\W_])|^unnamed")
 # What goes on by one from row to row, and tells something: when, or how much.
 _GOES_ON = re.compile(
     r"(?<![a-z])(t|time|date|day|week|month|quarter|year|hour|minute|second|step|epoch|frame|period"
@@ -182,14 +183,15 @@ def is_number(cell: Any) -> bool:
 def _numbers_rows(name: str, known: Sequence[Any]) -> bool:
     """Whether cells are whole numbers of which each is one more than that before it.
 
-    They begin with 0 or 1, anew in each file of parts, and do not say when something was, unless
-    their column's name is one for numbers of rows.
+    They begin with 0 or 1 and do not say when something was, unless their column's name is one for
+    numbers of rows. By such a name they may begin anew, as in each file of parts.
     """
     if not all(is_number(c) and float(c).is_integer() for c in known):
         return False
     numbers = np.array([float(c) for c in known])
     anew = np.flatnonzero(np.diff(numbers) != 1) + 1
     counts_up = len(anew) < _PARTS and bool((numbers[anew] == numbers[0]).all())
+    counts_up &= not len(anew) or _OF_ROWS.search(name.lower()) is not None
     usual = float(known[0]) in (0.0, 1.0) and not _GOES_ON.search(name)
     return counts_up and (usual or _NUMBERING.fullmatch(name.lower()) is not None)
 
