@@ -124,6 +124,15 @@ def test_folders_of_parts_are_no_classes(
         drafted(tmp_path / "data")
 
 
+def test_classes_may_have_the_name_of_one_part_in_theirs(tmp_path: Path) -> None:
+    for name in ("test_negative", "test_positive"):
+        (tmp_path / "tests" / name).mkdir(parents=True)
+        for k in range(10):
+            (tmp_path / "tests" / name / f"{k}.png").write_bytes(png(k))
+    _, text = drafted(tmp_path / "tests")
+    assert "two labels, test_negative and test_positive" in text
+
+
 def test_numbered_folders_are_no_classes_where_a_table_says_more(tmp_path: Path) -> None:
     """As ChestX-ray14 is published: pictures in pieces of an archive, findings in a table."""
     for name in ("images_001", "images_002"):

@@ -196,8 +196,8 @@ def _require_kinds(data: Path, table: Table) -> None:
             f"{data} has its {_things(table)} in folders that are numbered "
             f"({', '.join(labels[:_SHOWN])}), which tell nothing. {beside}"
         )
-    parts = [label for label in labels if _of_part(label)]
-    if len(parts) == len(labels):
+    parts = {label: _part_in(label) for label in labels}
+    if None not in parts.values() and len(set(parts.values())) > 1:
         raise DataError(
             f"The folders of {data} ({', '.join(labels[:_SHOWN])}) are named for parts of a split, "
             "not for classes. "
@@ -205,10 +205,10 @@ def _require_kinds(data: Path, table: Table) -> None:
         )
 
 
-def _of_part(name: str) -> bool:
-    """Whether a word of a folder's name is that of a part, as in `Final_Test`."""
+def _part_in(name: str) -> str | None:
+    """The part that a word of a folder's name says, as in `Final_Test`; None if none does."""
     plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-    return any(part_named(word) is not None for word in re.split(r"[\W_]+", plain))
+    return next((p for p in map(part_named, re.split(r"[\W_]+", plain)) if p), None)
 
 
 def _by_names(
