@@ -171,8 +171,9 @@ def _require_classes(data: Path, table: Table, hint: str) -> None:
             f"The folders of {data} ({', '.join(labels)}) seem to be pictures and what is known of "
             f"each of their pixels ({', '.join(maps)}), not labels. They are drafted if both have "
             "the same names, and maps hold a number for each pixel or one of few colours, as PNG "
-            "has them. Or write a table with a line for each picture and "
-            "columns of paths, such as image,mask; then declare them under the "
+            "has them. Else write a source of `kind: maps`, which says where both are, such as "
+            "`pictures: rgb/{name}_rgb`; or write a table with a line for each picture and columns "
+            "of paths, such as image,mask; then declare them under the "
             "source's `media: {image: image, mask: map}`, with a task of `kind: segmentation`, "
             "`dense_regression`, `edges` or `normals`."
         )
