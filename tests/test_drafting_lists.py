@@ -89,6 +89,12 @@ def test_wrong_lists_are_told(commands: Path) -> None:
     with pytest.raises(DataError, match="`lists` finds no file that lists any of them"):
         load("lists/{part}.txt")
     with (commands / "testing_list.txt").open("a") as file:
+        file.write("yes/s99_nohash_0.wav\n")
+    with pytest.warns(
+        UserWarning, match=r"1 of the lines of `lists` name no file .*, such as 'yes/s99_noh"
+    ):
+        load("{part}_list.txt")
+    with (commands / "testing_list.txt").open("a") as file:
         file.write("yes/s00_nohash_0.wav\n")
     with pytest.raises(
         DataError, match=r"validation_list.txt: 'yes/s00.*' is in the validation pa"

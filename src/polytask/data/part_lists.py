@@ -1,5 +1,6 @@
 """Lists of the files of each part, as publishers put them beside these: `testing_list.txt`."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -42,16 +43,17 @@ def files_of_lists(folder: Path, lists: str) -> dict[Path, str]:
     return found
 
 
-def named_in(file: Path, known: Mapping[str, str]) -> list[str]:
-    """What the lines of a list name: a whole line, or its first word.
+def named_in(file: Path, known: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """What the lines of a list name, a whole line or its first word; and lines that name nothing.
 
     Args:
         file: The list.
         known: What each thing may be called, and its name.
     """
     lines = [line.strip() for line in file.read_text("utf-8-sig", "replace").splitlines()]
-    names = [known.get(line) or known.get(line.split()[0]) for line in lines if line]
-    return [name for name in names if name is not None]
+    names = {line: known.get(line) or known.get(line.split()[0]) for line in lines if line}
+    found = [name for name in names.values() if name is not None]
+    return found, [line for line, name in names.items() if name is None]
 
 
 def parts_listed(folder: Path, lists: str, known: Mapping[str, str]) -> dict[str, str]:
@@ -66,8 +68,11 @@ def parts_listed(folder: Path, lists: str, known: Mapping[str, str]) -> dict[str
         DataError: If there are no lists, or a name is in two.
     """
     files, found = files_of_lists(folder, lists), dict[str, str]()
+    unknown: list[str] = []
     for file, part in files.items():
-        for name in named_in(file, known):
+        names, others = named_in(file, known)
+        unknown += others
+        for name in names:
             if found.setdefault(name, part) != part:
                 raise DataError(
                     f"{file}: '{name}' is in the {part} part, and in that of {found[name]} by "
@@ -78,6 +83,12 @@ def parts_listed(folder: Path, lists: str, known: Mapping[str, str]) -> dict[str
         raise DataError(
             f"`lists` finds no file that lists any of them ({before}...{after}, where ... is "
             "train, val, test or a synonym)."
+        )
+    if unknown:
+        warnings.warn(
+            f"{len(unknown):,} of the lines of `lists` name no file that is read, such as "
+            f"'{unknown[0][:80]}'.",
+            stacklevel=3,
         )
     if "train" not in files.values():
         found = {name: found.get(name, "train") for name in known.values()}

@@ -30,11 +30,11 @@ def lists_in(data: Path, known: Mapping[str, str]) -> str | None:
         if any(file.stat().st_size > _LARGEST for file in lists):
             continue
         named = {file: named_in(file, known) for file in lists}
-        lines = sum(len(file.read_text("utf-8-sig", "replace").splitlines()) for file in lists)
-        found = {lists[file]: set(names) for file, names in named.items() if names}
+        found = {lists[file]: set(names) for file, (names, _) in named.items() if names}
         count = len(set().union(*found.values()))
         apart = count == sum(map(len, found.values()))
-        if set(found) - {"train"} and apart and 2 * sum(map(len, named.values())) > lines:
+        mostly = count > sum(len(others) for _, others in named.values())
+        if set(found) - {"train"} and apart and mostly:
             best = max(best or (0, 0, ""), (len(found), count, way))
     return None if best is None else best[2]
 

@@ -9,7 +9,7 @@ from typing import Any
 from polytask.data.sources import Table
 from polytask.data.words import is_list
 from polytask.errors import DataError, nearest
-from polytask.survey.guesses import Target
+from polytask.survey.guesses import Target, is_number
 from polytask.survey.target_guesses import guess_target
 from polytask.tasks.labels import label_text
 
@@ -67,24 +67,29 @@ def chosen(
             without[name] = f"it has {known} labels."
         else:
             goals.append(goal)
-    goals = _alike(goals)
+    goals = _alike(goals, cells)
     if not goals:
         why = next(iter(without.values()), "All columns are taken out.")
         raise DataError(f"No column under --targets can be predicted. {why}")
     return goals, without
 
 
-def _alike(goals: Sequence[Target]) -> list[Target]:
-    """Targets, of which one of whole numbers is measured if another of its name is: G1 as G2."""
-    stems = {re.sub(r"\d+", "", goal.name) for goal in goals if goal.kind == "regression"}
+def _alike(goals: Sequence[Target], cells: Mapping[str, Sequence[Any]]) -> list[Target]:
+    """Targets, of which one of numbers is measured if another of its name is: G1 as G2."""
+    stems = {_stem(goal): goal.name for goal in goals if goal.kind == "regression"}
     return [
-        Target(g.name, "regression", g.why.partition(",")[0] + ", as of its kind", {}, g.missing)
-        if g.kind == "multiclass"
-        and "whole numbers" in g.why
-        and re.sub(r"\d+", "", g.name) in stems
-        else g
-        for g in goals
+        Target(goal.name, "regression", f"numbers, as {stems[_stem(goal)]} has", {}, goal.missing)
+        if goal.kind == "multiclass"
+        and _stem(goal) in stems
+        and all(is_number(cell) for cell in cells[goal.name] if cell is not None)
+        else goal
+        for goal in goals
     ]
+
+
+def _stem(goal: Target) -> str:
+    """The name of a target without numbers."""
+    return re.sub(r"\d+", "", goal.name)
 
 
 def _matching(text: str, table: Table) -> list[str]:
