@@ -15,6 +15,7 @@ balancer is given none; with `apart` plain heads learn by a pass through each, n
     python benchmarks/step_cost.py                    all workloads, one thread
     python benchmarks/step_cost.py w1 w3-10 --repeats 5 --threads 2
     python benchmarks/step_cost.py --heads 40 100 1000
+    python benchmarks/step_cost.py w1 --cases upgrad "upgrad at-once" "torchjd mtl"
     python benchmarks/step_cost.py w3-40 --cases ew "uw only" "upgrad features" --memory
 
 T tasks, B examples.
@@ -175,6 +176,8 @@ def ours(work: Workload, case: str) -> tuple[Step, list[nn.Parameter]]:
                 more["estimate"] = [loss.float() for loss in work.losses(alias=False)[0]]
         if "groups=4" in rest:
             more["groups"] = 4
+        if "at-once" in rest:
+            more["at_once"] = len(work.heads)
         if "last" in rest:
             more["measured"] = shared[-2:]
         features = None if "only" in rest else aliases

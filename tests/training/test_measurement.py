@@ -46,6 +46,8 @@ def weights_by_hand(model: MultiTaskModel, rows: int, measured: list[Tensor]) ->
     [
         ({}, 8, False),
         ({"groups": 3}, 8, False),
+        ({"at_once": 2}, 8, False),
+        ({"at_once": 9, "measured": "last_stage"}, 8, True),
         ({"measured": "last_stage"}, 8, True),
         ({"subsample": 0.7}, 6, False),
         ({"subsample": 0.7, "measured": "last_stage", "groups": 2}, 6, True),
@@ -84,6 +86,19 @@ def test_a_task_without_a_label_in_the_part_makes_it_the_whole() -> None:
 def test_a_balancer_that_has_no_use_for_it_says_so(balancer: Balancer, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"training.subsample and training.groups"):
         trainer(tmp_path, balancer=balancer, subsample=0.5, groups=2)
+
+
+@pytest.mark.parametrize(
+    "balancer", [EqualWeighting(4), MGDA(4, at="features"), MoDo(4)], ids=lambda b: type(b).__name__
+)
+def test_a_balancer_without_gradients_of_tasks_says_so(balancer: Balancer, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"training.at_once: .* does not"):
+        trainer(tmp_path, balancer=balancer, at_once=2)
+
+
+def test_a_part_of_the_batch_is_measured_one_by_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"training.at_once: .*training.subsample"):
+        trainer(tmp_path, balancer=MGDA(len(TASKS)), at_once=2, subsample=0.5)
 
 
 def test_nothing_shared_in_any_stage_says_so(tmp_path: Path) -> None:

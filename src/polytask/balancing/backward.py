@@ -20,7 +20,7 @@ from polytask.balancing.base import (
 from polytask.balancing.by_gradients import by_gradients
 from polytask.balancing.by_gramian import by_probes, by_rows, probes_of
 from polytask.balancing.graph import Differentiate, Losses, Shared
-from polytask.balancing.needs import active_tasks, need_balancer, need_whole
+from polytask.balancing.needs import active_tasks, need_balancer, need_rows, need_whole
 from polytask.balancing.passes import Passes, identity, precisely
 from polytask.balancing.weighing import weighted
 from polytask.errors import TrainingError
@@ -41,6 +41,7 @@ def backward(
     measured: Iterable[Tensor] | None = None,
     estimate: Tensor | Sequence[Tensor] | None = None,
     groups: int = 1,
+    at_once: int = 1,
 ) -> Tensor | None:
     """Differentiate several losses, in place of `losses.sum().backward()`.
 
@@ -91,6 +92,9 @@ def backward(
             groups of parameters, in the order of `shared`, of which one is in memory at a time.
             Each group takes a pass per task, down to its lowest parameter and no deeper; one more
             backward applies the weights.
+        at_once: More than 1, for gradients at parameters: so many tasks' passes below one tensor
+            of `features` are made as one, by `torch.vmap`. That takes so many times the memory of
+            a pass, and fewer and larger operations, which a small network on a large device wants.
 
     Returns:
         The weights `[T]`, zero for inactive tasks; None if the balancer has none.
@@ -108,6 +112,7 @@ def backward(
         features=None if features is None else _aliases(features, tasks, balancer),
         call=differentiate,
         reduce=reduce,
+        at_once=at_once,
     )
     need_whole(balancer, passes)
     values = _values(passes)
@@ -117,6 +122,8 @@ def backward(
         raise ValueError(
             "`measured`, `estimate` and `groups` are for balancers that see the Gramian."
         )
+    if at_once != 1:
+        need_rows(balancer, passes, estimate)
     with precisely(pieces.values.device.type), balancer.about(tasks):
         if isinstance(balancer, LossBalancer):
             weights = _loss_weights(balancer, values, passes)

@@ -12,7 +12,7 @@ import numpy as np
 
 from polytask.balancing.few import Array
 
-TOLERANCE = 1e-12  # Of an entry, where the largest of its problem is 1.
+TOLERANCE = 1e-11  # Of an entry, where the largest of its problem is 1.
 BLUR = 0.02  # Is added to the diagonal, near 1, before the inverse is taken.
 TINY = 1e-290  # Keeps 0 / 0 away where there is nothing to do.
 FLOOR = 1e-30  # Is added to residuals, so that none is zero before a step has known it to be small.
@@ -135,6 +135,6 @@ class _Problems:
 
 def _row_products(a: Array, b: Array) -> Array:
     """The inner product of each two rows, `[K, 1]`, and never zero."""
-    found: Array = np.einsum("ka,ka->k", a, b)[:, None]
+    found: Array = np.vecdot(a, b)[:, None]
     found += TINY
     return found

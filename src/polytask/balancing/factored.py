@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
+from polytask.balancing.at_once import of_one_tensor
 from polytask.balancing.graph import leaves
 from polytask.balancing.heads import Linear, heads_on_one, linear_head, plain_heads
-from polytask.balancing.passes import BLOCK, Passes, source
+from polytask.balancing.passes import BLOCK, Passes
 from polytask.balancing.places import Factored, Place, Rows
 from polytask.balancing.stacked import stopped
 
@@ -49,7 +50,10 @@ def gradients_at_features(passes: Passes, heads: bool) -> list[Place]:
         return _caught(passes, linear, above)
     cotangents = passes.cotangents(above)
     found = {i: c for i, c in enumerate(cotangents) if c is not None}
-    return [Rows(members, [found[i] for i in members]) for members in _places(passes, found)]
+    return [
+        Rows(members, [found[i] for i in members])
+        for members in of_one_tensor(passes.features, found)
+    ]
 
 
 def linear_heads(passes: Passes) -> list[Place] | None:
@@ -127,17 +131,6 @@ def cotangents(passes: Passes, places: Sequence[Place]) -> list[Tensor | None]:
     return found
 
 
-def _places(passes: Passes, which: Sequence[int] | dict[int, Any]) -> list[list[int]]:
-    """The entries whose features alias one tensor, for each such tensor."""
-    assert passes.features is not None
-    places: dict[object, list[int]] = {}
-    for i in which:
-        feature = passes.features[i]
-        assert feature is not None
-        places.setdefault(source(feature), []).append(i)
-    return list(places.values())
-
-
 def _linear(passes: Passes, entered: dict[Node, list[Node]]) -> dict[int, Linear]:
     """The linear head of each entry that has features; empty unless all of them have one."""
     assert passes.features is not None
@@ -158,7 +151,7 @@ def _pays(passes: Passes, linear: dict[int, Linear]) -> bool:
     """Whether products of factors cost less than rows and their products."""
     assert passes.features is not None
     factors = rows = 0
-    for members in _places(passes, linear):
+    for members in of_one_tensor(passes.features, linear):
         feature = passes.features[members[0]]
         assert feature is not None
         examples, width = feature.shape
@@ -194,11 +187,12 @@ def _caught(
             outputs, and what they learn is one product.
         learn: What then brings the product's gradients to the heads' parameters.
     """
+    assert passes.features is not None
     arrived = _arrived(passes, linear, above)
     passes.on_the_way(set(arrived))
     places = [
         Factored(members, [arrived[i] for i in members], [linear[i].weight for i in members])
-        for members in _places(passes, linear)
+        for members in of_one_tensor(passes.features, linear)
     ]
     if learn is not None:
         for place in places:

@@ -86,6 +86,11 @@ def sees_parameters(balancer: Balancer) -> bool:
     return not isinstance(balancer, LossBalancer) and getattr(balancer, "at", "") != "features"
 
 
+def makes_rows(balancer: Balancer) -> bool:
+    """Whether these gradients are of one batch."""
+    return sees_parameters(balancer) and not getattr(balancer, "batches", None)
+
+
 def need_whole(balancer: Balancer, passes: Passes) -> None:
     """Raise if each task's gradient is needed at parameters of which a process has a part."""
     shared = passes.shared
@@ -95,6 +100,22 @@ def need_whole(balancer: Balancer, passes: Passes) -> None:
         raise ValueError(
             f"{type(balancer).__name__} needs each task's gradient at shared parameters, which "
             "can't be had of sharded ones. Take at='features', or a balancer that sees losses."
+        )
+
+
+def need_rows(balancer: Balancer, passes: Passes, estimate: object) -> None:
+    """Raise unless several tasks' passes can be made as one."""
+    if passes.at_once < 1:
+        raise ValueError(f"`at_once` should be at least 1. Found {passes.at_once}.")
+    if not makes_rows(balancer):
+        raise ValueError(
+            "`at_once` is for balancers that take each task's gradient at shared parameters, of "
+            f"one batch. {type(balancer).__name__} does not."
+        )
+    if passes.features is None or estimate is not None:
+        raise ValueError(
+            "`at_once` needs `features`, and no `estimate`: passes are made as one below the "
+            "features that several tasks read."
         )
 
 

@@ -265,6 +265,8 @@ def _layers(passes: Passes, below: bool) -> list[Layer]:
     count = len(passes.tasks)
     if count < 2 or passes.reduce is not identity:  # Means over processes have no such factors.
         return []
+    if passes.at_once > 1 and below:  # Nor do passes of several tasks.
+        return []
     entered = _graph(_roots(passes, below))
     if entered is None:
         return []

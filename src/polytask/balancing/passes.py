@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from polytask.balancing.at_once import of_one_tensor, together
 from polytask.balancing.graph import Differentiate, Losses, Shared, leaves
 
 BLOCK = 32768
@@ -62,6 +63,7 @@ class Passes:
         features: Per active task its alias of the shared features; None if not given.
         call: How a tensor is differentiated.
         reduce: Mean over processes.
+        at_once: How many tasks' passes below one tensor of features are made as one.
     """
 
     losses: Losses
@@ -70,6 +72,7 @@ class Passes:
     features: list[Tensor | None] | None
     call: Differentiate
     reduce: Callable[[Tensor], Tensor]
+    at_once: int = 1
 
     def ones(self) -> Tensor:
         """Weights `[A]` of equal weighting."""
@@ -156,6 +159,10 @@ class Passes:
             heads: Whether every other parameter that the passes cross accumulates its gradient.
             into: Where they are put, `[A, P]` with anything in it. None for new memory.
         """
+        if self.at_once > 1 and cotangents is not None:
+            rows = self.shared.zeros(len(self.tasks)) if into is None else into.zero_()
+            self._several(rows, cotangents, factor, heads)
+            return self.reduce(rows)
         rows = self.shared.zeros(len(self.tasks)) if into is None else into
         only = {} if heads else {"inputs": self.shared.parameters}
         with self.shared.collecting() as point:
@@ -166,6 +173,31 @@ class Passes:
                 retain = not heads or i + 1 < len(self.tasks)
                 self.alone(i, cotangents, factor, retain_graph=retain, **only)
         return self.reduce(rows)
+
+    def _several(
+        self, rows: Tensor, cotangents: list[Tensor | None], factor: float, heads: bool
+    ) -> None:
+        """Put gradients in `rows` `[A, P]`, from passes of several tasks at a time."""
+        assert self.features is not None
+        known = {i: c for i, c in enumerate(cotangents) if c is not None}
+        several = [
+            members[first : first + self.at_once]
+            for members in of_one_tensor(self.features, known)
+            for first in range(0, len(members), self.at_once)
+        ]
+        own: list[Tensor] = []
+        if heads:  # Encoders of one task's own learn in one more pass.
+            mine = set(self.shared.everyone)
+            below = leaves(f.grad_fn for f in self.features if f is not None)
+            own = [p for p in below if p not in mine]
+        for members in several:
+            feature = self.features[members[0]]
+            assert feature is not None
+            retain = not heads or bool(own) or members is not several[-1]
+            given = [known[i] for i in members]
+            together(feature, given, self.shared, rows, members, retain_graph=retain)
+        if own:
+            self.pull(range(len(cotangents)), cotangents, factor, inputs=own)
 
     def alone(
         self, i: int, cotangents: list[Tensor | None] | None, factor: float, **kwargs: Any
@@ -200,15 +232,3 @@ class Passes:
         # A scaler multiplies once more: hand it the true cotangents, in float32.
         products = [(f.float() * (c.float() / factor)).sum() for f, c in pairs]
         self.call(torch.stack(products).sum(), **kwargs)
-
-
-def source(feature: Tensor) -> object:
-    """What an alias or a copy of a tensor was made of."""
-    node = feature.grad_fn
-    if node is None:
-        return feature
-    same = ("ViewBackward0", "AliasBackward0", "CloneBackward0", "ReshapeAliasBackward0")
-    return (
-        node.next_functions[0] if node.name() in same else (node, feature.output_nr),
-        feature.shape,
-    )

@@ -7,6 +7,7 @@ from polytask.balancing import (
     LossBalancer,
     UsesIndependentBatches,
 )
+from polytask.balancing.needs import makes_rows
 from polytask.errors import ConfigError
 from polytask.model import MultiTaskModel
 from polytask.training.settings import Settings
@@ -34,9 +35,11 @@ def measurement(settings: Settings, balancer: Balancer, model: MultiTaskModel) -
     """
     usual = Settings()
     names = ("measured", "subsample", "groups")
+    if settings.at_once > 1:
+        _need_rows(settings, balancer)
     given = [f"training.{n}" for n in names if getattr(settings, n) != getattr(usual, n)]
     if not given:
-        return Measurement()
+        return Measurement(at_once=settings.at_once)
     sees = isinstance(balancer, GramianBalancer) and balancer.at == "parameters"
     if not sees or isinstance(balancer, UsesIndependentBatches):
         raise ConfigError(
@@ -46,4 +49,19 @@ def measurement(settings: Settings, balancer: Balancer, model: MultiTaskModel) -
     last = model.last_stage() if settings.measured == "last_stage" else None
     if last is not None and not last:
         raise ConfigError("training.measured: the trunk has no stage that tasks share.")
-    return Measurement(last, settings.subsample, settings.groups)
+    return Measurement(last, settings.subsample, settings.groups, settings.at_once)
+
+
+def _need_rows(settings: Settings, balancer: Balancer) -> None:
+    """Raise unless gradients of several tasks can be made at once."""
+    if not makes_rows(balancer):
+        raise ConfigError(
+            "training.at_once: for a balancer that takes each task's gradient at shared "
+            f"parameters, of one batch. {type(balancer).__name__} does not. Leave it out, or "
+            "choose another balancer."
+        )
+    if settings.subsample < 1:
+        raise ConfigError(
+            "training.at_once: where a part of the batch is measured (`training.subsample`), "
+            "passes are made one by one. Leave one of the two out."
+        )

@@ -32,6 +32,9 @@ class Settings:
             that make it, in (0, 1]. A step in which a task has no label among them takes all.
         groups: For a balancer that sees the Gramian: more than 1 measures it in so many groups of
             parameters, which takes longer and holds the gradients of one group at a time.
+        at_once: For a balancer that takes each task's gradient at shared parameters: of how many
+            tasks one pass makes them, for so many times its memory. Small networks on large
+            devices, which wait for calls and not for arithmetic, gain by more than 1.
         checkpoint_minutes: A crash loses at most so many minutes (and never more than an epoch).
         freeze: Beginnings of parameters' names that do not learn, such as `[encoders.sound]`.
         unfreeze: Beginnings of names that do not learn in the first so many epochs, such as
@@ -55,6 +58,7 @@ class Settings:
     measured: Literal["all", "last_stage"] = "all"
     subsample: float = 1.0
     groups: int = 1
+    at_once: int = 1
     checkpoint_minutes: float = 5.0
     freeze: tuple[str, ...] = ()
     unfreeze: dict[str, int] = field(default_factory=dict)
@@ -65,7 +69,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_number("subsample", self.subsample, 0, 1, above=True, below=False)
-        for key in ("epochs", "groups", "devices"):
+        for key in ("epochs", "groups", "at_once", "devices"):
             require_number(key, getattr(self, key), 1)
         if self.threads != "auto":
             require_number("threads", self.threads, 1, _MOST_THREADS, below=False)

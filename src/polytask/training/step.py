@@ -60,17 +60,19 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the Gramian of a step is made of, for a balancer that sees it.
+    """What the Gramian of a step is made of, for a balancer that sees it, and how.
 
     Attributes:
         parameters: The shared parameters whose gradients are measured; None for all.
         subsample: The share of each input's examples that are measured.
         groups: In how many groups of parameters, of which one is in memory at a time.
+        at_once: Of how many tasks one pass below their features makes the gradients.
     """
 
     parameters: Sequence[Parameter] | None = None
     subsample: float = 1.0
     groups: int = 1
+    at_once: int = 1
 
 
 def train_step(
@@ -165,6 +167,7 @@ def train_step(
                 progress=progress,
             ),
             groups=measurement.groups,
+            at_once=measurement.at_once,
             independent=independent,
             differentiate=differentiation(fabric),
             reduce=partial(all_reduced, fabric) if fabric.world_size > 1 else identity,
