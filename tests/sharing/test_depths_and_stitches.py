@@ -40,11 +40,34 @@ def test_stages_that_no_task_reaches_are_not_made() -> None:
     assert torch.equal(trunk(X, ["a"])["a"].values, trunk(X, ["b", "a"])["a"].values)
 
 
+def test_a_task_may_leave_before_the_first_stage() -> None:
+    trunk = Hierarchy(backbone, NAMES, leaves={"a": 0, "b": 2})
+    assert trunk(X, NAMES)["a"] is X
+    assert trunk.out_features == {"a": X.values.shape[1], "b": 3, "c": 6}
+    shared = {id(p) for p in trunk.shared_parameters()}
+    assert shared == {id(p) for p in trunk.backbone.stages[:2].parameters()}
+    alone = Hierarchy(backbone, ["a"], leaves={"a": 0})  # as a network of its own has it
+    assert alone(X, ["a"])["a"] is X and not list(alone.parameters())
+
+
+def test_a_backbone_that_does_not_say_what_it_is_given_has_a_first_stage() -> None:
+    def unsaid() -> Backbone:
+        made = backbone()
+        made.in_features = None
+        return made
+
+    assert Hierarchy(unsaid, NAMES, leaves={"a": 1}).out_features["a"] == 5
+    with pytest.raises(ValueError, match="`in_features`, or let the task leave after 1"):
+        Hierarchy(unsaid, NAMES, leaves={"a": 0})
+
+
 def test_a_hierarchy_says_what_is_wrong_with_its_depths() -> None:
     with pytest.raises(ValueError, match="no task 'd'"):
         Hierarchy(backbone, NAMES, leaves={"d": 1})
-    with pytest.raises(ValueError, match=r"1 to the backbone's 3 stages. Found 4 for task 'a'"):
+    with pytest.raises(ValueError, match=r"0 to the backbone's 3 stages. Found 4 for task 'a'"):
         Hierarchy(backbone, NAMES, leaves={"a": 4})
+    with pytest.raises(ValueError, match=r"0 to the backbone's 3 stages. Found -1"):
+        Hierarchy(backbone, NAMES, leaves={"b": -1})
     with pytest.raises(ValueError, match=r"1 to the backbone's 3 stages. Found 0"):
         SharedThenSplit(backbone, NAMES, shared_stages=0)
 

@@ -58,13 +58,15 @@ class Hierarchy(Trunk):
     lower layers").
 
     A stage is moved by every task that leaves behind it or later. Stages that no task reaches are
-    not made. A task's head gets what its stage gives, be it a map, a sequence or a vector.
+    not made. A task's head gets what its stage gives, be it a map, a sequence or a vector; after 0
+    stages that is what the backbone is given, such as word vectors or the spectra of a sound, of
+    which a linear head with `pool: mean` sees the mean.
 
     Args:
         make: Makes the backbone.
         tasks: The names of the tasks.
-        leaves: After how many stages a task leaves, by its name. Tasks that are not named stay to
-            the end.
+        leaves: After how many stages a task leaves, by its name, 0 for before the first. Tasks
+            that are not named stay to the end.
     """
 
     def __init__(
@@ -82,16 +84,23 @@ class Hierarchy(Trunk):
         for task, depth in (leaves or {}).items():
             if task not in self.leaves:
                 raise ValueError(f"`leaves`: no task '{task}'. {nearest(task, self.tasks)}")
-            if not 1 <= depth <= len(widths):
+            if not 0 <= depth <= len(widths):
                 raise ValueError(
-                    f"`leaves` should be from 1 to the backbone's {len(widths)} stages. "
+                    f"`leaves` should be from 0 to the backbone's {len(widths)} stages. "
                     f"Found {depth} for task '{task}'."
                 )
             self.leaves[task] = depth
         deepest = max(self.leaves.values())
+        entering = self.backbone.in_features
+        if min(self.leaves.values()) == 0 and entering is None:
+            raise ValueError(
+                "`leaves`: 0 stages need a backbone that says what it is given. Set its "
+                "`in_features`, or let the task leave after 1."
+            )
         self.backbone.stages = self.backbone.stages[:deepest]
         self.backbone.widths = widths[:deepest]
-        self.out_features = {task: widths[depth - 1] for task, depth in self.leaves.items()}
+        at = [entering or 0, *widths]
+        self.out_features = {task: at[depth] for task, depth in self.leaves.items()}
 
     def forward(self, features: Features, tasks: Sequence[str]) -> dict[str, Features]:
         """What the backbone gives at each task's depth; no stage runs that nobody asks for."""
