@@ -176,18 +176,33 @@ class Run:
         """The best weights.
 
         Raises:
-            RunError: If no epoch has ended yet, or the file is broken.
+            RunError: If no epoch has ended yet, or the file is gone or broken.
         """
         from safetensors.torch import load_file
 
-        path = self.path / "model.safetensors"
-        if not path.exists():
-            raise RunError(
-                f"The run '{self.path}' has no weights yet: no epoch has ended. "
-                f"Go on with: polytask train --resume {self.path}"
-            )
+        path = self._weights_file()
         with readable(path):
             return load_file(path)
+
+    def _weights_file(self) -> Path:
+        """The file of the best weights.
+
+        Raises:
+            RunError: If it is not there.
+        """
+        path = self.path / "model.safetensors"
+        if path.exists():
+            return path
+        if ended := len(self.history()):
+            raise RunError(
+                f"The run '{self.path}' has no model.safetensors, though its epochs so far are "
+                f"{ended}: it was removed, or could not be saved. Bring it back from a copy, or "
+                f"train anew: polytask train {self.path / 'config.yaml'}"
+            )
+        raise RunError(
+            f"The run '{self.path}' has no weights yet: no epoch has ended. "
+            f"Go on with: polytask train --resume {self.path}"
+        )
 
     def fingerprint(self) -> str:
         """A hash of the best weights, by which they are known again.
@@ -195,9 +210,7 @@ class Run:
         Raises:
             RunError: If there are none.
         """
-        path = self.path / "model.safetensors"
-        if not path.exists():
-            raise RunError(f"The run '{self.path}' has no weights yet: no epoch has ended.")
+        path = self._weights_file()
         with readable(path), path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -228,7 +241,10 @@ class Run:
 
         path = self.path / "parts.safetensors"
         if not path.exists():
-            raise RunError(f"The run '{self.path}' has no parts.safetensors: it never started.")
+            raise RunError(
+                f"The run '{self.path}' has no parts.safetensors: it never started, or the file "
+                f"was removed. Train anew: polytask train {self.path / 'config.yaml'}"
+            )
         parts: dict[str, dict[str, Tensor]] = {}
         with readable(path), safe_open(path, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118 - a file, not a mapping

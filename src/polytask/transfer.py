@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polytask.errors import DataError, RunError
+from polytask.errors import ConfigError, DataError, RunError, nearest
 from polytask.model import MultiTaskModel
 from polytask.tasks.base import Task
 from polytask.tasks.labels import composed
@@ -72,10 +72,12 @@ def start_from(
         fresh: Beginnings of names that are not taken though they would fit.
 
     Raises:
+        ConfigError: If a beginning in `fresh` is that of no name.
         RunError: If a part has another shape than before, or knows tasks by their place and these
             are in another order, or nothing at all fits.
     """
     tasks, earlier = list(tasks), list(earlier)
+    _require_parts(model, tasks, fresh)
     known = {task.name: task for task in earlier}
     kept = {t.name: t for t in tasks if t.name in known and type(t) is type(known[t.name])}
     heads = {model.heads.stored_as[task.name]: task.name for task in tasks}
@@ -162,6 +164,18 @@ def continued(declared: Task, fitted: Task, earlier: Task) -> Task:
         ours = tuple(names.get(name, name) for name in getattr(fitted, "classes", ()))
         fitted = replace(fitted, classes=ours)  # type: ignore[call-arg]
     return fitted.continuing(earlier)
+
+
+def _require_parts(model: MultiTaskModel, tasks: Iterable[Task], fresh: Sequence[str]) -> None:
+    """Make sure that each beginning is that of a parameter, or names a task's head."""
+    names = [*model.state_dict(), *(f"heads.{task.name}" for task in tasks)]
+    for beginning in fresh:
+        if not any(begins(name, [beginning]) for name in names):
+            parts = {".".join(name.split(".")[:n]) for name in names for n in (1, 2)}
+            raise ConfigError(
+                f"--fresh {beginning}: no part of the network is called so. "
+                f"{nearest(beginning, parts)}"
+            )
 
 
 def begins(name: str, beginnings: Iterable[str]) -> bool:

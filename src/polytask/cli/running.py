@@ -67,6 +67,7 @@ def evaluate(
         from polytask.config.build import build_tasks
         from polytask.run import Run
         from polytask.terminal import Terminal, print_scores
+        from polytask.training.history import overflowing
         from polytask.tuning import said
         from polytask.workflow import evaluate_run
 
@@ -76,7 +77,11 @@ def evaluate(
         with Terminal() as terminal:
             scores = evaluate_run(chosen, part, terminal.on_decoding)  # type: ignore[arg-type]
         print_scores(scores, f"{part} part of {chosen.path}")
-        for line in said(chosen.read_json("facts.json"), build_tasks(chosen.config)):
+        tasks = build_tasks(chosen.config)
+        if strange := overflowing(scores, tasks):
+            message = f"warning: the answers for {', '.join(strange)} are no finite numbers. "
+            typer.echo(message + "The network's weights are of no use for them.", err=True)
+        for line in said(chosen.read_json("facts.json"), tasks):
             typer.echo(line)
 
 
@@ -116,6 +121,11 @@ def predict(
             raise ConfigError(f"--output: '{output}' should end in .csv, .jsonl or .parquet.")
         if input_ is None:
             raise ConfigError("--input is missing: a picture, a sound, a folder, or a table.")
+        if output is not None and output.exists() and input_.exists() and output.samefile(input_):
+            raise ConfigError(
+                f"--output: '{output}' is what is to be predicted, and would be lost. Name another "
+                "file."
+            )
         if output is not None:
             with written(output.parent, "Name another file under --output."):
                 output.parent.mkdir(parents=True, exist_ok=True)

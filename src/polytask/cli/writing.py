@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,23 @@ from polytask.errors import require
 
 
 def write_table(lines: list[dict[str, Any]], output: Path | None) -> None:
-    """Write lines as CSV, JSON lines or Parquet, by the file's ending; CSV to standard output."""
+    """Write lines as CSV, JSON lines or Parquet, by the file's ending; CSV to standard output.
+
+    A file is written whole or not at all: what was there before stays if the disk is full.
+    """
+    if output is not None:
+        output = output.resolve()  # What a link leads to.
+        scratch = output.with_name(f".{output.stem}.{os.getpid()}{output.suffix}")
+        try:
+            _write(lines, scratch)
+            os.replace(scratch, output)
+        finally:
+            scratch.unlink(missing_ok=True)
+    else:
+        _write(lines, None)
+
+
+def _write(lines: list[dict[str, Any]], output: Path | None) -> None:
     columns = list(dict.fromkeys(key for line in lines for key in line))
     kind = ".csv" if output is None else output.suffix.lower()
     if kind == ".parquet":

@@ -60,5 +60,10 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise RunError(f"The checkpoint '{path}' cannot be read: {error}") from error
+        # What torch says goes on about how to trust a file that may run code.
+        reason = (str(error) or type(error).__name__).split("\n")[0].split(". ")[0]
+        raise RunError(
+            f"The checkpoint '{path}' cannot be read: it is cut off, or no checkpoint of Polytask "
+            f"({reason}). Bring it back from a copy, or train anew."
+        ) from error
     return state

@@ -1,5 +1,6 @@
 """What a training leaves behind to be read: scores by epoch."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -57,8 +58,10 @@ def monitored(scores: Scores, monitor: str, tasks: Sequence[Task]) -> float | No
         tasks: The tasks.
 
     Returns:
-        None if nothing could be measured.
+        None if nothing could be measured, NaN if the network is broken (see `overflowing`).
     """
+    if overflowing(scores, tasks):
+        return math.nan
     name, dot, metric = monitor.rpartition(".")
     if dot and name != "mean":
         value = scores[name][metric]
@@ -68,6 +71,30 @@ def monitored(scores: Scores, monitor: str, tasks: Sequence[Task]) -> float | No
         values = [value if value is None else -value for value in values]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def improves(value: float, best: float | None) -> bool:
+    """Whether a score (greater is better) is the best so far; a NaN never is."""
+    return not math.isnan(value) and (best is None or value > best)
+
+
+def overflowing(scores: Scores, tasks: Sequence[Task]) -> list[str]:
+    """The tasks for which a network's answers are no finite numbers, so that nothing can be scored.
+
+    Where there are no labels there is no loss either, and nothing is wrong.
+
+    Args:
+        scores: Of a part.
+        tasks: The tasks.
+    """
+    each = ((task.name, scores.get(task.name, {}), task.score) for task in tasks)
+    return [
+        name
+        for name, own, score in each
+        if own.get(score) is None
+        and (loss := own.get("loss")) is not None
+        and not math.isfinite(loss)
+    ]
 
 
 def compared_by(monitor: str, task: Task) -> tuple[str, bool]:

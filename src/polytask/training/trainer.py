@@ -27,7 +27,7 @@ from polytask.training.averaging import WeightAverage, borrowed_weights
 from polytask.training.checkpoint import load_state, save_state
 from polytask.training.devices import resolve_precision
 from polytask.training.freezing import Freezing
-from polytask.training.history import check_monitor, monitored
+from polytask.training.history import check_monitor, improves, monitored, overflowing
 from polytask.training.optim import OptimizerSpec, Schedule
 from polytask.training.processes import all_reduced
 from polytask.training.progress import Progress
@@ -258,8 +258,15 @@ class Trainer:
         value = monitored(scores, self.settings.monitor, self.tasks) if scores else None
         # Where nothing can be measured, the latest weights are the best known.
         better = progress.best is None if value is None else improves(value, progress.best)
-        if better and self._kept(whole(state, self.fabric.is_global_zero)):
+        better = better and self._kept(whole(state, self.fabric.is_global_zero))
+        if better:
             progress.best, progress.best_epoch = value, epoch
+        if strange := overflowing(scores, self.tasks):
+            self.reporter.warn(
+                f"Epoch {epoch}: the network's answers for {', '.join(map(repr, strange))} are no "
+                "finite numbers on validation rows, so its weights are not kept. Lower "
+                "optimizer.lr, or set training.clip."
+            )
         drawn = None
         if self.follows is not None:
             self.follows.end_epoch(scores)
@@ -269,7 +276,7 @@ class Trainer:
                 (task.name for task in self.tasks),
                 steps=self.stream.steps_per_epoch,
                 scores=scores,
-                value=value,
+                value=None if value is None or math.isnan(value) else value,
                 best=better,
                 drawn=drawn,
             )
@@ -296,10 +303,11 @@ class Trainer:
             try:
                 self.keep({k: v.detach().cpu().contiguous() for k, v in state.items()})
             except OSError as error:
-                kept = False
+                kept, before = False, self.progress.best_epoch
+                there = f"Those of epoch {before} are whole" if before else "There are none yet"
                 self.reporter.warn(
-                    f"Could not save the best weights ({error}). Earlier ones are whole. "
-                    "Free some space. Training goes on."
+                    f"Could not save the best weights ({error}). {there}. Free some space. "
+                    "Training goes on."
                 )
         return bool(self.fabric.broadcast(kept))
 
@@ -323,10 +331,8 @@ class Trainer:
         try:
             save_state(self.checkpoint, state)
         except OSError as error:
-            message = (
-                f"Could not save '{self.checkpoint}' ({error}). An earlier checkpoint is whole. "
-                "Free some space."
-            )
+            there = "The earlier one is whole." if self.checkpoint.exists() else "There is none."
+            message = f"Could not save '{self.checkpoint}' ({error}). {there} Free some space."
             if required:
                 raise RunError(message) from error
             self.reporter.warn(message + " Training goes on.")
@@ -382,8 +388,3 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     """A seed of its own for each step and process."""
     mixed = (seed * 1_000_003 + step) * 65_537 + rank
     return mixed % 2**63
-
-
-def improves(value: float, best: float | None) -> bool:
-    """Whether a score (greater is better) is the best so far; a NaN never is."""
-    return not math.isnan(value) and (best is None or value > best)

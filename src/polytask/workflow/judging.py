@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,8 +157,8 @@ def predict_run(
         called: What columns of training are called in the table, where it is something else.
 
     Yields:
-        One mapping per example: where it comes from, and each task's label and probabilities, or
-        the path of a picture or sound.
+        One mapping per example: where it comes from (`input`, or `row` where a task has that
+        name), and each task's label and probabilities, or the path of a picture or sound.
 
     Raises:
         DataError: If the input cannot be read, or a prediction is no finite number.
@@ -169,6 +169,7 @@ def predict_run(
     policy = on_bad or run.config.on_bad
     found = _opened(run, path, inputs, tasks, policy, called)
     strange: dict[str, str] = {}
+    place, words = _columns_beside([task.name for task in tasks], inputs)
     for batch in found.batches(evaluation_batch(tasks)):
         batch = batch.to(device)
         here = [task for task in tasks if task.input in batch.inputs]
@@ -191,14 +192,22 @@ def predict_run(
                         "those of training"
                     )
                 if row not in lines:
-                    lines[row] = {"input": found.describe(row), **found.texts(row)}
+                    texts = {words[name]: text for name, text in found.texts(row).items()}
+                    lines[row] = {place: found.describe(row), **texts}
                 lines[row].update(columns)
         if strange and policy == "error":
             where, reason = next(iter(strange.items()))
             raise DataError(f"{where}: {reason}. Correct it, or leave it out with --on-bad skip.")
-        yield from (line for line in lines.values() if line["input"] not in strange)
+        yield from (line for line in lines.values() if line[place] not in strange)
     for where, reason in (*found.skipped, *strange.items()):
         warnings.warn(f"left out {where}: {reason}", stacklevel=2)
+
+
+def _columns_beside(tasks: Sequence[str], inputs: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """What the columns of a prediction are called that say where it comes from and what it reads:
+    `input` and by the input's name, but where a task's own column has that name."""
+    place = next(name for name in ("input", "row", "example", "place") if name not in tasks)
+    return place, {name: f"{name} text" if name in tasks else name for name in inputs}
 
 
 def _is_strange(predicted: Mapping[str, Any]) -> bool:

@@ -40,6 +40,7 @@ from polytask.transfer import Start
 from polytask.tuning import require_validation, tune
 from polytask.workflow.judging import fitting_weights, validator
 from polytask.workflow.opening import make_stream, prepare_data, reopen_data, sample
+from polytask.workflow.resuming import require_best_weights, require_kept, require_resumable
 from polytask.workflow.teachers import (
     TEACHERS,
     make_teaching,
@@ -80,6 +81,8 @@ def train(
     """
     config = start.config if isinstance(start, Run) else start
     stopped = start if isinstance(start, Run) and (start.path / "facts.json").exists() else None
+    if stopped is not None:
+        require_resumable(stopped)
     settings = settings_of(config, stopped)
     named, share = named_threads(), share_of_cores(settings)
     fabric = make_fabric(settings)
@@ -137,15 +140,20 @@ def train(
         if stopped is not None and trainer.checkpoint.exists():
             with fitting_weights(run):
                 trainer.load_state_dict(load_state(trainer.checkpoint))
+        lost = None if stopped is None else require_best_weights(stopped, trainer)
         if first:
             run.cut_history(trainer.progress.step // stream.steps_per_epoch)
         overview = overview_of(trainer, model, prepared, stream, fabric.world_size, begun)
         watcher.on_start(run, {**facts, **overview})
+        if lost is not None:
+            watcher.warn(lost)
         costs = cost_of_many(trainer.acting, sum(p.numel() for p in trainer.shared))
         if costs is not None:
             watcher.warn(costs)
         step = trainer.progress.step
         finished = trainer.fit() if keeper is None else keeper.follow(trainer.fit, step)
+    if first and finished:
+        require_kept(run)
     if (first or trainer.sharded) and any(task.tunes for task in prepared.tasks):
         from polytask.training.sharding import load_weights
 

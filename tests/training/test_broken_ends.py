@@ -1,0 +1,165 @@
+"""Trainings whose network breaks, and runs of which something is gone."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from torch import Tensor, nn
+
+from polytask.config import load_config
+from polytask.config.schema import Config
+from polytask.errors import ConfigError, RunError
+from polytask.origin import Origin
+from polytask.run import Run
+from polytask.training.history import monitored, overflowing
+from polytask.types import Scores
+from polytask.workflow import train
+from polytask.workflow.watching import Silent
+from tests.networks import TASKS
+from tests.training.loops import Watcher, scored, trainer
+
+
+class Heard(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    rng = np.random.default_rng(0)
+    pd.DataFrame(rng.normal(size=(60, 3)), columns=["x", "y", "z"]).to_csv(tmp_path / "t.csv")
+    (tmp_path / "t.yaml").write_text(
+        "sources:\n  rows: {kind: table, path: t.csv}\n"
+        "inputs:\n  cells: {kind: table, columns: [x, y]}\n"
+        "tasks:\n  z: {kind: regression, target: z}\n"
+        "trunk: {kind: hard, backbone: {kind: perceptron, widths: [4]}}\n"
+        "training: {epochs: 3, threads: 1, accelerator: cpu}\n"
+    )
+    return load_config(tmp_path / "t.yaml")
+
+
+def trained(config: Config, root: Path) -> Run:
+    assert train(config, root, Silent(), [])
+    return Run.newest(root)
+
+
+def broken(name: str) -> Scores:
+    """The scores of a network whose answers for one task are no numbers."""
+    found: dict[str, dict[str, float | None]] = {
+        task.name: {task.score: 0.5, "loss": 1.0, "count": 4} for task in TASKS
+    }
+    found[name] = {k: None for k in found[name]} | {"loss": float("nan"), "count": 4}
+    return found
+
+
+def test_a_task_without_a_score_is_left_out_of_the_mean_unless_its_network_is_broken() -> None:
+    first = TASKS[0].name
+    without = broken(first)
+    without[first]["loss"] = None  # type: ignore[index]
+    assert overflowing(without, TASKS) == []
+    assert monitored(without, "mean", TASKS) is not None
+    assert overflowing(broken(first), TASKS) == [first]
+    for monitor in ("mean", f"{TASKS[1].name}.{TASKS[1].score}"):
+        assert monitored(broken(first), monitor, TASKS) != monitored(broken(first), monitor, TASKS)
+
+
+def test_an_epoch_whose_answers_are_no_numbers_is_never_kept(tmp_path: Path) -> None:
+    epochs, kept = iter(range(4)), []
+
+    def validate(model: nn.Module) -> Scores:
+        return broken(TASKS[0].name) if next(epochs) in (0, 2) else scored(model)
+
+    def keep(state: Mapping[str, Tensor]) -> None:
+        kept.append(len(watcher.epochs) + 1)
+
+    watcher = Watcher()
+    made = trainer(tmp_path, watcher=watcher, validate=validate, keep=keep, epochs=3)
+    assert made.fit()
+    assert kept == [2] and [record.best for record in watcher.epochs] == [False, True, False]
+    assert [record.monitored is None for record in watcher.epochs] == [True, False, True]
+    json.dumps([record.as_dict()["monitored"] for record in watcher.epochs], allow_nan=False)
+    assert [w.split(":")[0] for w in watcher.warnings] == ["Epoch 1", "Epoch 3"]
+    assert f"'{TASKS[0].name}'" in watcher.warnings[0]
+
+
+def test_weights_that_could_not_be_saved_are_not_the_best(tmp_path: Path) -> None:
+    full = iter([True, False, True])
+
+    def keep(state: Mapping[str, Tensor]) -> None:
+        if next(full, True):
+            raise OSError(28, "No space left on device")
+
+    better = iter((0.1, 0.2, 0.3))
+
+    def validate(model: nn.Module) -> Scores:
+        score = next(better)
+        return {task.name: {task.score: score, "loss": 1.0, "count": 4} for task in TASKS}
+
+    watcher = Watcher()
+    trainer(tmp_path, watcher=watcher, keep=keep, validate=validate).fit()
+    assert [record.best for record in watcher.epochs] == [False, True, False]
+    first, last = watcher.warnings
+    assert "There are none yet" in first and "Those of epoch 2 are whole" in last
+
+
+def test_a_training_that_could_keep_no_weights_is_no_success(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(run: Run, state: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Run, "save_weights", full)
+    with pytest.raises(RunError, match=r"reached its end, and '.*' has no weights"):
+        train(config, tmp_path / "runs", Silent(), [])
+
+
+def test_a_run_without_its_checkpoint_does_not_begin_anew(config: Config, tmp_path: Path) -> None:
+    run = trained(config, tmp_path / "runs")
+    before = (run.path / "model.safetensors").read_bytes()
+    (run.path / "checkpoint.pt").unlink()
+    with pytest.raises(RunError, match=r"no checkpoint.pt, .* though 3 epochs have ended"):
+        train(run, tmp_path / "runs", Silent(), [])
+    assert (run.path / "model.safetensors").read_bytes() == before
+    assert len(run.history()) == 3
+    # One that was killed before its first checkpoint has nothing to lose.
+    run.cut_history(1)
+    assert train(run, tmp_path / "runs", Silent(), [])
+    assert len(run.history()) == 3
+
+
+def test_weights_that_are_gone_are_told(config: Config, tmp_path: Path) -> None:
+    run = trained(config, tmp_path / "runs")
+    (run.path / "model.safetensors").unlink()
+    for ask in (run.weights, run.fingerprint, lambda: train(run, tmp_path, Silent(), [])):
+        with pytest.raises(RunError, match=r"no model.safetensors, though its epochs so far are 3"):
+            ask()
+
+
+def test_best_weights_that_are_gone_midway_are_replaced_by_the_next(
+    config: Config, tmp_path: Path
+) -> None:
+    run = trained(config, tmp_path / "runs")
+    text = (run.path / "config.yaml").read_text()
+    (run.path / "config.yaml").write_text(text.replace("epochs: 3", "epochs: 5"))
+    (run.path / "model.safetensors").unlink()
+    longer, heard = Run.open(run.path), Heard()
+    state = longer.config.resolved()["training"]["epochs"]
+    assert state == 5
+    assert train(longer, tmp_path / "runs", heard, [])
+    assert any("best weights so far" in w and "are gone" in w for w in heard.warnings)
+    assert longer.weights()
+    assert longer.history()[3]["best"]
+
+
+def test_what_begins_anew_has_to_be_there(config: Config, tmp_path: Path) -> None:
+    run = trained(config, tmp_path / "runs")
+    assert train(config, tmp_path / "next", Silent(), [], Origin(run, ("heads.z",)))
+    with pytest.raises(ConfigError, match=r"--fresh heads.zz: no part .* Did you mean 'heads.z'"):
+        train(config, tmp_path / "other", Silent(), [], Origin(run, ("heads.zz",)))
