@@ -286,7 +286,10 @@ class Run:
     def save_scores(self, part: str, scores: Scores) -> None:
         """Add the scores of a part to `scores.json`."""
         path = self.path / "scores.json"
-        known = self.read_json("scores.json") if path.exists() else {}
+        try:
+            known = self.read_json("scores.json") if path.exists() else {}
+        except RunError as error:
+            raise RunError(f"{error} Remove it, and evaluate again.") from error
         self.write_json("scores.json", {**known, part: scores})
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
+from polytask.cli import app
 from polytask.config import load_config
 from polytask.config.schema import Config
 from polytask.errors import ConfigError, RunError
@@ -156,6 +158,42 @@ def test_best_weights_that_are_gone_midway_are_replaced_by_the_next(
     assert any("best weights so far" in w and "are gone" in w for w in heard.warnings)
     assert longer.weights()
     assert longer.history()[3]["best"]
+
+
+def test_a_broken_file_of_scores_says_how_to_go_on(config: Config, tmp_path: Path) -> None:
+    run = Run.create(config, tmp_path / "runs")
+    (run.path / "scores.json").write_text("{")
+    with pytest.raises(RunError, match=r"not valid JSON.*Remove it, and evaluate again"):
+        run.save_scores("test", {})
+
+
+def checked(path: Path, *changes: str) -> str:
+    sets = [part for change in changes for part in ("--set", change)]
+    result = CliRunner().invoke(app, ["check", str(path), *sets])
+    return result.output if result.exit_code == 0 else f"refused: {result.output}"
+
+
+def test_check_refuses_what_a_training_would(config: Config, tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    assert "warning" not in checked(path) and "refused" not in checked(path)
+    for change, said in (
+        ("training.monitor=z.rsme", "Did you mean 'z.rmse'"),
+        ("training.at_once=2", "EqualWeighting does not"),
+        ("training.groups=2", "EqualWeighting does not"),
+        ("teachers=[{run: nowhere}]", "is no run"),
+    ):
+        found = " ".join(checked(path, change).split())
+        assert found.startswith("refused") and said in found
+
+
+def test_nothing_to_choose_by_is_told(config: Config, tmp_path: Path) -> None:
+    changes = ["sources.rows.split={validation: 0}", "training.patience=1"]
+    assert "training.patience: there are no validation rows" in checked(
+        tmp_path / "t.yaml", *changes
+    )
+    heard = Heard()
+    assert train(load_config(tmp_path / "t.yaml", changes), tmp_path / "runs", heard, [])
+    assert any("training.patience: there are no validation rows" in w for w in heard.warnings)
 
 
 def test_what_begins_anew_has_to_be_there(config: Config, tmp_path: Path) -> None:

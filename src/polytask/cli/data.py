@@ -20,6 +20,7 @@ def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Se
         from polytask.survey.profile import leaks
         from polytask.terminal import Terminal
         from polytask.workflow import make_stream, prepare_data
+        from polytask.workflow.conditions import require_trainable
 
         loaded = load_config(config, set_ or ())
         with Terminal() as terminal:
@@ -29,6 +30,8 @@ def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Se
         print_leaks(leaks(prepared), told=prepared.summary()["texts"])
         typer.echo(make_stream(loaded, prepared, 0, 1).describe_epoch())
         typer.echo(f"{sum(p.numel() for p in model.parameters()):,} parameters")
+        if said := require_trainable(loaded, model, prepared):
+            typer.echo(f"warning: {said}")
 
 
 def init(

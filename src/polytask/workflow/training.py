@@ -38,9 +38,14 @@ from polytask.training.history import compared_by
 from polytask.training.settings import Settings
 from polytask.transfer import Start
 from polytask.tuning import require_validation, tune
+from polytask.workflow.conditions import (
+    require_best_weights,
+    require_kept,
+    require_resumable,
+    unguided,
+)
 from polytask.workflow.judging import fitting_weights, validator
 from polytask.workflow.opening import make_stream, prepare_data, reopen_data, sample
-from polytask.workflow.resuming import require_best_weights, require_kept, require_resumable
 from polytask.workflow.teachers import (
     TEACHERS,
     make_teaching,
@@ -145,8 +150,9 @@ def train(
             run.cut_history(trainer.progress.step // stream.steps_per_epoch)
         overview = overview_of(trainer, model, prepared, stream, fabric.world_size, begun)
         watcher.on_start(run, {**facts, **overview})
-        if lost is not None:
-            watcher.warn(lost)
+        for said in (lost, unguided(settings, prepared)):
+            if said is not None:
+                watcher.warn(said)
         costs = cost_of_many(trainer.acting, sum(p.numel() for p in trainer.shared))
         if costs is not None:
             watcher.warn(costs)

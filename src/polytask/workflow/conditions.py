@@ -1,12 +1,55 @@
-"""What has to be there for a run to go on, and what a run has to have when it ends."""
+"""What has to be so for a training to begin and for a run to go on, and what it has to leave."""
 
 from typing import TYPE_CHECKING
 
+from polytask.config.build import build_balancer, build_settings
+from polytask.config.schema import Config
+from polytask.data.dataset import Prepared
 from polytask.errors import RunError
+from polytask.model import MultiTaskModel
 from polytask.run import Run
+from polytask.training.settings import Settings
+from polytask.tuning import require_validation
+from polytask.workflow.teachers import make_teaching
 
 if TYPE_CHECKING:
     from polytask.training.trainer import Trainer
+
+
+def require_trainable(config: Config, model: MultiTaskModel, prepared: Prepared) -> str | None:
+    """Make sure that a training would begin, without one; what it would warn of, if anything.
+
+    Args:
+        config: The configuration.
+        model: Its network.
+        prepared: Its data.
+
+    Raises:
+        PolytaskError: As the training would.
+    """
+    from polytask.training.acting import measurement
+    from polytask.training.history import check_monitor
+
+    settings = build_settings(config)
+    require_validation(prepared)
+    if prepared.parts.get("validation"):
+        check_monitor(settings.monitor, prepared.tasks)
+    measurement(settings, build_balancer(config, len(prepared.tasks)), model)
+    make_teaching(config, model, prepared)
+    return unguided(settings, prepared)
+
+
+def unguided(settings: Settings, prepared: Prepared) -> str | None:
+    """What to say where settings choose by validation rows that there aren't."""
+    usual, rows = Settings(), prepared.parts.get("validation", {})
+    asked = [k for k in ("monitor", "patience") if getattr(settings, k) != getattr(usual, k)]
+    if not asked or any(len(some) for some in rows.values()):
+        return None
+    return (
+        f"training.{' and training.'.join(asked)}: there are no validation rows to go by. All "
+        "epochs are trained, and the weights of the last are kept. Give a source a validation "
+        "part, or leave it out."
+    )
 
 
 def require_resumable(run: Run) -> None:
