@@ -30,14 +30,15 @@ from polytask.data.linked import renamed
 from polytask.data.matching import TEXT, matched, read_columns
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import Table
-from polytask.data.stores import PictureStore, SoundStore, Store, pack_waves
+from polytask.data.stores import PictureStore, SomeRows, SoundStore, Store, pack_waves
 from polytask.data.table_rows import known_format
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
 from polytask.data.text import TextInput
+from polytask.data.unlike import tell_unlike
 from polytask.data.words import words_of
 from polytask.errors import ConfigError, DataError, nearest, require
-from polytask.types import Batch, Features
+from polytask.types import Batch
 
 _TEXTS = (".txt", ".conllu")
 
@@ -116,7 +117,7 @@ class Unlabelled:
             count = len(store)
         else:
             stores = {n: _packed(reading.inputs[n], values) for n, values in items.items()}
-            stores |= {n: _Some(store, np.array(good, np.int64)) for n, store in plain.items()}
+            stores |= {n: SomeRows(store, np.array(good, np.int64)) for n, store in plain.items()}
             count = len(good)
         begin = len(self._places)
         self._places += names
@@ -171,20 +172,6 @@ class Unlabelled:
                 self._noted.add(note)
 
 
-class _Some(Store):
-    """Some rows of a store, as a store of their own."""
-
-    def __init__(self, store: Store, rows: NDArray[np.int64]) -> None:
-        self._store, self._rows = store, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def gather(self, rows: NDArray[np.int64]) -> Features:
-        """The features of some of these rows."""
-        return self._store.gather(self._rows[rows])
-
-
 def _texts(reading: _Reading, rows: list[int]) -> list[dict[str, str]]:
     """The words of some rows, by text input."""
     found: list[dict[str, str]] = [{} for _ in rows]
@@ -202,7 +189,9 @@ def _plain(reading: _Reading) -> dict[str, Store]:
     stores: dict[str, Store] = {}
     for name, some in reading.inputs.items():
         if isinstance(some, TableInput):
-            stores[name] = some.vectors(reading.table, columns=list(reading.columns[name]))
+            named = list(reading.columns[name])
+            stores[name] = some.vectors(reading.table, columns=named)
+            tell_unlike(some, reading.table, named)
         elif isinstance(some, TextInput):
             stores[name] = some.stored(reading.table, column=str(reading.columns[name]))
     return stores

@@ -114,3 +114,17 @@ def as_rows(indices: Tensor | Rows | Any) -> Rows:
     if isinstance(indices, Tensor):
         indices = indices.numpy()
     return np.asarray(indices, dtype=np.int64)
+
+
+class SomeRows(Store):
+    """Some rows of a store, as a store of their own."""
+
+    def __init__(self, store: Store, rows: NDArray[np.int64]) -> None:
+        self._store, self._rows = store, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def gather(self, rows: NDArray[np.int64]) -> Features:
+        """The features of some of these rows."""
+        return self._store.gather(self._rows[rows])
