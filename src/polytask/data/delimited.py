@@ -7,6 +7,7 @@ import csv
 import gzip
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -216,6 +217,24 @@ def lines(path: Path, layout: Layout) -> Iterator[int]:
     with open_text(path, layout.encoding) as file:
         for line, _ in layout.rows(layout.records(file, separator)):
             yield line
+
+
+def words_in(path: Path, layout: Layout, column: str) -> Counter[str]:
+    """How often each of the words that mean that a cell is blank stands in a column's cells.
+
+    Args:
+        path: The file, which was read before.
+        layout: How it is written.
+        column: The column.
+    """
+    names, separator = header(path, layout)
+    at, found = names.index(column), Counter[str]()
+    with open_text(path, layout.encoding) as file:
+        for _, cells in layout.rows(layout.records(file, separator)):
+            word = cells[at].strip() if at < len(cells) else ""
+            if word and word in layout.missing:
+                found[word] += 1
+    return found
 
 
 def counts_rows(path: Path, layout: Layout) -> bool:

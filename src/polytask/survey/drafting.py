@@ -11,7 +11,7 @@ from polytask.data.places import PathOrParts, by_part
 from polytask.data.sources import Table
 from polytask.data.tables import TableFile
 from polytask.errors import DataError
-from polytask.survey.drafted import Drafted, readable, written
+from polytask.survey.drafted import Drafted, readable, words_for_blank, written
 from polytask.survey.folders import draft_folders
 from polytask.survey.guesses import Column, Target, guess_column
 from polytask.survey.joinable import First
@@ -66,7 +66,7 @@ def draft(
             return written(draft_folders(data, near(data, output.parent), targets, names or ()))
         first = First.read(files, names, data)
     picks, found = _drafted(first, targets, output.parent, data if data.is_dir() else None)
-    found.notes += notes_of(first, picks, output.parent)
+    found.notes += notes_of(first, picks, output.parent) + words_for_blank(found)
     found.notes += [
         f"# {one_line(f.name)} is left out: {one_line(why)}."
         for f, why in not_taken(data, first.files, told(first))
