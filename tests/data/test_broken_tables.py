@@ -316,9 +316,11 @@ def stored(table: pa.Table) -> bytes:
 
 DAYS = [datetime.datetime(2020, 1, 1 + k % 28) for k in range(40)]
 PARQUET: dict[str, Case] = {
-    "empty": parquet(lambda: b"", "t.parquet cannot be read as Parquet"),
-    "csv": parquet(text().encode, "t.parquet cannot be read as Parquet"),
-    "cut off": parquet(lambda: stored(columns())[:500], "t.parquet cannot be read as Parquet"),
+    "empty": parquet(lambda: b"", "t.parquet cannot be read as Parquet: it is empty"),
+    "csv": parquet(text().encode, "t.parquet cannot be read as Parquet: .*If it is text"),
+    "excel": parquet(lambda: b"PK\x03\x04" + bytes(90), "cannot be read as Parquet: .*zip archive"),
+    "cut off": parquet(lambda: stored(columns())[:500], "cannot be read as Parquet: it was cut"),
+    "cut at once": parquet(lambda: stored(columns())[:4], "cannot be read as Parquet: it was cut"),
     "no rows": parquet(lambda: columns().slice(0, 0), "own has no rows"),
     "bytes": parquet(lambda: columns(kind=[b"a", b"b"] * 20), "which holds bytes", "`media`"),
     "structs": parquet(lambda: columns(x=[{"a": 1.0}] * 40), "which holds structs of a"),

@@ -18,7 +18,7 @@ from polytask.data.delimited import BROKEN, Decimal, Layout, require_distinct, u
 from polytask.data.delimited_rows import read_delimited
 from polytask.data.disguises import require_file, seen
 from polytask.data.json_rows import json_names, json_numbers, read_json
-from polytask.data.parquet import read_parquet
+from polytask.data.parquet import open_parquet, read_parquet
 from polytask.data.written_lists import require_lists
 from polytask.errors import DataError, require
 
@@ -268,10 +268,10 @@ def column_names(
     layout = layout or Layout("csv")
     if kind in ("csv", "tsv"):
         return delimited.header(path, replace(layout, kind="tsv" if kind == "tsv" else "csv"))[0]
+    if kind == "parquet":
+        require_file(path)
+        return [str(name) for name in open_parquet(path).schema_arrow.names]
     try:
-        if kind == "parquet":
-            schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
-            return [str(name) for name in schema.names]
         return json_names(path, layout.encoding, layout.columns)
     except (*BROKEN, ValueError) as error:
         raise unreadable(path, kind, error) from error

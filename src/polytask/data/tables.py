@@ -17,7 +17,7 @@ from polytask.data.disguises import listed, require_encoding
 from polytask.data.joining import Join, Partners, PickedMedia
 from polytask.data.linked import cells_of, columns_of, linked, require_places
 from polytask.data.media import FileMedia, ParquetMedia
-from polytask.data.parquet import nested
+from polytask.data.parquet import nested, open_parquet
 from polytask.data.places import PathOrParts, by_part, content_key, file_key, files_key
 from polytask.data.sources import Media, Source, Table
 from polytask.data.table_rows import MISSING, Format, Reading, Rows, column_names, known_format
@@ -265,8 +265,7 @@ class TableFile(Source):
             return PickedMedia(whole, home.row)
         names = list(frame.columns)
         if all(self.reading.kind(p) == "parquet" for p in self.paths):
-            parquet = require("pyarrow.parquet", "train")
-            stored = parquet.ParquetFile(self.paths[0]).schema_arrow.names
+            stored = open_parquet(self.paths[0]).schema_arrow.names
             if column in stored:
                 return ParquetMedia(kind, self.paths, column)
             names += stored
