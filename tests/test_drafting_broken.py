@@ -1,11 +1,19 @@
 """Broken data that a draft or a profile is asked for: refused in words, as by a check."""
 
 import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from polytask.cli import app
+from polytask.data.disguises import require_folder, require_openable
 from polytask.data.tables import TableFile
 from polytask.errors import DataError
 from polytask.survey.drafting import draft
@@ -46,3 +54,57 @@ def test_parquet_to_predict_that_was_cut(tmp_path: Path) -> None:
     put(tmp_path, "n.parquet", stored()[:-300])
     with pytest.raises(DataError, match=r"n.parquet cannot be read as Parquet: it was cut off"):
         TableFile(path=tmp_path / "t.csv").another(tmp_path / "n.parquet", ["x"])
+
+
+@pytest.mark.parametrize("cell", [{"v": "cat"}, {"v": [1, 2]}])
+def test_objects_are_no_labels(cell: dict[str, object], tmp_path: Path) -> None:
+    rows = [json.dumps({"x": k, "kind": cell}) for k in range(40)]
+    put(tmp_path, "t.jsonl", "\n".join(rows))
+    with pytest.raises(DataError, match=r"'kind' can be no target: its cells are objects .*\{'v'"):
+        draft(tmp_path / "t.jsonl", ["kind"], tmp_path / "c.yaml")
+
+
+@contextmanager
+def somebody() -> Iterator[None]:
+    """Files are opened as somebody to whom they can be forbidden."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that everybody may enter, as those of tests are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_folders_that_must_not_be_read(place: Path) -> None:
+    put(place, "locked/t.csv", "x,kind\n" + "1,cat\n2,dog\n" * 20)
+    put(place, "names/t.csv", "x,kind\n" + "1,cat\n2,dog\n" * 20)
+    asked = (require_openable, require_folder)
+    output = ["--output", str(place / "c.yaml")]
+    command = ["init", str(place / "names" / "t.csv"), "--targets", "kind", *output]
+    CliRunner().invoke(app, command)  # what it imports may not be read either
+    (place / "c.yaml").unlink(missing_ok=True)
+    (place / "locked").chmod(0)
+    (place / "names").chmod(0o311)  # its files may be opened, but not listed
+    try:
+        with somebody():
+            for ask in asked:
+                with pytest.raises(DataError, match="locked cannot be opened: Permission denied"):
+                    ask(place / "locked")
+            with pytest.raises(DataError, match=r"t.csv cannot be opened: Permission denied"):
+                require_openable(place / "locked" / "t.csv")
+            done = CliRunner().invoke(app, command)
+        assert done.exit_code == 1 and isinstance(done.exception, SystemExit)
+        assert "names cannot be opened: Permission denied" in done.output.replace("\n", " ")
+    finally:
+        (place / "locked").chmod(0o755)
+        (place / "names").chmod(0o755)

@@ -202,6 +202,8 @@ LABELS: dict[str, Case] = {
     "no such column": config("target: kind", "target: knd", "'knd'.*Did you mean 'kind'"),
     "no such input": config("[x, size", "[x, sise", "'sise'.*Did you mean 'size'"),
     "input twice": config("[x, size", "[x, x", "c.yaml:2: inputs.row: .*column 'x' of own twice"),
+    "no input": config("[x, size, colour]", "[]", "c.yaml:2: inputs.row: .*at least one column of "
+        "own. Found none"),
     "star for nothing": config("[x, size, colour]", "['fp*']", "No column of own is named like"),
 }  # fmt: skip
 DIVISION: dict[str, Case] = {

@@ -73,6 +73,11 @@ class TableInput(Input):
                 + ", ".join(f"{s}: {len(c)}" for s, c in columns.items())
             )
         for source, names in columns.items():
+            if not names:
+                raise ConfigError(
+                    f"`columns` should name at least one column of {source}. Found none. "
+                    "Name those to read, or all but the targets: ['*']."
+                )
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise ConfigError(f"`columns` names column '{twice}' of {source} twice.")
