@@ -108,3 +108,12 @@ def test_folders_that_must_not_be_read(place: Path) -> None:
     finally:
         (place / "locked").chmod(0o755)
         (place / "names").chmod(0o755)
+
+
+@pytest.mark.parametrize(("name", "content"), [("t.csv", "x,kind\n"), ("t.json", "[]")])
+def test_a_table_without_rows(name: str, content: str, tmp_path: Path) -> None:
+    put(tmp_path, name, content)
+    with pytest.raises(DataError, match=f"{name} has no rows below the columns' names"):
+        profile_data(tmp_path / name)
+    with pytest.raises(DataError, match=f"{name} has no rows below the columns' names"):
+        draft(tmp_path / name, ["kind"], tmp_path / "c.yaml")

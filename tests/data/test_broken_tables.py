@@ -105,7 +105,7 @@ DAMAGED[100] ^= 255  # what follows refers to what is not there
 SHAPELESS: dict[str, Case] = {
     "empty file": csv("", "t.csv cannot be read as CSV: it is empty", "names the columns"),
     "blank lines": csv("\n\n  \n", "t.csv cannot be read as CSV: it is empty"),
-    "header only": csv(",".join(NAMES) + "\n", "own has no rows"),
+    "header only": csv(",".join(NAMES) + "\n", "own has no rows: t.csv has none"),
     "a column without a name": csv(text(names=["x", "", *NAMES[2:]]), "no such column",
         r"Valid names: Unnamed: 1, age, colour, kind, part, who, x\.$"),
     "no header": csv("\n".join(map(",".join, rows())), "no such column", "first line of the file"),
@@ -267,7 +267,8 @@ def jsonl(content: str | bytes, *told: str) -> Case:
 
 FIFTH = "t.jsonl row 5"
 JSON: dict[str, Case] = {
-    "empty": jsonl("", "own has no rows"),
+    "empty": jsonl("", "own has no rows: t.jsonl has none"),
+    "an empty list": jsonl("[]", "own has no rows: t.jsonl has none"),
     "one array": jsonl(json.dumps([[1]]), "row 1 should be an object"),
     "cut off": jsonl(records()[:-10], "t.jsonl line 40 is not JSON"),
     "twice the same key": jsonl(records().replace('"size"', '"x"'), "line 1 has the key 'x' twice"),

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,17 @@ from typing import Any
 from polytask.errors import require
 
 
-def write_table(lines: list[dict[str, Any]], output: Path | None) -> None:
-    """Write lines as CSV, JSON lines or Parquet, by the file's ending; CSV to standard output."""
-    columns = list(dict.fromkeys(key for line in lines for key in line))
+def write_table(
+    lines: list[dict[str, Any]], output: Path | None, columns: Sequence[str] = ()
+) -> None:
+    """Write lines as CSV, JSON lines or Parquet, by the file's ending; CSV to standard output.
+
+    Args:
+        lines: What is written.
+        output: The file; None for standard output.
+        columns: Columns that are there in any case.
+    """
+    columns = list(dict.fromkeys([*columns, *(key for line in lines for key in line)]))
     kind = ".csv" if output is None else output.suffix.lower()
     if kind == ".parquet":
         require("pyarrow", "train")
@@ -21,7 +29,8 @@ def write_table(lines: list[dict[str, Any]], output: Path | None) -> None:
         import pyarrow.parquet as pq
 
         full = [{column: line.get(column) for column in columns} for line in lines]
-        pq.write_table(pa.Table.from_pylist(full), output)
+        found = pa.Table.from_pylist(full) if full else pa.table({c: pa.nulls(0) for c in columns})
+        pq.write_table(found, output)
     else:
         with _opened(output) if output else _standard_output() as file:
             if kind == ".jsonl":

@@ -82,9 +82,9 @@ def prepare(
     datasets: dict[str, Dataset] = {}
     for number, (name, source) in enumerate(sources.items()):
         table = source.load()
-        table.name = name
         if len(table) == 0:
-            raise DataError(f"{name} has no rows.")
+            raise DataError(f"{name} has no rows: {table.name} has none below the columns' names.")
+        table.name = name
         if fingerprints is not None and table.fingerprint != fingerprints.get(name):
             raise DataError(
                 f"The source '{name}' has changed since the run was trained, or this version of "
