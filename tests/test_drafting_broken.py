@@ -18,7 +18,8 @@ from polytask.data.tables import TableFile
 from polytask.errors import DataError
 from polytask.survey.drafting import draft
 from polytask.survey.profile import profile_data
-from tests.data.broken import FOREIGN, put
+from tests.data.broken import FOREIGN, check, put
+from tests.data.conftest import png
 
 
 def stored() -> bytes:
@@ -117,3 +118,17 @@ def test_a_table_without_rows(name: str, content: str, tmp_path: Path) -> None:
         profile_data(tmp_path / name)
     with pytest.raises(DataError, match=f"{name} has no rows below the columns' names"):
         draft(tmp_path / name, ["kind"], tmp_path / "c.yaml")
+
+
+def test_a_class_that_falls_into_the_test_part_is_left_out_of_it(tmp_path: Path) -> None:
+    for label, count in (("a", 12), ("b", 12), ("c", 1)):
+        for k in range(count):
+            put(tmp_path, f"ph/{label}/{k}.png", png(k))
+    found = []
+    for seed in range(4):  # by which a single picture is in another part
+        text = draft(tmp_path / "ph", [], tmp_path / "c.yaml")
+        put(tmp_path, "c.yaml", text.replace("split: {", f"split: {{seed: {seed}, "))
+        begins, said = check(tmp_path)
+        assert begins, said
+        found.append("left out 1 label of label that training rows lack: c 1" in said)
+    assert any(found) and not all(found)

@@ -347,7 +347,8 @@ def _encode(
             dataset.present[task.name] = torch.from_numpy(store.present)
             continue
         cells = dataset.table.cells(columns_of(task, source))
-        used = np.zeros(len(cells), dtype=bool)
+        used, trained = np.zeros(len(cells), dtype=bool), np.zeros(len(cells), dtype=bool)
+        trained[as_rows(parts["train"].get(source, ()))] = True
         for per_source in parts.values():
             used[as_rows(per_source.get(source, ()))] = True
         cells[~used] = None
@@ -359,7 +360,7 @@ def _encode(
             assert isinstance(some, SoundInput) and isinstance(read, SoundStore)
             require_ends(task, cells, some, read, dataset.table.describe)
         target, present, missed = encode_cells(
-            task, cells, unknown=unknown, describe=dataset.table.describe
+            task, cells, unknown=unknown, trained=trained, describe=dataset.table.describe
         )
         require_token_labels(task, target, present, read.lengths(), dataset.table.describe)
         if isinstance(read, TextStore):
