@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 from polytask.cli import app
 from polytask.data.disguises import require_folder, require_openable
 from polytask.data.tables import TableFile
-from polytask.errors import DataError
+from polytask.errors import CannotWrite, DataError
 from polytask.survey.drafting import draft
 from polytask.survey.profile import profile_data
+from polytask.survey.showing import write
 from tests.data.broken import FOREIGN, check, put
 from tests.data.conftest import png
 
@@ -132,3 +133,18 @@ def test_a_class_that_falls_into_the_test_part_is_left_out_of_it(tmp_path: Path)
         assert begins, said
         found.append("left out 1 label of label that training rows lack: c 1" in said)
     assert any(found) and not all(found)
+
+
+def test_a_row_with_another_number_of_labels_than_of_words(tmp_path: Path) -> None:
+    rows = [{"tokens": ["a", "b", f"c{k % 4}"], "tags": ["X", "Y", "X"]} for k in range(40)]
+    rows[6]["tags"] = ["X", "Y"]
+    put(tmp_path, "t.jsonl", "\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match=r"t.jsonl row 7: column 'tags' .* 2 labels for 3 words"):
+        draft(tmp_path / "t.jsonl", ["tags"], tmp_path / "c.yaml")
+
+
+def test_a_profile_does_not_go_where_a_file_is(tmp_path: Path) -> None:
+    put(tmp_path, "t.csv", "x,kind\n" + "1,cat\n2,dog\n" * 20)
+    facts = profile_data(tmp_path / "t.csv")
+    with pytest.raises(CannotWrite, match=r"t.csv' cannot be written, for a file .* Name another"):
+        write(facts, tmp_path / "t.csv", "t")

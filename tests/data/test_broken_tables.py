@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from polytask.data.delimited import unreadable
 from tests.data.broken import Breaks, cases, check, let_in, put, refused
 
 SPLIT = "split: {test: 0.2, validation: 0.2}"
@@ -110,6 +111,7 @@ SHAPELESS: dict[str, Case] = {
         r"Valid names: Unnamed: 1, age, colour, kind, part, who, x\.$"),
     "no header": csv("\n".join(map(",".join, rows())), "no such column", "first line of the file"),
     "wrong mark": csv(text(mark="/"), "no such column.*x/size/colour"),
+    "a mark that is not read": csv(text(mark="^"), r"if '\^' divides cells, write commas"),
     "commas in a tsv": csv(text(), "only name: is the file divided by another", name="t.tsv"),
     "capitals in a name": csv(text(names=["X", *NAMES[1:]]), "column 'x'.*Did you mean 'X'"),
     "twice the same name": csv(text(names=["x", *NAMES[:1], *NAMES[2:]]), "two columns named 'x'"),
@@ -132,7 +134,8 @@ SHAPELESS: dict[str, Case] = {
     "latin-1": csv(with_("colour", "grün").encode("latin-1"), "t.csv line 6 should be text",
         "in utf-8", "0xfc", "Set `encoding`"),
     "utf-16": csv(text().encode("utf-16"), "t.csv line 1", "Set `encoding: utf-16`"),
-    "utf-16 without a mark": csv(text().encode("utf-16-le"), "Is it in utf-16"),
+    "utf-16 without a mark": csv(text().encode("utf-16-le"), "Is it in utf-16.*utf-16-le`"),
+    "utf-16 the other way": csv(text().encode("utf-16-be"), "Is it in utf-16.*utf-16-be`"),
     "unknown encoding": config("path: t.csv", "path: t.csv, encoding: utf-99",
         "`encoding` is 'utf-99'. Did you mean 'utf-8'"),
     "packed": csv(gzip.compress(text().encode()), "packed with gzip: let its name end in .gz"),
@@ -377,6 +380,12 @@ SAID: dict[str, Case] = {
         r"kind: labels with a letter and its sign apart .*: 13"),
     "letters that nobody sees": csv(each("kind", lambda k: ["cat", "cat\u200b"][k % 2]), "nearly",
         r"'cat' and 'cat\\u200b'"),
+    "several labels by another mark": csv(each("kind", lambda k: ["a;b", "b;c", "a;c", "a"][k % 4]),
+        "kind: 'a;[bc]' is one label. If it lists several: separator: ';'",
+        config=BASE.replace("multiclass", "multilabel")),
+    "several labels that none has alone": csv(each("kind", lambda k: ["a;b", "b;c", "c;a", "a;b;c"]
+        [k % 4]), "is one label. If it lists several: separator: ';'",
+        config=BASE.replace("multiclass", "multilabel")),
     "constant label": csv(each("age", lambda k: "5"), "age: all 24 training labels are 5"),
     "constant input": csv(each("x", lambda k: "5"), "row: 1 of 4 entries never change .*: x"),
     "listed and not there": config("target: kind", "target: kind, classes: [cat, dog, cow, emu]",
@@ -432,3 +441,15 @@ def test_nothing_is_wrong_with_what_the_others_break(tmp_path: Path) -> None:
     begins, said = check(tmp_path)
     assert begins and said.count("labels of") == 2 and len(said.splitlines()) == 8
     assert np.unique([len(row) for row in rows()]).tolist() == [len(NAMES)]
+
+
+def test_what_pandas_says_of_rows_is_said_in_words(tmp_path: Path) -> None:
+    put(tmp_path, "t.csv", "a,b\n1,2\n")
+    for found, told in (
+        ("Expected 1 fields in line 3, saw 2", "line 3 has 2 cells, where 1 were expected"),
+        ("Buffer overflow caught", "Buffer overflow caught"),
+    ):
+        error = unreadable(
+            tmp_path / "t.csv", "csv", ValueError(f"Error tokenizing data. C error: {found}\n")
+        )
+        assert str(error).endswith(f"t.csv cannot be read as CSV: {told}.")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MediaKind = Literal["image", "sound", "map"]
 
 
+_MARKS = ("::", "^", "~", "$", "\x01", "#", ":")  # that divide cells of some files, and aren't read
+
+
 class BlankCell(DataError):
     """A row has no picture, sound or map."""
 
@@ -232,6 +235,12 @@ class Table:
             )
         if len(names) == 1 and any(mark in names[0] for mark in ",;\t|"):
             return " That is the only name: is the file divided by another mark? See `format`."
+        strange = [m for m in _MARKS if len(names) == 1 and names[0].count(m) > 1]
+        if strange:
+            return (
+                f" That is the only name: if {strange[0]!r} divides cells, write commas, "
+                "semicolons, tabs or bars in its place."
+            )
         return ""
 
     def taken_as_blank(self, column: str) -> str:

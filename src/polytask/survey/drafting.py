@@ -133,7 +133,7 @@ def _of_table(
     keys |= {c: pick.other.name for pick in picks for c in pick.other.by}
     cells = {name: table.cells([name])[:, 0].tolist() for name in table.frame.columns}
     goals, notes = chosen(targets, table, cells, spoken=True)
-    words, goals = words_of_labels(goals, cells)
+    words, goals = words_of_labels(goals, cells, table.describe)
     others = {n: c for n, c in cells.items() if n not in {*notes, *(g.name for g in goals)}}
     path = by_part(first.files)[0][1]
     columns = [
