@@ -195,6 +195,34 @@ def test_predict_writes_labels_and_probabilities(home: Path, trained: Path) -> N
     assert pd.read_parquet(home / "out.parquet")["color"].tolist() == table["color"].tolist()
 
 
+PEOPLE = """\
+sources: {s: {kind: table, path: t.csv, split: {test: 0.2, validation: 0.2}}}
+inputs: {x: {kind: table, columns: [a]}}
+tasks:
+  kind: {kind: multiclass, target: kind}
+  tall: {kind: regression, target: tall}
+trunk: {kind: hard, backbone: {kind: perceptron, widths: [4]}}
+training: {epochs: 1, threads: 1}
+"""
+
+
+def test_a_table_without_rows_gives_the_columns_of_predictions(tmp_path: Path) -> None:
+    rows = "".join(f"{k},{['cat', 'dog'][k % 2]},{k % 7}\n" for k in range(40))
+    (tmp_path / "t.csv").write_text("a,kind,tall\n" + rows)
+    (tmp_path / "c.yaml").write_text(PEOPLE)
+    (tmp_path / "new.csv").write_text("a\n")
+    here(tmp_path, "train", "c.yaml")
+    told = ["predict", "--input", "new.csv", "--output"]
+    for name in ("out.csv", "out.parquet"):
+        assert "new.csv has no rows to predict" in here(tmp_path, *told, name, code=1)
+    expected = ["input", "kind", "kind.cat", "kind.dog", "tall"]
+    assert (tmp_path / "out.csv").read_text().splitlines() == [",".join(expected)]
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    assert list(found.columns) == expected and not len(found)
+    here(tmp_path, "predict", "--input", "t.csv", "--output", "full.csv")
+    assert list(pd.read_csv(tmp_path / "full.csv").columns) == expected
+
+
 def test_predictions_wait_for_nothing_that_only_training_needs(home: Path, trained: Path) -> None:
     code = (
         "import sys; from polytask.cli import app; "

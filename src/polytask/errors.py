@@ -9,7 +9,7 @@ import difflib
 import importlib
 import math
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 
 
@@ -23,6 +23,18 @@ class ConfigError(PolytaskError):
 
 class DataError(PolytaskError):
     """A file, row, column or label is not what was declared."""
+
+
+class NothingToPredict(DataError):
+    """What is to be predicted has no rows.
+
+    Attributes:
+        columns: The columns that predictions would have, as far as rows do not decide them.
+    """
+
+    def __init__(self, message: str, columns: Sequence[str]) -> None:
+        super().__init__(message)
+        self.columns = list(columns)
 
 
 class RunError(PolytaskError):

@@ -338,6 +338,11 @@ def written(path: Path, advice: str = "Free some space.") -> Iterator[None]:
     """
     try:
         yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise CannotWrite(
+            f"'{path}' cannot be written, for a file of that name, or of a folder in it, is there. "
+            "Name another."
+        ) from error
     except OSError as error:
         raise CannotWrite(f"'{path}' cannot be written ({error}). {advice}") from error
 

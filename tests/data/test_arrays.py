@@ -64,3 +64,9 @@ def test_mistakes_name_file_and_array(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DataError, match=r"a\.npz cannot be read"):
         ArrayFile(path=path).load()
+
+
+def test_a_file_without_arrays_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz")
+    with pytest.raises(DataError, match=r"a.npz holds no array"):
+        ArrayFile(path=tmp_path / "a.npz").load()

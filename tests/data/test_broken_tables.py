@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from polytask.data.delimited import unreadable
 from tests.data.broken import Breaks, cases, check, let_in, put, refused
 
 SPLIT = "split: {test: 0.2, validation: 0.2}"
@@ -105,11 +106,12 @@ DAMAGED[100] ^= 255  # what follows refers to what is not there
 SHAPELESS: dict[str, Case] = {
     "empty file": csv("", "t.csv cannot be read as CSV: it is empty", "names the columns"),
     "blank lines": csv("\n\n  \n", "t.csv cannot be read as CSV: it is empty"),
-    "header only": csv(",".join(NAMES) + "\n", "own has no rows"),
+    "header only": csv(",".join(NAMES) + "\n", "own has no rows: t.csv has none"),
     "a column without a name": csv(text(names=["x", "", *NAMES[2:]]), "no such column",
         r"Valid names: Unnamed: 1, age, colour, kind, part, who, x\.$"),
     "no header": csv("\n".join(map(",".join, rows())), "no such column", "first line of the file"),
     "wrong mark": csv(text(mark="/"), "no such column.*x/size/colour"),
+    "a mark that is not read": csv(text(mark="^"), r"if '\^' divides cells, write commas"),
     "commas in a tsv": csv(text(), "only name: is the file divided by another", name="t.tsv"),
     "capitals in a name": csv(text(names=["X", *NAMES[1:]]), "column 'x'.*Did you mean 'X'"),
     "twice the same name": csv(text(names=["x", *NAMES[:1], *NAMES[2:]]), "two columns named 'x'"),
@@ -132,7 +134,8 @@ SHAPELESS: dict[str, Case] = {
     "latin-1": csv(with_("colour", "grün").encode("latin-1"), "t.csv line 6 should be text",
         "in utf-8", "0xfc", "Set `encoding`"),
     "utf-16": csv(text().encode("utf-16"), "t.csv line 1", "Set `encoding: utf-16`"),
-    "utf-16 without a mark": csv(text().encode("utf-16-le"), "Is it in utf-16"),
+    "utf-16 without a mark": csv(text().encode("utf-16-le"), "Is it in utf-16.*utf-16-le`"),
+    "utf-16 the other way": csv(text().encode("utf-16-be"), "Is it in utf-16.*utf-16-be`"),
     "unknown encoding": config("path: t.csv", "path: t.csv, encoding: utf-99",
         "`encoding` is 'utf-99'. Did you mean 'utf-8'"),
     "packed": csv(gzip.compress(text().encode()), "packed with gzip: let its name end in .gz"),
@@ -191,7 +194,15 @@ LABELS: dict[str, Case] = {
         "unknown_labels: skip"),
     "only in the validation part": parts(with_("kind", "emu", [3]), "t.csv row 5", "'emu'"),
     "not among those listed": config("target: kind", "target: kind, classes: [cat, dog]",
-        "t.csv row 4, column 'kind'", "'cow'"),
+        "t.csv row 4, column 'kind'", "'cow', which 'tasks.kind.classes' does not list"),
+    "not among those listed in an order": config("kind: multiclass, target: kind",
+        "kind: ordinal, target: kind, classes: [cat, dog]", "'cow', which .* does not list"),
+    "not among those listed of several": config("kind: multiclass, target: kind",
+        "kind: multilabel, target: kind, classes: [cat, dog]", "'cow', which .* does not list"),
+    "listed twice": config("target: kind", "target: kind, classes: [dog, dog, cat]",
+        "'tasks.kind.classes' lists 'dog' twice"),
+    "measured numbers": csv(text(), "'[0-9.]+', which no training row has", "'kind: regression'",
+        config=BASE.replace("[x, size", "[size").replace("target: kind", "target: x")),
     "three for yes and no": config("kind: multiclass", "kind: binary", "two different", "cow"),
     "words in an order": config("kind: multiclass", "kind: ordinal", "list them from lowest"),
     "numbers for yes and no": config("kind: multiclass, target: kind",
@@ -202,6 +213,8 @@ LABELS: dict[str, Case] = {
     "no such column": config("target: kind", "target: knd", "'knd'.*Did you mean 'kind'"),
     "no such input": config("[x, size", "[x, sise", "'sise'.*Did you mean 'size'"),
     "input twice": config("[x, size", "[x, x", "c.yaml:2: inputs.row: .*column 'x' of own twice"),
+    "no input": config("[x, size, colour]", "[]", "c.yaml:2: inputs.row: .*at least one column of "
+        "own. Found none"),
     "star for nothing": config("[x, size, colour]", "['fp*']", "No column of own is named like"),
 }  # fmt: skip
 DIVISION: dict[str, Case] = {
@@ -265,7 +278,8 @@ def jsonl(content: str | bytes, *told: str) -> Case:
 
 FIFTH = "t.jsonl row 5"
 JSON: dict[str, Case] = {
-    "empty": jsonl("", "own has no rows"),
+    "empty": jsonl("", "own has no rows: t.jsonl has none"),
+    "an empty list": jsonl("[]", "own has no rows: t.jsonl has none"),
     "one array": jsonl(json.dumps([[1]]), "row 1 should be an object"),
     "cut off": jsonl(records()[:-10], "t.jsonl line 40 is not JSON"),
     "twice the same key": jsonl(records().replace('"size"', '"x"'), "line 1 has the key 'x' twice"),
@@ -316,9 +330,11 @@ def stored(table: pa.Table) -> bytes:
 
 DAYS = [datetime.datetime(2020, 1, 1 + k % 28) for k in range(40)]
 PARQUET: dict[str, Case] = {
-    "empty": parquet(lambda: b"", "t.parquet cannot be read as Parquet"),
-    "csv": parquet(text().encode, "t.parquet cannot be read as Parquet"),
-    "cut off": parquet(lambda: stored(columns())[:500], "t.parquet cannot be read as Parquet"),
+    "empty": parquet(lambda: b"", "t.parquet cannot be read as Parquet: it is empty"),
+    "csv": parquet(text().encode, "t.parquet cannot be read as Parquet: .*If it is text"),
+    "excel": parquet(lambda: b"PK\x03\x04" + bytes(90), "cannot be read as Parquet: .*zip archive"),
+    "cut off": parquet(lambda: stored(columns())[:500], "cannot be read as Parquet: it was cut"),
+    "cut at once": parquet(lambda: stored(columns())[:4], "cannot be read as Parquet: it was cut"),
     "no rows": parquet(lambda: columns().slice(0, 0), "own has no rows"),
     "bytes": parquet(lambda: columns(kind=[b"a", b"b"] * 20), "which holds bytes", "`media`"),
     "structs": parquet(lambda: columns(x=[{"a": 1.0}] * 40), "which holds structs of a"),
@@ -364,6 +380,12 @@ SAID: dict[str, Case] = {
         r"kind: labels with a letter and its sign apart .*: 13"),
     "letters that nobody sees": csv(each("kind", lambda k: ["cat", "cat\u200b"][k % 2]), "nearly",
         r"'cat' and 'cat\\u200b'"),
+    "several labels by another mark": csv(each("kind", lambda k: ["a;b", "b;c", "a;c", "a"][k % 4]),
+        "kind: 'a;[bc]' is one label. If it lists several: separator: ';'",
+        config=BASE.replace("multiclass", "multilabel")),
+    "several labels that none has alone": csv(each("kind", lambda k: ["a;b", "b;c", "c;a", "a;b;c"]
+        [k % 4]), "is one label. If it lists several: separator: ';'",
+        config=BASE.replace("multiclass", "multilabel")),
     "constant label": csv(each("age", lambda k: "5"), "age: all 24 training labels are 5"),
     "constant input": csv(each("x", lambda k: "5"), "row: 1 of 4 entries never change .*: x"),
     "listed and not there": config("target: kind", "target: kind, classes: [cat, dog, cow, emu]",
@@ -419,3 +441,15 @@ def test_nothing_is_wrong_with_what_the_others_break(tmp_path: Path) -> None:
     begins, said = check(tmp_path)
     assert begins and said.count("labels of") == 2 and len(said.splitlines()) == 8
     assert np.unique([len(row) for row in rows()]).tolist() == [len(NAMES)]
+
+
+def test_what_pandas_says_of_rows_is_said_in_words(tmp_path: Path) -> None:
+    put(tmp_path, "t.csv", "a,b\n1,2\n")
+    for found, told in (
+        ("Expected 1 fields in line 3, saw 2", "line 3 has 2 cells, where 1 were expected"),
+        ("Buffer overflow caught", "Buffer overflow caught"),
+    ):
+        error = unreadable(
+            tmp_path / "t.csv", "csv", ValueError(f"Error tokenizing data. C error: {found}\n")
+        )
+        assert str(error).endswith(f"t.csv cannot be read as CSV: {told}.")

@@ -147,3 +147,10 @@ def test_a_nul_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Anna NNP\n\nSt\0op VB\n")
     with pytest.raises(DataError, match=r"a.txt line 3 holds a NUL character"):
         Columns(path=tmp_path / "a.txt", columns=["words", "pos"]).load()
+
+
+def test_sentences_that_no_blank_line_divides_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("word A\n" * 100)
+    with pytest.warns(UserWarning, match=r"a.txt has one sentence of 100 words: blank lines"):
+        Columns(path=path, columns=["words", "label"]).load()

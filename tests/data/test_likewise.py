@@ -99,10 +99,31 @@ def test_columns_of_others_are_no_words_with_blanks(tmp_path: Path) -> None:
 
 
 def test_what_is_in_columns_by_its_name_is_no_text(tmp_path: Path) -> None:
-    text = "# one more comment\nAnna NNP O\n\nStop VB O\n"
+    text = "# one more comment\nAnna NNP PERSON\n\nStop VB PERSON\n"
     with pytest.raises(DataError, match=r"new.conll has words in columns by its name.* words, pos"):
         read(tmp_path, columns(tmp_path), text, "new.conll")
     assert len(read(tmp_path, columns(tmp_path), text)) == 3  # .txt: a text on each line
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Anna\tNNP\tO\nruns\tVBZ\n\n", r"line 2 should have 3 columns .*Found 2: 'runs\\tVBZ'"),
+        ("Anna NNP O\n\nStop it VB O\n\nEve NNP B-PER\n", r"line 3 .*Found 4: 'Stop it VB O'"),
+        ("# one more comment\nAnna NNP O\n\nStop VB O\n", "line 1 .*Correct the line, or"),
+    ],
+)
+@pytest.mark.parametrize("name", ["new.txt", "new.conll"])
+def test_a_line_that_lacks_a_column_is_named(
+    text: str, told: str, name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=rf"{name} {told}"):
+        read(tmp_path, columns(tmp_path), text, name)
+
+
+def test_texts_of_several_lengths_are_no_damaged_columns(tmp_path: Path) -> None:
+    texts = "Anna runs home\nStop it\nIt rains here\n"
+    assert len(read(tmp_path, columns(tmp_path), texts)) == 3
 
 
 def test_several_sources_of_text_say_nothing_of_others() -> None:

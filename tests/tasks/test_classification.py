@@ -90,7 +90,7 @@ def test_one_class_only_cannot_be_learned(labels: tuple[str, ...]) -> None:
 
 
 def test_a_class_twice_is_an_error() -> None:
-    with pytest.raises(DataError, match="different classes"):
+    with pytest.raises(DataError, match=r"'tasks.*classes' lists 'a' twice"):
         multiclass("a", "b", classes=("a", "b", "a"))
 
 

@@ -49,6 +49,12 @@ def mendable(stopped: str = "Stopped.") -> Iterator[None]:
         except PolytaskError as error:
             console.print(f"[bold red]{error_in}[/] {escape(str(error))}", soft_wrap=True)
             raise typer.Exit(1) from error
+        except PermissionError as error:  # of a file or folder beside the one that was named
+            said = (
+                f"{error.filename} cannot be opened: {error.strerror}. Allow it, or name another."
+            )
+            console.print(f"[bold red]{error_in}[/] {escape(said)}", soft_wrap=True)
+            raise typer.Exit(1) from error
         except KeyboardInterrupt:
             if rank == 0:
                 console.print(stopped, soft_wrap=True)

@@ -9,7 +9,7 @@ import typer
 
 from polytask.cli.options import RunPath, Runs, Sets, mendable
 from polytask.cli.writing import write_table
-from polytask.errors import ConfigError
+from polytask.errors import ConfigError, NothingToPredict
 
 Bad = Literal["error", "skip"]
 
@@ -140,7 +140,13 @@ def predict(
             }
         )
         called = _called(column or ())
-        lines = list(predict_run(chosen, input_, on_bad=on_bad, called=called, **beside))
+        try:
+            lines = list(predict_run(chosen, input_, on_bad=on_bad, called=called, **beside))
+        except NothingToPredict as error:
+            # A program that reads the output finds its columns, and the exit status says the rest.
+            with written(output or Path("standard output"), "Name another file under --output."):
+                write_table([], output, error.columns)
+            raise
         with written(output or Path("standard output"), "Name another file under --output."):
             write_table(lines, output)
     if output is not None:

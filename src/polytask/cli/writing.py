@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,25 +12,32 @@ from typing import Any
 from polytask.errors import require
 
 
-def write_table(lines: list[dict[str, Any]], output: Path | None) -> None:
+def write_table(
+    lines: list[dict[str, Any]], output: Path | None, columns: Sequence[str] = ()
+) -> None:
     """Write lines as CSV, JSON lines or Parquet, by the file's ending; CSV to standard output.
 
     A file is written whole or not at all: what was there before stays if the disk is full.
+
+    Args:
+        lines: What is written.
+        output: The file; None for standard output.
+        columns: Columns that are there in any case.
     """
-    if output is not None:
-        output = output.resolve()  # What a link leads to.
-        scratch = output.with_name(f".{output.stem}.{os.getpid()}{output.suffix}")
-        try:
-            _write(lines, scratch)
-            os.replace(scratch, output)
-        finally:
-            scratch.unlink(missing_ok=True)
-    else:
-        _write(lines, None)
+    columns = list(dict.fromkeys([*columns, *(key for line in lines for key in line)]))
+    if output is None:
+        _write(lines, None, columns)
+        return
+    output = output.resolve()  # What a link leads to.
+    scratch = output.with_name(f".{output.stem}.{os.getpid()}{output.suffix}")
+    try:
+        _write(lines, scratch, columns)
+        os.replace(scratch, output)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
-def _write(lines: list[dict[str, Any]], output: Path | None) -> None:
-    columns = list(dict.fromkeys(key for line in lines for key in line))
+def _write(lines: list[dict[str, Any]], output: Path | None, columns: Sequence[str]) -> None:
     kind = ".csv" if output is None else output.suffix.lower()
     if kind == ".parquet":
         require("pyarrow", "train")
@@ -38,7 +45,8 @@ def _write(lines: list[dict[str, Any]], output: Path | None) -> None:
         import pyarrow.parquet as pq
 
         full = [{column: line.get(column) for column in columns} for line in lines]
-        pq.write_table(pa.Table.from_pylist(full), output)
+        found = pa.Table.from_pylist(full) if full else pa.table({c: pa.nulls(0) for c in columns})
+        pq.write_table(found, output)
     else:
         with _opened(output) if output else _standard_output() as file:
             if kind == ".jsonl":

@@ -174,6 +174,8 @@ def _array(arrays: Mapping[str, NDArray[Any]], name: str, path: Path) -> NDArray
 
 
 def _rows(columns: Mapping[str, NDArray[Any]], path: Path) -> int:
+    if not columns:
+        raise DataError(f"{path.name} holds no array. Expected one with rows for each column.")
     sizes = {name: len(values) for name, values in columns.items()}
     if len(set(sizes.values())) != 1:
         raise DataError(

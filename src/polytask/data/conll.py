@@ -4,6 +4,7 @@ A row is a sentence; a cell is a tuple of words or labels, None where a word has
 """
 
 import gzip
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ Sentence = tuple[int, dict[str, Cell]]
 
 # Marks of words of spans: those with which one begins, goes on, and is over.
 _BEGINS, _GOES_ON, _ENDS = ("B", "S", "U"), ("I", "M", "E", "L"), ("E", "L", "S", "U")
+_MANY = 100  # words that hardly any sentence has
 _BLANKS = ". If words have blanks inside of them, say what divides columns under `separator`."
 
 
@@ -230,6 +232,13 @@ def sentences_table(path: PathOrParts, read: Any, key: Sequence[str]) -> Table:
             places.append(f"{file.name} line {line}")
         if len(rows) == before:
             raise DataError(f"{file} has no sentences.")
+        (words, *more) = [row.get("words") or () for row in rows[before:]]
+        if not more and len(words) >= _MANY:
+            warnings.warn(
+                f"{file.name} has one sentence of {len(words):,} words: blank lines should divide "
+                "sentences, and there are none",
+                stacklevel=2,
+            )
         parts += [part] * (len(rows) - before)
     names = list(dict.fromkeys(name for row in rows for name in row))
     frame = pandas.DataFrame(

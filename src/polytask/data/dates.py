@@ -3,6 +3,8 @@
 Letters: N rows.
 """
 
+import datetime
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
@@ -15,6 +17,17 @@ from polytask.errors import DataError, require
 # Two numbers of which either may be the month, and a year.
 _EITHER = re.compile(r"^\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")
 _MONTHS = 12
+# A text that is nothing but a number, which is read as the number is.
+_PLAIN = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
+_YEARS = range(1000, 3000)
+_DIGITS = range(10_000_000, 100_000_000)  # numbers of eight, such as 20240531
+# What numbers that are no dates may count, from and to, and how they become dates.
+_COUNTS = (
+    (10_000, 100_000, "days as Excel counts them", "unit='D', origin='1899-12-30'"),
+    (1e8, 1e11, "seconds since 1970", "unit='s'"),
+    (1e11, 1e14, "milliseconds since 1970", "unit='ms'"),
+    (1e17, 1e20, "nanoseconds since 1970", "unit='ns'"),
+)
 
 DateOrder = Literal["day-first", "month-first"]
 
@@ -90,6 +103,8 @@ def as_dates(
 ) -> NDArray[Any]:
     """A column of dates as `datetime64[s]`, NaT where blank.
 
+    Of numbers, and of texts that are nothing but a number, 20240531 is a day, and 2024 a year.
+
     Args:
         name: The column.
         cells: `[N]`, None where blank.
@@ -101,8 +116,9 @@ def as_dates(
     """
     pandas = require("pandas", "train")
     given = pandas.Series(cells, dtype=object)
+    written = _written_out(name, cells, describe)
     # The library's own setting for this would also turn 2024-05-03 around.
-    turned = [*map(_month_first, cells)] if day_first else cells
+    turned = [*map(_month_first, written)] if day_first else written
     turned = pandas.Series(turned, dtype=object)
     dates = pandas.to_datetime(turned, errors="coerce", format="mixed", utc=True)
     bad = np.flatnonzero((dates.isna() & given.notna()).to_numpy())
@@ -114,6 +130,77 @@ def as_dates(
     if day_first is not None:
         _require_order(name, cells, describe, day_first)
     return np.asarray(dates.dt.tz_localize(None), "datetime64[s]")
+
+
+def _written_out(name: str, cells: NDArray[Any], describe: Callable[[int], str]) -> list[Any]:
+    """Cells of which those that are numbers are dates such as 2024-05-31.
+
+    The library would count nanoseconds from 1970 on for a number, and guess at digits of a text.
+
+    Raises:
+        DataError: If a number is neither a day nor a year, or some are days and others years.
+    """
+    written: list[Any] = cells.tolist()
+    years: list[int] = []
+    days: list[int] = []
+    for row, cell in enumerate(written):
+        number = _number(cell)
+        if number is None:
+            continue
+        day = _day(number)
+        if day is not None:
+            days.append(row)
+            written[row] = day.isoformat()
+        elif isinstance(number, int) and number in _YEARS:
+            years.append(row)
+            written[row] = f"{number}-01-01"
+        else:
+            raise DataError(
+                f"{describe(row)}: column '{name}' should hold dates. Found {cell!r}, a number "
+                f"that is no date. Write 2024-05-31 or 20240531.{_counted(number)}"
+            )
+    if years and days:
+        raise DataError(
+            f"{describe(years[0])}: column '{name}' should hold years alone or whole dates. Found "
+            f"{cells[years[0]]!r}, and {cells[days[0]]!r} in {describe(days[0])}. Write all in one "
+            "way, such as 2024-05-31."
+        )
+    return written
+
+
+def _number(cell: Any) -> int | float | None:
+    """The number that a cell is, whether or not it is written as text; whole ones as `int`.
+
+    Columns of whole numbers with a blank come as fractions from some formats.
+    """
+    if isinstance(cell, str):
+        number: int | float = float(cell) if _PLAIN.fullmatch(cell) else math.nan
+    elif isinstance(cell, (int, float, np.integer, np.floating)) and not isinstance(cell, bool):
+        number = cell.item() if isinstance(cell, np.generic) else cell
+    else:
+        return None
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    return None if number != number else number
+
+
+def _day(number: int | float) -> datetime.date | None:
+    """The day that a number such as 20240531 writes; None if it writes none."""
+    if not isinstance(number, int) or number not in _DIGITS:
+        return None
+    year, day = divmod(number, 10_000)
+    try:
+        return datetime.date(year, *divmod(day, 100)) if year in _YEARS else None
+    except ValueError:  # no such month or day
+        return None
+
+
+def _counted(number: int | float) -> str:
+    """What to do about a number that seems to count from some day on; empty if it does not."""
+    for low, high, what, how in _COUNTS:
+        if low <= number < high:
+            return f" If these are {what}: pandas.to_datetime(column, {how}) makes dates of them."
+    return ""
 
 
 def _month_first(cell: Any) -> Any:

@@ -7,6 +7,7 @@ import csv
 import gzip
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -23,6 +24,7 @@ Decimal = Literal[".", ","]
 BROKEN = (OSError, EOFError, zlib.error)
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+_UNEVEN = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")  # as pandas says it
 _LOOKED = 50  # rows that tell what divides cells, where no header does
 _SEPARATORS: dict[Kind, tuple[str, ...]] = {"csv": (",", ";", "\t", "|"), "tsv": ("\t",)}
 BLANKS = " "  # one or several of them, or of tabs
@@ -129,7 +131,13 @@ def unreadable(path: Path, kind: str, error: Exception, encoding: str = "utf-8")
         return DataError(f"{path} cannot be read as {kind.upper()}: {wrong}.")
     if not raw.strip():
         return DataError(f"{path} cannot be read as {kind.upper()}: it is empty.")
-    return DataError(f"{path} cannot be read as {kind.upper()}: {str(error).strip().rstrip('.')}.")
+    reason = str(error).strip().rstrip(".")
+    uneven = _UNEVEN.search(reason)
+    if uneven is not None:
+        expected, line, found = uneven.groups()
+        reason = f"line {line} has {found} cells, where {expected} were expected"
+    reason = reason.removeprefix("Error tokenizing data. C error: ")
+    return DataError(f"{path} cannot be read as {kind.upper()}: {reason}.")
 
 
 def header(path: Path, layout: Layout) -> tuple[list[str], str]:
@@ -167,7 +175,11 @@ def header(path: Path, layout: Layout) -> tuple[list[str], str]:
             "columns, and below it one row per example."
         )
     if any("\0" in name for name in names):
-        raise DataError(f"{path} is not text in {encoding}. Is it in utf-16? Set `encoding`.")
+        seems = "utf-16-be" if names[0].startswith("\0") else "utf-16-le"
+        raise DataError(
+            f"{path} is not text in {encoding}. Is it in utf-16? Set `encoding: {seems}`, for it "
+            "does not begin with the mark that says which half of a letter comes first."
+        )
     if names[0].lower().startswith("sep="):
         raise DataError(f"{path}: remove its first line '{names[0]}', which is only for Excel.")
     if layout.columns and len(names) != len(layout.columns):
@@ -216,6 +228,24 @@ def lines(path: Path, layout: Layout) -> Iterator[int]:
     with open_text(path, layout.encoding) as file:
         for line, _ in layout.rows(layout.records(file, separator)):
             yield line
+
+
+def words_in(path: Path, layout: Layout, column: str) -> Counter[str]:
+    """How often each of the words that mean that a cell is blank stands in a column's cells.
+
+    Args:
+        path: The file, which was read before.
+        layout: How it is written.
+        column: The column.
+    """
+    names, separator = header(path, layout)
+    at, found = names.index(column), Counter[str]()
+    with open_text(path, layout.encoding) as file:
+        for _, cells in layout.rows(layout.records(file, separator)):
+            word = cells[at].strip() if at < len(cells) else ""
+            if word and word in layout.missing:
+                found[word] += 1
+    return found
 
 
 def counts_rows(path: Path, layout: Layout) -> bool:

@@ -108,18 +108,24 @@ def require_openable(path: Path) -> None:
     """Make sure that what is at a path, if anything, can be opened: a folder or a file.
 
     Raises:
-        DataError: If it is a pipe, a device, or a link to nothing.
+        DataError: If it is a pipe, a device, a link to nothing, or may not be read.
     """
-    if not path.is_dir() and (path.is_symlink() or path.exists()):
-        require_file(path)
+    try:
+        if path.is_dir():
+            next(path.iterdir(), None)
+        elif path.is_symlink() or path.exists():
+            require_file(path)
+    except OSError as error:
+        raise DataError(f"{path.absolute()} cannot be opened: {_reason(error)}.") from error
 
 
 def require_folder(path: Path) -> None:
     """Make sure that a path leads to a folder.
 
     Raises:
-        DataError: If it does not.
+        DataError: If it does not, or the folder may not be read.
     """
+    require_openable(path)
     if path.is_dir():
         return
     if path.is_file():

@@ -15,6 +15,7 @@ from polytask.data.columns import as_floats
 from polytask.data.dates import told_order
 from polytask.data.decoding import FEW_SHADES
 from polytask.data.disguises import listed
+from polytask.data.labels import columns_of
 from polytask.data.media import FileMedia
 from polytask.data.stand_ins import (
     marks_of_nothing,
@@ -47,6 +48,7 @@ def doubts(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]]) -> lis
         *_shared_files(prepared),
         *_noted(prepared),
         *_without_labels(prepared, labels),
+        *_words_for_blank(prepared),
         *_near_labels(prepared),
         *_composed_labels(prepared),
         *_lacking(prepared),
@@ -134,6 +136,16 @@ def _without_labels(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]
         without = [task for task, by_part in labels.items() if not by_part.get(part)]
         if without:
             yield f"no label in the {part} part: {listed(without)}"
+
+
+def _words_for_blank(prepared: "Prepared") -> Iterator[str]:
+    """Words in cells of labels that are taken as blank, though nobody said that they are."""
+    for task in prepared.tasks:
+        for source, dataset in prepared.datasets.items():
+            for column in columns_of(task, source):
+                told = dataset.table.taken_as_blank(column)
+                if told:
+                    yield f"{task.name}: {told}"
 
 
 def _near_labels(prepared: "Prepared") -> Iterator[str]:

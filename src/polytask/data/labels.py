@@ -15,7 +15,7 @@ from torch import Tensor
 from polytask.data.words import is_list
 from polytask.errors import DataError, require
 from polytask.tasks.base import Task
-from polytask.tasks.labels import LabelError, composed, label_text
+from polytask.tasks.labels import LabelError, UnknownLabel, composed, label_text
 from polytask.tasks.sequences import PADDING
 from polytask.tasks.texts import TextTask
 
@@ -78,11 +78,19 @@ def encode_cells(
     cells: NDArray[Any],
     *,
     unknown: Literal["error", "skip"],
+    trained: NDArray[np.bool_] | None = None,
     describe: Callable[[int], str],
 ) -> tuple[Tensor, Tensor, dict[str, int]]:
     """Targets `[N, ...]`, presence `[N]`, and the labels that were left out as unknown.
 
     A column of repeated labels (but no lists) is encoded once per different label.
+
+    Args:
+        task: The task.
+        cells: `[N, K]`, None where blank.
+        unknown: Whether a label that is no class is an error, or left out.
+        trained: `[N]`, which rows are training rows; None if that is not known.
+        describe: Names a row.
 
     Raises:
         DataError: If a cell cannot be read; the message names its row and column.
@@ -92,7 +100,10 @@ def encode_cells(
         target, present = task.encode(unique, unknown=unknown)
     except LabelError as error:
         row = int(np.flatnonzero(inverse == error.row)[0])
-        raise DataError(f"{describe(row)}, {_columns(task)}: {error}") from error
+        said = str(error)
+        if isinstance(error, UnknownLabel) and trained is not None:
+            said = said if _has_all(task, cells[trained]) else error.unlisted
+        raise DataError(f"{describe(row)}, {_columns(task)}: {said}") from error
     index = torch.from_numpy(inverse)
     strangers = task.unknown_labels(cells)
     if strangers is not None:
@@ -103,6 +114,17 @@ def encode_cells(
     rows = torch.nonzero(given & ~present)[:, 0].tolist()
     missed = Counter(", ".join(label_text(c) for c in cells[r] if c is not None) for r in rows)
     return target[index], present, dict(missed)
+
+
+def _has_all(task: Task, cells: NDArray[Any]) -> bool:
+    """Whether a task has all labels of some cells; if not of training rows', it was given some."""
+    try:
+        task.encode(cells, unknown="error")
+    except UnknownLabel:
+        return False
+    except LabelError:  # what comes first is wrong otherwise
+        return True
+    return True
 
 
 def require_token_labels(

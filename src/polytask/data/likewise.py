@@ -1,6 +1,6 @@
 """Files of text to predict, read as those of training were where they are written so."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -153,17 +153,13 @@ def _columns(path: Path, like: Columns, labels: Labels, encoding: str) -> Column
     counts = {len(cells) for rows in sentences for cells in rows}
     divided = len(sentences) > 1 and any(len(rows) > 1 for rows in sentences)
     if len(counts) != 1:
+        _require_no_columns(path, like, labels, encoding)
         return None
     (count,) = counts
-    if count == len(like.columns) > 1:
-        known = [
-            _known([cells[k] for rows in sentences for cells in rows], labels[name])
-            for k, name in enumerate(like.columns)
-            if labels.get(name) is not None
-        ]
-        if divided or (known and all(known)):
-            names = [name if name == "words" else "_" for name in like.columns]
-            return _alike(path, like, names, encoding)
+    every = [cells for rows in sentences for cells in rows]
+    if count == len(like.columns) > 1 and (divided or _labels_known(every, like, labels)):
+        names = [name if name == "words" else "_" for name in like.columns]
+        return _alike(path, like, names, encoding)
     by = ""
     if count == 1 and like.separator is not None:  # words have few blanks, and columns one in all
         blanks = {len(cells[0].split()) for rows in sentences for cells in rows}
@@ -178,6 +174,42 @@ def _columns(path: Path, like: Columns, labels: Labels, encoding: str) -> Column
             "those of labels hold, or words alone."
         )
     return None
+
+
+def _require_no_columns(path: Path, like: Columns, labels: Labels, encoding: str) -> None:
+    """Make sure that lines with different numbers of cells are texts, and no damaged columns.
+
+    Raises:
+        DataError: If half of them or more have the columns of training, and tabs divide all, or
+            labels are known: for the first that has not.
+    """
+    lines = [
+        (first + distance, line, line.split(like.separator))
+        for first, some in blocks(path, like.comments, encoding)
+        for distance, line in some
+        if not line.startswith("-DOCSTART-")
+    ]
+    count = len(like.columns)
+    whole = [cells for _, _, cells in lines if len(cells) == count]
+    if count < 2 or 2 * len(whole) < len(lines) or not lines:
+        return
+    if all("\t" in line for _, line, _ in lines) or _labels_known(whole, like, labels):
+        number, line, cells = next(found for found in lines if len(found[2]) != count)
+        raise DataError(
+            f"{path.name} line {number} should have {count} columns as those around it "
+            f"({', '.join(like.columns)}). Found {len(cells)}: {line[:80]!r}. Correct the line, or "
+            "give all lines words alone."
+        )
+
+
+def _labels_known(rows: Sequence[Sequence[str]], like: Columns, labels: Labels) -> bool:
+    """Whether rows of cells have labels that tasks know, in all columns that have any."""
+    known = [
+        _known([cells[k] for cells in rows], labels[name])
+        for k, name in enumerate(like.columns)
+        if labels.get(name) is not None
+    ]
+    return bool(known) and all(known)
 
 
 def _alike(path: Path, like: Columns, names: list[str], encoding: str) -> Columns:

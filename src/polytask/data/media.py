@@ -24,8 +24,9 @@ from polytask.data.decoding import (
     picture_size,
     strange,
 )
+from polytask.data.parquet import open_parquet
 from polytask.data.sources import BlankCell, Media, MediaKind
-from polytask.errors import DataError, require
+from polytask.errors import DataError
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".sph", ".au")
@@ -187,12 +188,7 @@ class ParquetMedia(EncodedMedia):
         self.kind = kind
         self.column = column
         self._folder = paths[0].parent
-        parquet = require("pyarrow.parquet", "train")
-        try:
-            self._files = [parquet.ParquetFile(path) for path in paths]
-        except (OSError, ValueError) as error:
-            names = ", ".join(path.name for path in paths)
-            raise DataError(f"{names} cannot be read as Parquet: {error}") from error
+        self._files = [open_parquet(path) for path in paths]
         self._groups = [(f, g) for f in self._files for g in range(f.num_row_groups)]
         sizes = [f.metadata.row_group(g).num_rows for f, g in self._groups]
         self._ends = np.cumsum(sizes, dtype=np.int64)

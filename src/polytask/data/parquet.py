@@ -5,8 +5,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from polytask.data.disguises import disguise
 from polytask.data.words import is_list
 from polytask.errors import DataError, require
+
+_SIGN = b"PAR1"  # how a file begins, and how it ends
 
 
 def read_parquet(path: Path) -> Any:
@@ -18,13 +21,12 @@ def read_parquet(path: Path) -> Any:
     Raises:
         DataError: If the file cannot be read, or a number has no name.
     """
+    file = open_parquet(path)
     try:
-        file = require("pyarrow.parquet", "train").ParquetFile(path)
         plain = [f.name for f in file.schema_arrow if not _holds(f.type)]
         frame = file.read(columns=plain).to_pandas(ignore_metadata=True)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{path} cannot be read as Parquet: {reason}.") from error
+        raise _unreadable(path, error) from error
     is_decimal = require("pyarrow", "train").types.is_decimal
     for field in file.schema_arrow:
         if is_decimal(field.type):  # as databases have money
@@ -41,9 +43,40 @@ def read_parquet(path: Path) -> Any:
     return frame
 
 
+def open_parquet(path: Path) -> Any:
+    """A file of pyarrow, of which only the end was read, which says what is where.
+
+    Raises:
+        DataError: If it is none, or was cut off.
+    """
+    parquet = require("pyarrow.parquet", "train")
+    try:
+        return parquet.ParquetFile(path)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    """The error for a file that is no Parquet, by how it begins and ends."""
+    try:
+        content = path.read_bytes()
+    except OSError:  # why not, the first attempt to read it said
+        content = b""
+    reason = " ".join(str(error).split()).rstrip(".")
+    if content.startswith(_SIGN) and not content[len(_SIGN) :].endswith(_SIGN):
+        reason = "it was cut off, for its end is missing. Fetch it again, or write it anew"
+    elif content and not content.startswith(_SIGN):
+        reason = disguise(content[:64]) or (
+            "it does not begin as Parquet does. If it is text, let its name say so: .csv or .jsonl"
+        )
+    elif not content and path.is_file() and not path.stat().st_size:
+        reason = "it is empty. Fetch it again, or write it anew"
+    return DataError(f"{path} cannot be read as Parquet: {reason}.")
+
+
 def class_names(path: Path) -> dict[str, list[str]]:
     """Per column of class numbers their names, which the library `datasets` writes in a schema."""
-    schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
+    schema = open_parquet(path).schema_arrow
     try:
         said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = said.get("info", {}).get("features", {}).items()
@@ -80,7 +113,7 @@ def _named(cell: Any, names: list[str], path: Path, column: str, row: int) -> An
 
 def nested(path: Path, media: Iterable[str]) -> dict[str, str]:
     """Why columns of a Parquet file cannot be read as plain values, by column."""
-    schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
+    schema = open_parquet(path).schema_arrow
     held = {f.name: _holds(f.type) for f in schema if f.name not in media}
     return {
         name: f"holds {what}. Encoded pictures and sounds are declared under the source's `media`; "

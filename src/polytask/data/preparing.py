@@ -82,9 +82,9 @@ def prepare(
     datasets: dict[str, Dataset] = {}
     for number, (name, source) in enumerate(sources.items()):
         table = source.load()
-        table.name = name
         if len(table) == 0:
-            raise DataError(f"{name} has no rows.")
+            raise DataError(f"{name} has no rows: {table.name} has none below the columns' names.")
+        table.name = name
         if fingerprints is not None and table.fingerprint != fingerprints.get(name):
             raise DataError(
                 f"The source '{name}' has changed since the run was trained, or this version of "
@@ -347,7 +347,8 @@ def _encode(
             dataset.present[task.name] = torch.from_numpy(store.present)
             continue
         cells = dataset.table.cells(columns_of(task, source))
-        used = np.zeros(len(cells), dtype=bool)
+        used, trained = np.zeros(len(cells), dtype=bool), np.zeros(len(cells), dtype=bool)
+        trained[as_rows(parts["train"].get(source, ()))] = True
         for per_source in parts.values():
             used[as_rows(per_source.get(source, ()))] = True
         cells[~used] = None
@@ -359,7 +360,7 @@ def _encode(
             assert isinstance(some, SoundInput) and isinstance(read, SoundStore)
             require_ends(task, cells, some, read, dataset.table.describe)
         target, present, missed = encode_cells(
-            task, cells, unknown=unknown, describe=dataset.table.describe
+            task, cells, unknown=unknown, trained=trained, describe=dataset.table.describe
         )
         require_token_labels(task, target, present, read.lengths(), dataset.table.describe)
         if isinstance(read, TextStore):

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MediaKind = Literal["image", "sound", "map"]
 
 
+_MARKS = ("::", "^", "~", "$", "\x01", "#", ":")  # that divide cells of some files, and aren't read
+
+
 class BlankCell(DataError):
     """A row has no picture, sound or map."""
 
@@ -161,6 +164,8 @@ class Table:
         unfit: What should have been a row and cannot be one: where it is, and why. It is an error
             unless `on_bad` leaves it out.
         joined: What was found in further tables whose columns are among these.
+        words: Says of a column how often each word stands in cells that are taken as blank because
+            such a word usually means that; None where nobody would be surprised.
     """
 
     name: str
@@ -172,6 +177,7 @@ class Table:
     unread: Mapping[str, str] = field(default_factory=dict)
     unfit: Sequence[tuple[str, str]] = ()
     joined: Sequence[Joined] = ()
+    words: Callable[[str], Mapping[str, int]] | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -229,7 +235,30 @@ class Table:
             )
         if len(names) == 1 and any(mark in names[0] for mark in ",;\t|"):
             return " That is the only name: is the file divided by another mark? See `format`."
+        strange = [m for m in _MARKS if len(names) == 1 and names[0].count(m) > 1]
+        if strange:
+            return (
+                f" That is the only name: if {strange[0]!r} divides cells, write commas, "
+                "semicolons, tabs or bars in its place."
+            )
         return ""
+
+    def taken_as_blank(self, column: str) -> str:
+        """Which words of a column are taken as blank because they usually mean that; empty if none
+        are.
+
+        Args:
+            column: A column of plain values.
+        """
+        if self.words is None or column not in self.frame or not self.frame[column].isna().any():
+            return ""
+        found = [f"{count:,} '{word}'" for word, count in sorted(self.words(column).items())]
+        if not found:
+            return ""
+        return (
+            f"cells of column {column} that are taken as blank: {', '.join(found)}. If such a word "
+            "is a label like others, list what means blank without it: `missing`, at the source"
+        )
 
     def cells(self, columns: Sequence[str], rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """Raw cells as an object array `[rows, len(columns)]`; a missing cell is None."""

@@ -105,4 +105,10 @@ def with_another_separator(classes: Collection[str], separator: str) -> tuple[st
             parts = [part.strip() for part in name.split(mark)]
             if len(parts) > 1 and all(part in classes for part in parts):
                 return name, mark
+        lists = [name.split(mark) for name in classes if mark != separator and mark in name]
+        pieces = [part.strip() for parts in lists for part in parts]
+        # Parts that recur from label to label are labels themselves.
+        often = 0 < 2 * len(set(pieces)) <= len(pieces)
+        if often and 2 * len(lists) >= len(classes):
+            return next(name for name in classes if mark in name), mark
     return None

@@ -4,7 +4,8 @@ Letters: N rows.
 """
 
 from array import array
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
@@ -17,7 +18,7 @@ from polytask.data.delimited import BROKEN, Decimal, Layout, require_distinct, u
 from polytask.data.delimited_rows import read_delimited
 from polytask.data.disguises import require_file, seen
 from polytask.data.json_rows import json_names, json_numbers, read_json
-from polytask.data.parquet import read_parquet
+from polytask.data.parquet import open_parquet, read_parquet
 from polytask.data.written_lists import require_lists
 from polytask.errors import DataError, require
 
@@ -47,6 +48,7 @@ class Rows:
         sizes: How many rows each of them has.
         left: How many blank rows were left out.
         locate: Says where a row comes from.
+        words: Says how often each word that means blank stands in a column's cells.
     """
 
     frame: Any
@@ -54,6 +56,7 @@ class Rows:
     sizes: Sequence[int]
     left: int
     locate: Callable[[int], str]
+    words: Callable[[str], Mapping[str, int]]
 
     @property
     def name(self) -> str:
@@ -121,10 +124,11 @@ class Reading:
         """
         pandas = require("pandas", "train")
         frames, formats, left = [], [], 0
+        blanked = Counter[tuple[str, str]]()
         for path in paths:
             require_file(file_of(path))
             formats.append(self.kind(path))
-            frame, without = self._read(path, formats[-1])
+            frame, without = self._read(path, formats[-1], blanked)
             frames.append(frame)
             left += without
         first = list(frames[0].columns)
@@ -150,7 +154,14 @@ class Reading:
                 row -= size
             raise AssertionError(row)
 
-        return Rows(frame, paths, sizes, left, locate)
+        def words(column: str) -> Mapping[str, int]:
+            found = Counter({word: n for (name, word), n in blanked.items() if name == column})
+            for path, kind in zip(paths, formats, strict=True):
+                if kind in ("csv", "tsv"):  # of which cells came blank: that is read when asked
+                    found += delimited.words_in(path, self.layout(kind), column)
+            return found
+
+        return Rows(frame, paths, sizes, left, locate, words)
 
     def finish(self, rows: Rows, media: Collection[str], *, new: bool = False) -> None:
         """Makes lists of texts that are such, in place, and looks for cells that are no texts.
@@ -169,8 +180,14 @@ class Reading:
         plain = [c for c in frame.columns if c not in media]
         _require_letters(frame[plain], rows.locate)
 
-    def _read(self, path: Path, kind: Format) -> tuple[Any, int]:
-        """The rows of a file, and how many blank ones were left out."""
+    def _read(self, path: Path, kind: Format, words: Counter[tuple[str, str]]) -> tuple[Any, int]:
+        """The rows of a file, and how many blank ones were left out.
+
+        Args:
+            path: The file.
+            kind: What it is.
+            words: Columns and words that blanks were made of, which are added to it.
+        """
         left = 0
         if kind == "parquet":
             frame = read_parquet(path)
@@ -183,6 +200,9 @@ class Reading:
             series = frame[column]
             if series.dtype == object or str(series.dtype) in ("string", "str"):
                 frame[column] = _blanked(series, self.missing)
+                if kind not in ("csv", "tsv"):
+                    blank = series[frame[column].isna() & series.notna()].tolist()
+                    words.update((str(column), c.strip()) for c in blank if c.strip())
         return frame, left
 
 
@@ -248,10 +268,10 @@ def column_names(
     layout = layout or Layout("csv")
     if kind in ("csv", "tsv"):
         return delimited.header(path, replace(layout, kind="tsv" if kind == "tsv" else "csv"))[0]
+    if kind == "parquet":
+        require_file(path)
+        return [str(name) for name in open_parquet(path).schema_arrow.names]
     try:
-        if kind == "parquet":
-            schema = require("pyarrow.parquet", "train").ParquetFile(path).schema_arrow
-            return [str(name) for name in schema.names]
         return json_names(path, layout.encoding, layout.columns)
     except (*BROKEN, ValueError) as error:
         raise unreadable(path, kind, error) from error

@@ -4,8 +4,9 @@ Letters: N rows.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from polytask.data.disguises import listed, require_encoding
 from polytask.data.joining import Join, Partners, PickedMedia
 from polytask.data.linked import cells_of, columns_of, linked, require_places
 from polytask.data.media import FileMedia, ParquetMedia
-from polytask.data.parquet import nested
+from polytask.data.parquet import nested, open_parquet
 from polytask.data.places import PathOrParts, by_part, content_key, file_key, files_key
 from polytask.data.sources import Media, Source, Table
 from polytask.data.table_rows import MISSING, Format, Reading, Rows, column_names, known_format
@@ -44,7 +45,8 @@ class TableFile(Source):
             `{id: "images/{id}.jpg"}`, `{name: "../audio/fold{fold}/{name}"}`, and `{id:06}` for
             numbers with zeros before them, as `000042`. Of several places, the first that has
             the file.
-        missing: Texts that mean that a cell is blank. Blank and white cells always do.
+        missing: Texts that mean that a cell is blank. Blank and white cells always do. If not
+            said: NA, N/A, n/a, NaN, nan, NULL, null, None and #N/A; `[]` for none of them.
         encoding: How letters are stored where the file is text, such as latin-1.
         decimal: What begins the fraction of a number in CSV and TSV.
         columns: The names of all columns of a CSV or TSV whose first line is a row, or of JSON
@@ -81,6 +83,7 @@ class TableFile(Source):
         self.media = dict(media or {})
         self.places, self._new = require_places(places or {}), False
         self.missing = list(MISSING if missing is None else missing)
+        self._usual = missing is None
         self.encoding, self.decimal = require_encoding(encoding), decimal
         self.columns, self.quotes = list(columns or ()), quotes
         self.lists, self.join = list(lists or ()), list(join or ())
@@ -223,6 +226,7 @@ class TableFile(Source):
             split,
             unread,
             joined=[of.facts for of in joined],
+            words=partial(_usual_words, rows, joined) if self._usual else None,
         )
 
     def _key(self, media: Mapping[str, Media], rows: Rows, joined: list[Partners]) -> str:
@@ -261,14 +265,20 @@ class TableFile(Source):
             return PickedMedia(whole, home.row)
         names = list(frame.columns)
         if all(self.reading.kind(p) == "parquet" for p in self.paths):
-            parquet = require("pyarrow.parquet", "train")
-            stored = parquet.ParquetFile(self.paths[0]).schema_arrow.names
+            stored = open_parquet(self.paths[0]).schema_arrow.names
             if column in stored:
                 return ParquetMedia(kind, self.paths, column)
             names += stored
         raise DataError(
             f"`media` names column '{column}', which {name} does not have. {nearest(column, names)}"
         )
+
+
+def _usual_words(rows: Rows, joined: Sequence[Partners], column: str) -> dict[str, int]:
+    """How often each word that usually means blank stands in a column's cells."""
+    home = next((of for of in joined if column in of.taken), None)
+    found = rows.words(column) if home is None else home.rows.words(home.taken[column])
+    return {word: count for word, count in found.items() if word in MISSING}
 
 
 def _tell_blanks(rows: Rows, joined: Partners) -> None:

@@ -35,7 +35,8 @@ class TableInput(Input):
         categories: Columns that are categories though they hold numbers, such as codes.
         dates: Columns that are dates: their year, and sine and cosine of month, weekday, day of
             the year and, if they tell one, hour. In `5/3/2020` the month is first unless another
-            training row of the column has a number above 12 there; in `5.3.2020` the day is.
+            training row of the column has a number above 12 there; in `5.3.2020` the day is. Of
+            whole numbers 20200531 is a day and 2020 a year; others are refused.
         date_order: `day-first` or `month-first` by column, where no number says which it is.
         texts: Columns that are texts: their words as numbers.
         text: How texts become numbers: `hashing` of words into entries, or `tf-idf` of the most
@@ -72,6 +73,11 @@ class TableInput(Input):
                 + ", ".join(f"{s}: {len(c)}" for s, c in columns.items())
             )
         for source, names in columns.items():
+            if not names:
+                raise ConfigError(
+                    f"`columns` should name at least one column of {source}. Found none. "
+                    "Name those to read, or all but the targets: ['*']."
+                )
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise ConfigError(f"`columns` names column '{twice}' of {source} twice.")

@@ -194,6 +194,16 @@ def _column_lines(found: Drafted, column: Column) -> list[str]:
     return [f"    # rows of one {who} {told}", *lines]
 
 
+def words_for_blank(found: Drafted) -> list[str]:
+    """A comment on words in cells of targets that are taken as blank.
+
+    Args:
+        found: What is known.
+    """
+    told = [found.table.taken_as_blank(goal.name) for goal in found.goals]
+    return [f"# {' '.join(said.split())}." for said in told if said]
+
+
 def _apart(found: Drafted, column: Column) -> str:
     """A target most of whose labels only rows of other parts than training have; else empty."""
     parts = [column.parts.get(label_text(cell)) for cell in found.table.cells([column.name])[:, 0]]

@@ -11,7 +11,7 @@ from polytask.data.places import PathOrParts, by_part
 from polytask.data.sources import Table
 from polytask.data.tables import TableFile
 from polytask.errors import DataError
-from polytask.survey.drafted import Drafted, readable, written
+from polytask.survey.drafted import Drafted, readable, words_for_blank, written
 from polytask.survey.folders import draft_folders
 from polytask.survey.guesses import Column, Target, guess_column
 from polytask.survey.joinable import First
@@ -66,7 +66,7 @@ def draft(
             return written(draft_folders(data, near(data, output.parent), targets, names or ()))
         first = First.read(files, names, data)
     picks, found = _drafted(first, targets, output.parent, data if data.is_dir() else None)
-    found.notes += notes_of(first, picks, output.parent)
+    found.notes += notes_of(first, picks, output.parent) + words_for_blank(found)
     found.notes += [
         f"# {one_line(f.name)} is left out: {one_line(why)}."
         for f, why in not_taken(data, first.files, told(first))
@@ -133,7 +133,7 @@ def _of_table(
     keys |= {c: pick.other.name for pick in picks for c in pick.other.by}
     cells = {name: table.cells([name])[:, 0].tolist() for name in table.frame.columns}
     goals, notes = chosen(targets, table, cells, spoken=True)
-    words, goals = words_of_labels(goals, cells)
+    words, goals = words_of_labels(goals, cells, table.describe)
     others = {n: c for n, c in cells.items() if n not in {*notes, *(g.name for g in goals)}}
     path = by_part(first.files)[0][1]
     columns = [

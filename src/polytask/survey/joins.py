@@ -8,11 +8,12 @@ from typing import Any
 from polytask.data.addresses import file_of
 from polytask.data.delimited import open_bytes
 from polytask.data.disguises import listed
+from polytask.data.parquet import open_parquet
 from polytask.data.places import by_part
 from polytask.data.sources import Table
 from polytask.data.table_rows import known_format
 from polytask.data.words import is_list
-from polytask.errors import DataError, require
+from polytask.errors import DataError
 from polytask.survey.codes import parts_by_value
 from polytask.survey.guesses import media_kind
 from polytask.survey.joinable import First, Other, join_lines, tables_below
@@ -91,7 +92,7 @@ def _rows(files: Sequence[Path]) -> int:
     count = 0
     for file in files:
         if known_format(file) == "parquet":
-            count += require("pyarrow.parquet", "train").ParquetFile(file).metadata.num_rows
+            count += open_parquet(file).metadata.num_rows
             continue
         with open_bytes(file_of(file)) as opened:
             count += sum(1 for _ in opened)

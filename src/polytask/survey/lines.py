@@ -160,11 +160,23 @@ def network_lines(rows: int, goals: Sequence[Target], *, quick: bool = False) ->
         ]
     return [
         trunk,
+        *_unknown_classes(goals),
         f"batches: {{size: {size}}}",
         "optimizer: {kind: adamw, lr: 0.002, weight_decay: 0.05}",
         "schedule: {kind: cosine, warmup: 0.1}",
         f"training: {{epochs: {epochs}{by}}}{why}",
         "",
+    ]
+
+
+def _unknown_classes(goals: Sequence[Target]) -> list[str]:
+    """What becomes of classes that are so rare that perhaps no training row has them."""
+    if not any(goal.rare and "classes" not in goal.settings for goal in goals):
+        return []
+    return [
+        "# Rows may be divided so that no training row has a rare label: it is left out then, and",
+        "# told. To learn it, add examples.",
+        "unknown_labels: skip",
     ]
 
 

@@ -36,6 +36,9 @@ def read_table(
     Args:
         files: What `table_files` found.
         names: The names of all columns, where the first line is a row.
+
+    Raises:
+        DataError: If it cannot be read, or has no rows.
     """
     paths = [file for _, file in by_part(files)]
     if paths[0].suffix.lower() == ".arff" and not names:
@@ -75,6 +78,10 @@ def read_table(
             raise
         table = unquoted
         reading.append("    quotes: false  # quotes that nothing closes are letters")
+    if not len(table):
+        raise DataError(
+            f"{table.name} has no rows below the columns' names. Expected one for each example."
+        )
     if kind in ("csv", "tsv"):
         cells = ((name, table.cells([name])[:, 0].tolist()) for name in table.frame.columns)
         found = next((name for name, some in cells if decimal_commas(some)), None)

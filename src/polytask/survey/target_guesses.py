@@ -30,6 +30,13 @@ def guess_target(name: str, cells: Sequence[Any], *, spoken: bool = False) -> Ta
     """
     known = [c for c in cells if c is not None]
     missing = len(cells) - len(known)
+    several = next((c for c in known if isinstance(c, dict)), None)
+    if several is not None:
+        raise DataError(
+            f"Column '{name}' can be no target: its cells are objects of several values, such as "
+            f"{str(several)[:60]}. Write the value that is to be predicted under a key of its own, "
+            "beside the others of its row."
+        )
     timed = _of_times(name, known, missing)
     if timed is not None:
         return timed

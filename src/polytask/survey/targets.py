@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -128,7 +128,9 @@ def written_about(goal: Target) -> Target:
 
 
 def words_of_labels(
-    goals: Sequence[Target], cells: Mapping[str, Sequence[Any]]
+    goals: Sequence[Target],
+    cells: Mapping[str, Sequence[Any]],
+    describe: Callable[[int], str] = str,
 ) -> tuple[str | None, list[Target]]:
     """The column whose words labels are of, and the targets, of which some are such labels.
 
@@ -137,16 +139,45 @@ def words_of_labels(
     Args:
         goals: The targets.
         cells: The cells of all columns.
+        describe: Names a row.
+
+    Raises:
+        DataError: If a few rows have another number of labels than of words.
     """
     names = {goal.name for goal in goals}
     for column in (name for name in cells if name not in names):
         known = [cell for cell in cells[column] if cell is not None]
         if not known or not all(is_list(c) and all(isinstance(w, str) for w in c) for c in known):
             continue
+        for goal in goals:
+            _require_as_many(goal, column, cells, describe)
         found = [_of_words(goal, cells[goal.name], cells[column]) for goal in goals]
         if any(goal.kind == "tagging" and not goal.timed for goal in found):
             return column, found
     return None, list(goals)
+
+
+def _require_as_many(
+    goal: Target, column: str, cells: Mapping[str, Sequence[Any]], describe: Callable[[int], str]
+) -> None:
+    """Make sure that labels are of words in all rows, if they are in nearly all.
+
+    Raises:
+        DataError: For the first row in which they are not.
+    """
+    both = [
+        (row, len(labels), len(words))
+        for row, (labels, words) in enumerate(zip(cells[goal.name], cells[column], strict=True))
+        if is_list(labels) and is_list(words)
+    ]
+    wrong = [found for found in both if found[1] != found[2]]
+    # Lists of labels that are not of words have other lengths, and mostly shorter ones.
+    if wrong and len(wrong) <= 0.1 * len(both) and max(count for _, _, count in both) > 1:
+        row, labels, words = wrong[0]
+        raise DataError(
+            f"{describe(row)}: column '{goal.name}' has a label for each word of '{column}' in "
+            f"nearly all rows. Found {labels} labels for {words} words. Correct the row."
+        )
 
 
 def _of_words(goal: Target, labels: Sequence[Any], words: Sequence[Any]) -> Target:

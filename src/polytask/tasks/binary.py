@@ -27,15 +27,14 @@ from polytask.tasks.labels import (
     FALSE,
     TRUE,
     Cells,
-    LabelError,
     Unknown,
+    UnknownLabel,
     is_missing,
     label_name,
     label_names,
     require_labels,
     sort_labels,
     truth_names,
-    unknown_label,
 )
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ class Binary(PooledTask):
             elif truths and name.lower() in TRUE | FALSE:
                 target[row], present[row] = float(name.lower() in TRUE), True
             elif unknown == "error":
-                raise LabelError(row, unknown_label(self, name, self.classes))
+                raise UnknownLabel(row, self, name, self.classes)
         return target, present
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:

@@ -34,6 +34,33 @@ class LabelError(DataError):
         self.row = row
 
 
+class UnknownLabel(LabelError):
+    """A label that is no class of a task.
+
+    Attributes:
+        unlisted: What to say if a training row has it, so that `classes` was given without it.
+    """
+
+    def __init__(self, row: int, task: "Task", name: str, classes: tuple[str, ...]) -> None:
+        key, near = f"'tasks.{task.name}.classes'", nearest(name, classes)
+        super().__init__(
+            row,
+            f"Task '{task.name}' met the label '{name}', which no training row has. {near} Correct "
+            f"the label, list all labels under {key}, or set 'unknown_labels: skip' to leave such "
+            f"labels out.{_measured(name)}",
+        )
+        self.unlisted = (
+            f"Task '{task.name}' met the label '{name}', which {key} does not list. {near} Correct "
+            "the label, add it to the list, or set 'unknown_labels: skip' to leave such labels out."
+        )
+
+
+def _measured(name: str) -> str:
+    """What to do about a label that seems to be a measured number; empty if it does not."""
+    fraction = spells_a_number(name) and math.isfinite(float(name)) and float(name) % 1 != 0
+    return " If these are numbers that were measured: 'kind: regression'." if fraction else ""
+
+
 def require_labels(task: "Task", values: Cells) -> NDArray[np.bool_]:
     """Which rows have any label, `[N]`; a task without a single one is an error."""
     labelled = np.zeros(len(values), dtype=np.bool_)
@@ -164,22 +191,19 @@ def truth_names(names: Sequence[str]) -> tuple[str, str] | None:
     raise AssertionError(found)
 
 
-def unknown_label(task: "Task", name: str, classes: tuple[str, ...]) -> str:
-    """The message for a label that no training row has."""
-    return (
-        f"Task '{task.name}' met the label '{name}', which no training row has. "
-        f"{nearest(name, classes)} Correct the cell, list all labels under "
-        f"'tasks.{task.name}.classes', or set 'unknown_labels: skip' to leave such labels out."
-    )
-
-
 def require_classes(task: "Task", classes: tuple[str, ...]) -> None:
     """Make sure that there are at least two classes, and none twice.
 
     Raises:
         DataError: If there are not.
     """
-    if len(set(classes)) < max(2, len(classes)):
+    twice = next((name for name in classes if classes.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"'tasks.{task.name}.classes' lists '{twice}' twice. Found {', '.join(classes)}. "
+            "Remove one, or correct it."
+        )
+    if len(classes) < 2:
         raise DataError(
             f"Task '{task.name}' needs at least two different classes. Found "
             f"{', '.join(classes)}. Remove the task, or list all labels under "
@@ -205,5 +229,5 @@ def encode_classes(
         if name in index:
             target[row], present[row] = index[name], True
         elif unknown == "error":
-            raise LabelError(row, unknown_label(task, name, classes))
+            raise UnknownLabel(row, task, name, classes)
     return target, present

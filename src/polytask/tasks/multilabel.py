@@ -28,11 +28,11 @@ from polytask.tasks.labels import (
     Cells,
     LabelError,
     Unknown,
+    UnknownLabel,
     is_missing,
     label_text,
     require_labels,
     sort_labels,
-    unknown_label,
 )
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Multilabel(PooledTask):
             names = self._names(cell, row)
             strange = [name for name in names if name not in index]
             if strange and unknown == "error":
-                raise LabelError(row, unknown_label(self, strange[0], self.classes))
+                raise UnknownLabel(row, self, strange[0], self.classes)
             present[row] = not strange
             for name in names:
                 if name in index:

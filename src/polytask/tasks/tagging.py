@@ -22,12 +22,12 @@ from polytask.tasks.labels import (
     Cells,
     LabelError,
     Unknown,
+    UnknownLabel,
     columns,
     is_missing,
     label_text,
     require_labels,
     sort_labels,
-    unknown_label,
 )
 from polytask.tasks.sequences import PADDING, UNKNOWN
 from polytask.types import Features
@@ -212,7 +212,7 @@ class Tagging(Task):
             names = [] if is_missing(cell) else self._names(cell, row)
             strange = next((name for name in names if name not in index), None)
             if strange is not None and unknown == "error":
-                raise LabelError(row, unknown_label(self, strange, self.classes))
+                raise UnknownLabel(row, self, strange, self.classes)
             rows.append([index.get(name, UNKNOWN) for name in names])
         target = sequences.padded(rows, self.outputs)
         return target, (target >= 0).any(1)

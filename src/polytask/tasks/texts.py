@@ -16,13 +16,12 @@ from polytask.tasks import sequences
 from polytask.tasks.base import Task
 from polytask.tasks.labels import (
     Cells,
-    LabelError,
     Unknown,
+    UnknownLabel,
     is_missing,
     label_text,
     require_labels,
     sort_labels,
-    unknown_label,
 )
 
 Unit = Literal["characters", "words"]
@@ -77,7 +76,7 @@ class TextTask(Task):
             symbols = [] if is_missing(cell) else self.symbols(cell)
             strange = next((symbol for symbol in symbols if symbol not in index), None)
             if strange is not None and unknown == "error":
-                raise LabelError(row, unknown_label(self, strange, self.classes))
+                raise UnknownLabel(row, self, strange, self.classes)
             present[row] = strange is None and not is_missing(cell)
             rows.append([] if strange is not None else [index[symbol] for symbol in symbols])
         return sequences.padded(rows, len(self.classes)), present

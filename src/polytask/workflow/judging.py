@@ -16,11 +16,12 @@ from polytask.data.files import save_pictures, save_sounds
 from polytask.data.inputs import Input
 from polytask.data.labels import columns_of
 from polytask.data.stream import evaluation_batches
-from polytask.errors import DataError, RunError
+from polytask.errors import DataError, NothingToPredict, RunError
 from polytask.evaluation import evaluate
 from polytask.model import MultiTaskModel
 from polytask.run import Run, restored, written
 from polytask.tasks import Task
+from polytask.tasks.base import PooledTask
 from polytask.training.devices import Formatted, device_of, keep_freed_memory, kept_precision
 from polytask.types import Scores
 from polytask.workflow.opening import Part, reopen_data
@@ -162,12 +163,15 @@ def predict_run(
 
     Raises:
         DataError: If the input cannot be read, or a prediction is no finite number.
+        NothingToPredict: If it has no rows.
     """
     model, inputs, tasks = best_model(run)
     network, device = as_in_training(run, model)
     network.eval()
     policy = on_bad or run.config.on_bad
     found = _opened(run, path, inputs, tasks, policy, called)
+    if not len(found):
+        raise NothingToPredict(f"{path} has no rows to predict.", _columns(tasks))
     strange: dict[str, str] = {}
     place, words = _columns_beside([task.name for task in tasks], inputs)
     for batch in found.batches(evaluation_batch(tasks)):
@@ -208,6 +212,17 @@ def _columns_beside(tasks: Sequence[str], inputs: Iterable[str]) -> tuple[str, d
     `input` and by the input's name, but where a task's own column has that name."""
     place = next(name for name in ("input", "row", "example", "place") if name not in tasks)
     return place, {name: f"{name} text" if name in tasks else name for name in inputs}
+
+
+def _columns(tasks: Sequence[Task]) -> list[str]:
+    """The columns of predictions, of tasks about whole examples: others need one to have any."""
+    place, _ = _columns_beside([task.name for task in tasks], ())
+    columns = {place: None}
+    for task in tasks:
+        if isinstance(task, PooledTask):
+            (described,) = task.describe(task.decode(torch.zeros(1, task.outputs)))
+            columns |= dict.fromkeys(described)
+    return list(columns)
 
 
 def _is_strange(predicted: Mapping[str, Any]) -> bool:
