@@ -69,3 +69,9 @@ def test_a_column_of_days_as_numbers_is_learned_as_the_days_they_are(tmp_path: P
         some.fit([(table, None, np.arange(40))])
         facts[how] = some.state
     assert facts["%Y%m%d"] == facts["%Y-%m-%d"]
+
+
+@pytest.mark.parametrize("cell", ["12:30", " 9:05:01 pm", "now", "Today"])
+def test_what_would_be_read_as_the_present_day_is_no_date(cell: str) -> None:
+    with pytest.raises(DataError, match=r"row 3: column 'day' should hold dates"):
+        read("2018-06-01 12:30", cell)

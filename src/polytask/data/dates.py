@@ -17,6 +17,10 @@ from polytask.errors import DataError, require
 # Two numbers of which either may be the month, and a year.
 _EITHER = re.compile(r"^\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")
 _MONTHS = 12
+# Texts for which the library takes the day on which it reads them.
+_TODAY = re.compile(
+    r"\s*(now|today|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[ap]\.?m\.?)?)\s*", re.IGNORECASE
+)
 # A text that is nothing but a number, which is read as the number is.
 _PLAIN = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
 _YEARS = range(1000, 3000)
@@ -121,7 +125,8 @@ def as_dates(
     turned = [*map(_month_first, written)] if day_first else written
     turned = pandas.Series(turned, dtype=object)
     dates = pandas.to_datetime(turned, errors="coerce", format="mixed", utc=True)
-    bad = np.flatnonzero((dates.isna() & given.notna()).to_numpy())
+    of_today = given.map(lambda c: isinstance(c, str) and _TODAY.fullmatch(c) is not None)
+    bad = np.flatnonzero(((dates.isna() & given.notna()) | of_today.astype(bool)).to_numpy())
     if len(bad):
         raise DataError(
             f"{describe(int(bad[0]))}: column '{name}' should hold dates such as 2024-05-31. Found "
