@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from polytask.config.load import load_config
+from polytask.data import delimited
 from polytask.data.tables import TableFile
 from polytask.survey.drafting import draft
 from polytask.workflow import prepare_data
@@ -72,3 +73,21 @@ def test_words_of_a_joined_table_are_told(tmp_path: Path) -> None:
     put(tmp_path, "c.yaml", config)
     begins, said = check(tmp_path)
     assert begins and f"roof: {TOLD}" in said
+
+
+def test_beside_numbers_such_a_word_is_no_surprise(tmp_path: Path) -> None:
+    put(tmp_path, "t.csv", "x,roof\n" + "1,0\n2,1.5\n3,NA\n" * 20)
+    assert TableFile(path=tmp_path / "t.csv").load().taken_as_blank("roof") == ""
+
+
+def test_a_table_is_read_once_more_for_all_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"t{k}" for k in range(20)]
+    rows = [",".join([str(k), *(["None", "a", "b", ""][k % 4] for _ in names)]) for k in range(40)]
+    put(tmp_path, "t.csv", ",".join(["x", *names]) + "\n" + "\n".join(rows) + "\n")
+    table, read = TableFile(path=tmp_path / "t.csv").load(), []
+    original = delimited.words_in
+    monkeypatch.setattr(delimited, "words_in", lambda *a: read.append(a) or original(*a))
+    assert all("10 'None'" in table.taken_as_blank(name) for name in names)
+    assert len(read) == 1

@@ -230,21 +230,22 @@ def lines(path: Path, layout: Layout) -> Iterator[int]:
             yield line
 
 
-def words_in(path: Path, layout: Layout, column: str) -> Counter[str]:
-    """How often each of the words that mean that a cell is blank stands in a column's cells.
+def words_in(path: Path, layout: Layout) -> Counter[tuple[str, str]]:
+    """How often each of the words that mean that a cell is blank stands in each column's cells.
 
     Args:
         path: The file, which was read before.
         layout: How it is written.
-        column: The column.
     """
     names, separator = header(path, layout)
-    at, found = names.index(column), Counter[str]()
+    blank, found = {word for word in layout.missing if word}, Counter[tuple[str, str]]()
     with open_text(path, layout.encoding) as file:
         for _, cells in layout.rows(layout.records(file, separator)):
-            word = cells[at].strip() if at < len(cells) else ""
-            if word and word in layout.missing:
-                found[word] += 1
+            found.update(
+                (name, word)
+                for name, cell in zip(names, cells, strict=False)
+                if (word := cell.strip()) in blank
+            )
     return found
 
 

@@ -1,6 +1,7 @@
 """Parquet files: their plain columns, what the others hold, and names of classes."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,18 +59,22 @@ def open_parquet(path: Path) -> Any:
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     """The error for a file that is no Parquet, by how it begins and ends."""
+    begin, end, size = b"", b"", -1
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            begin, size = file.read(64), file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - len(_SIGN)))
+            end = file.read()
     except OSError:  # why not, the first attempt to read it said
-        content = b""
+        pass
     reason = " ".join(str(error).split()).rstrip(".")
-    if content.startswith(_SIGN) and not content[len(_SIGN) :].endswith(_SIGN):
+    if begin.startswith(_SIGN) and (end != _SIGN or size == len(_SIGN)):
         reason = "it was cut off, for its end is missing. Fetch it again, or write it anew"
-    elif content and not content.startswith(_SIGN):
-        reason = disguise(content[:64]) or (
+    elif begin and not begin.startswith(_SIGN):
+        reason = disguise(begin) or (
             "it does not begin as Parquet does. If it is text, let its name say so: .csv or .jsonl"
         )
-    elif not content and path.is_file() and not path.stat().st_size:
+    elif size == 0:
         reason = "it is empty. Fetch it again, or write it anew"
     return DataError(f"{path} cannot be read as Parquet: {reason}.")
 

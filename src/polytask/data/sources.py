@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.errors import DataError, nearest
+from polytask.tasks.labels import spells_a_number
 
 if TYPE_CHECKING:
     import pandas
@@ -245,12 +246,14 @@ class Table:
 
     def taken_as_blank(self, column: str) -> str:
         """Which words of a column are taken as blank because they usually mean that; empty if none
-        are.
+        are, or all other cells are numbers, beside which a word is nothing else.
 
         Args:
             column: A column of plain values.
         """
         if self.words is None or column not in self.frame or not self.frame[column].isna().any():
+            return ""
+        if all(spells_a_number(str(cell)) for cell in self.frame[column].dropna().unique()):
             return ""
         found = [f"{count:,} '{word}'" for word, count in sorted(self.words(column).items())]
         if not found:

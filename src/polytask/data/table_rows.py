@@ -154,12 +154,16 @@ class Reading:
                 row -= size
             raise AssertionError(row)
 
-        def words(column: str) -> Mapping[str, int]:
-            found = Counter({word: n for (name, word), n in blanked.items() if name == column})
+        @cache  # one more reading tells of all columns
+        def counted() -> Counter[tuple[str, str]]:
+            found = Counter(blanked)
             for path, kind in zip(paths, formats, strict=True):
                 if kind in ("csv", "tsv"):  # of which cells came blank: that is read when asked
-                    found += delimited.words_in(path, self.layout(kind), column)
+                    found += delimited.words_in(path, self.layout(kind))
             return found
+
+        def words(column: str) -> Mapping[str, int]:
+            return {word: n for (name, word), n in counted().items() if name == column}
 
         return Rows(frame, paths, sizes, left, locate, words)
 
