@@ -10,7 +10,7 @@ from polytask.balancing import (
 from polytask.balancing.needs import makes_rows
 from polytask.errors import ConfigError
 from polytask.model import MultiTaskModel
-from polytask.training.settings import Settings
+from polytask.training.settings import MEASURED, Settings
 from polytask.training.step import Measurement
 
 
@@ -34,10 +34,9 @@ def measurement(settings: Settings, balancer: Balancer, model: MultiTaskModel) -
         ConfigError: If something was set that this balancer has no use for.
     """
     usual = Settings()
-    names = ("measured", "subsample", "groups")
     if settings.at_once > 1:
         _need_rows(settings, balancer)
-    given = [f"training.{n}" for n in names if getattr(settings, n) != getattr(usual, n)]
+    given = [f"training.{n}" for n in MEASURED if getattr(settings, n) != getattr(usual, n)]
     if not given:
         return Measurement(at_once=settings.at_once)
     sees = isinstance(balancer, GramianBalancer) and balancer.at == "parameters"

@@ -8,6 +8,9 @@ from polytask.errors import require_number
 # More end the process: the system gives no more threads, and OpenMP does not say so.
 _MOST_THREADS = 1024
 
+# Settings of what a Gramian is made of.
+MEASURED = ("measured", "subsample", "groups")
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 

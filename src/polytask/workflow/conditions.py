@@ -8,7 +8,7 @@ from polytask.data.dataset import Prepared
 from polytask.errors import RunError
 from polytask.model import MultiTaskModel
 from polytask.run import Run
-from polytask.training.settings import Settings
+from polytask.training.settings import MEASURED, Settings
 from polytask.tuning import require_validation
 from polytask.workflow.teachers import make_teaching
 
@@ -27,14 +27,17 @@ def require_trainable(config: Config, model: MultiTaskModel, prepared: Prepared)
     Raises:
         PolytaskError: As the training would.
     """
-    from polytask.training.acting import measurement
-    from polytask.training.history import check_monitor
-
-    settings = build_settings(config)
+    settings, usual = build_settings(config), Settings()
     require_validation(prepared)
-    if prepared.parts.get("validation"):
+    # What knows the rest takes seconds to import.
+    if settings.monitor != usual.monitor and prepared.parts.get("validation"):
+        from polytask.training.history import check_monitor
+
         check_monitor(settings.monitor, prepared.tasks)
-    measurement(settings, build_balancer(config, len(prepared.tasks)), model)
+    if any(getattr(settings, k) != getattr(usual, k) for k in (*MEASURED, "at_once")):
+        from polytask.training.acting import measurement
+
+        measurement(settings, build_balancer(config, len(prepared.tasks)), model)
     make_teaching(config, model, prepared)
     return unguided(settings, prepared)
 
