@@ -44,6 +44,9 @@ from polytask.training.history import EpochRecord
 from polytask.types import Scores
 
 
+_FREE = "Free some space."
+
+
 @dataclass(frozen=True)
 class Run:
     """One training's directory.
@@ -330,7 +333,7 @@ def readable(
 
 
 @contextmanager
-def written(path: Path, advice: str = "Free some space.") -> Iterator[None]:
+def written(path: Path, advice: str = _FREE) -> Iterator[None]:
     """Inside, a disk that is full or not writable is an error that a person can mend.
 
     Raises:
@@ -341,7 +344,7 @@ def written(path: Path, advice: str = "Free some space.") -> Iterator[None]:
     except (FileExistsError, NotADirectoryError) as error:
         raise CannotWrite(
             f"'{path}' cannot be written, for a file of that name, or of a folder in it, is there. "
-            "Name another."
+            f"{'Name another.' if advice == _FREE else advice}"
         ) from error
     except OSError as error:
         raise CannotWrite(f"'{path}' cannot be written ({error}). {advice}") from error
