@@ -43,7 +43,6 @@ from polytask.training.checkpoint import write_whole
 from polytask.training.history import EpochRecord
 from polytask.types import Scores
 
-
 _FREE = "Free some space."
 
 
