@@ -165,3 +165,19 @@ def test_cells_that_list_numbers_are_no_text() -> None:
     column = guess_column("pixels", cells, Path())
     assert column.kind == "left out" and "list 64 numbers" in column.why
     assert guess_column("said", [f"{c} times" for c in cells], Path()).kind == "text"
+
+
+def test_times_without_a_day_are_no_dates() -> None:
+    """A date would be of the day on which it is read."""
+    times = [f"{hour}:{minute:02}" for hour in range(8, 20) for minute in (0, 15, 30)]
+    column = guess_column("seen", times, Path())
+    assert column.kind == "left out" and "write them as numbers, 12:30 as 12.5" in column.why
+    assert guess_column("shift", ["06:00", "14:00", "22:00"] * 10, Path()).kind == "category"
+    assert guess_column("seen", [f"2024-05-31 {time}" for time in times], Path()).kind == "date"
+
+
+def test_days_may_be_written_as_numbers() -> None:
+    days = [20180100 + day for day in range(1, 31)]
+    column = guess_column("seen", days, Path())
+    assert column.kind == "date" and "such as 20180101" in column.why
+    assert guess_column("sales", [*days[1:], 20180199], Path()).kind == "number"

@@ -125,7 +125,7 @@ def as_dates(
     turned = [*map(_month_first, written)] if day_first else written
     turned = pandas.Series(turned, dtype=object)
     dates = pandas.to_datetime(turned, errors="coerce", format="mixed", utc=True)
-    of_today = given.map(lambda c: isinstance(c, str) and _TODAY.fullmatch(c) is not None)
+    of_today = given.map(says_no_day)
     bad = np.flatnonzero(((dates.isna() & given.notna()) | of_today.astype(bool)).to_numpy())
     if len(bad):
         raise DataError(
@@ -135,6 +135,17 @@ def as_dates(
     if day_first is not None:
         _require_order(name, cells, describe, day_first)
     return np.asarray(dates.dt.tz_localize(None), "datetime64[s]")
+
+
+def says_no_day(cell: Any) -> bool:
+    """Whether a cell is a text that means another day each day: a time alone, or `now`."""
+    return isinstance(cell, str) and _TODAY.fullmatch(cell) is not None
+
+
+def writes_a_day(cell: Any) -> bool:
+    """Whether a cell is a number, or a text that is one, which writes a day: 20240531."""
+    number = _number(cell)
+    return number is not None and _day(number) is not None
 
 
 def _written_out(name: str, cells: NDArray[Any], describe: Callable[[int], str]) -> list[Any]:

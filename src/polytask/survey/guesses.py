@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from polytask.data.dates import day_first, told_order, undecided
+from polytask.data.dates import day_first, says_no_day, told_order, undecided, writes_a_day
 from polytask.data.linked import is_file
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
 from polytask.data.words import is_list
@@ -139,6 +139,8 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
                 return is_("left out", f"{len(different)} different codes in {len(known)} rows")
             why = f"{len(different)} different numbers, which are codes by the column's name"
             return replace(is_("category", why), codes=True)
+        if len(different) > FEW and all(map(writes_a_day, known)):
+            return is_("date", f"days written as numbers, such as {label_text(known[0])}")
         return is_(
             "number", f"numbers from {min(map(float, known)):g} to {max(map(float, known)):g}"
         )
@@ -154,6 +156,11 @@ def guess_column(name: str, cells: Sequence[Any], folder: Path) -> Column:
         doubt = f"{name} holds numbers in {len(known) - len(words)} of {len(known)} rows, and "
         doubt += f"'{str(words[0])[:40]}' is none: correct it, or list it under `missing`."
         return replace(is_("number", "nearly all cells are numbers"), doubt=doubt)
+    if all(map(says_no_day, known)):
+        if len(different) <= FEW:
+            return is_("category", f"{len(different)} different times of a day")
+        why = f"times without a day, such as {known[0]}: write them as numbers, 12:30 as 12.5"
+        return is_("left out", why)
     if _dates(known):
         return replace(is_("date", f"dates, such as {known[0]}"), doubt=_order_doubt(name, known))
     length = float(np.mean([len(str(c).split()) for c in known]))
