@@ -149,6 +149,8 @@ FILES: dict[str, Case] = {
     "sound that is text": sound(b"hello", CLIP, "not a readable sound"),
     "sound that is a picture": sound(png(), CLIP, "not a readable sound"),
     "sound of no bytes": sound(b"", CLIP, "the file is empty"),
+    "header without a rate": sound(riff(WAVE)[:24] + bytes(4) + riff(WAVE)[28:], CLIP,
+        "its header gives no sample rate, or no channels: write the file anew"),
     "header without its samples": sound(riff(WAVE)[:44], CLIP, "cut off: 1600 bytes are missing"),
     "header of no samples": sound(riff(WAVE[:0]), CLIP, "the sound has no samples"),
     "header that counts no samples": sound(counted(0), CLIP, "counts 0 bytes of samples, and 1600"),

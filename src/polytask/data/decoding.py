@@ -360,5 +360,7 @@ def _found(content: bytes, error: Exception) -> str:
     said = disguise(content[:64])
     if said is not None:
         return said
+    if "SF_INFO" in str(error):  # what libsndfile says of a header without a rate or channels
+        return "its header gives no sample rate, or no channels: write the file anew"
     reason = re.sub(r" ?<_io\.BytesIO object at \w+>", "", str(error))
     return f"{len(content)} bytes that start with {content[:8]!r}: {reason}"
