@@ -87,7 +87,7 @@ def sees_parameters(balancer: Balancer) -> bool:
 
 
 def makes_rows(balancer: Balancer) -> bool:
-    """Whether these gradients are of one batch."""
+    """Whether a balancer takes each task's gradient at shared parameters, of one batch."""
     return sees_parameters(balancer) and not getattr(balancer, "batches", None)
 
 

@@ -284,7 +284,8 @@ def in_dual_cone(gramian: Tensor, targets: Tensor) -> Tensor:
     """For each row u `[K, A]` of `targets`: `argmin v' G v  such that  v >= u`.
 
     `v' J` is the projection of `u' J` onto the cone of updates that conflict with no row of J. The
-    complementarity problems are solved together, to rounding.
+    complementarity problems are solved together: many of them to 1e-11 of their largest entry, few
+    to rounding.
     """
     if len(gramian) == 2:
         plain = gramian.tolist()

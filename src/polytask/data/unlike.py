@@ -45,7 +45,7 @@ def unlike_training(read: TableInput, table: Table, named: Sequence[str]) -> Ite
         elif spec["kind"] == "category":
             yield from _of_categories(name, known, spec)
         elif spec["kind"] == "number":
-            yield from _of_numbers(name, known, spec, table)
+            yield from _of_numbers(name, known, spec)
 
 
 def _of_categories(name: str, known: NDArray[Any], spec: Mapping[str, Any]) -> Iterator[str]:
@@ -59,10 +59,8 @@ def _of_categories(name: str, known: NDArray[Any], spec: Mapping[str, Any]) -> I
         )
 
 
-def _of_numbers(
-    name: str, known: NDArray[Any], spec: Mapping[str, Any], table: Table
-) -> Iterator[str]:
-    numbers = kinds.as_floats(name, known, table.describe)
+def _of_numbers(name: str, known: NDArray[Any], spec: Mapping[str, Any]) -> Iterator[str]:
+    numbers = kinds.as_floats(name, known, str)  # They were read before, with their rows' names.
     away = np.abs(numbers - spec["mean"]) / spec["std"]
     if bool((away > FAR).all()):
         yield (
