@@ -220,7 +220,11 @@ def test_a_table_without_rows_gives_the_columns_of_predictions(tmp_path: Path) -
     found = pd.read_parquet(tmp_path / "out.parquet")
     assert list(found.columns) == expected and not len(found)
     here(tmp_path, "predict", "--input", "t.csv", "--output", "full.csv")
-    assert list(pd.read_csv(tmp_path / "full.csv").columns) == expected
+    full = (tmp_path / "full.csv").read_text()
+    assert full.splitlines()[0] == ",".join(expected)
+    # Earlier predictions are not lost for a table without rows.
+    assert "full.csv is left as it was" in here(tmp_path, *told, "full.csv", code=1)
+    assert (tmp_path / "full.csv").read_text() == full
 
 
 def test_predictions_wait_for_nothing_that_only_training_needs(home: Path, trained: Path) -> None:

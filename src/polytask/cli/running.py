@@ -9,7 +9,7 @@ import typer
 
 from polytask.cli.options import RunPath, Runs, Sets, mendable
 from polytask.cli.writing import write_table
-from polytask.errors import ConfigError, NothingToPredict
+from polytask.errors import ConfigError, DataError, NothingToPredict
 
 Bad = Literal["error", "skip"]
 
@@ -144,6 +144,9 @@ def predict(
             lines = list(predict_run(chosen, input_, on_bad=on_bad, called=called, **beside))
         except NothingToPredict as error:
             # A program that reads the output finds its columns, and the exit status says the rest.
+            # Predictions of before are not given for that.
+            if output is not None and output.exists():
+                raise DataError(f"{error} {output} is left as it was.") from error
             with written(output or Path("standard output"), "Name another file under --output."):
                 write_table([], output, error.columns)
             raise
