@@ -63,12 +63,18 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     twin = next((n for n in names if n != name and _as_seen(n) == _as_seen(name)), None)
     if twin is not None:
         return f"Did you mean {twin!a}? It looks like {name!a} and is written otherwise."
-    close = [n for n in names if n.casefold() == name.casefold() and n != name][:1]
-    close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean '{close[0]}'?"
+    if (close := closest(name, names)) is not None:
+        return f"Did you mean '{close}'?"
     shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
     return f"Valid names: {shown or '(none)'}."
+
+
+def closest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name that is most like a name; None where none is close."""
+    names = sorted({str(v) for v in valid})
+    close = [n for n in names if n.casefold() == name.casefold() and n != name][:1]
+    close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return close[0] if close else None
 
 
 def _as_seen(name: str) -> str:

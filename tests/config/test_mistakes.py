@@ -167,6 +167,27 @@ def test_missing_sections(complaints: Complain) -> None:
     assert "mine.yaml:1: tasks: at least one task is needed." in complaints("tasks: {}\n")
 
 
+@pytest.mark.parametrize("key", ["sources", "inputs", "tasks"])
+def test_a_slip_in_a_name_of_a_section_is_one_mistake(complaints: Complain, key: str) -> None:
+    line = RIGHT.splitlines().index(f"{key}:") + 1
+    for slip in (key[:-2] + key[-1], f"{key}s", key.upper()):
+        told = f"mine.yaml:{line}: {slip}: unknown key. Did you mean '{key}'?"
+        assert complaints(RIGHT.replace(f"{key}:", f"{slip}:")) == [told]
+    # What is wrong inside is told with it, and where the section is there too, nothing is lost.
+    spoiled = "training: {epochs: 1}\ntrainig: {epochs: 2}\n" + RIGHT
+    assert complaints(spoiled) == ["mine.yaml:2: trainig: unknown key. Did you mean 'training'?"]
+    assert complaints("trainig: {epoch: 2}\n" + RIGHT) == [
+        "mine.yaml:1: trainig: unknown key. Did you mean 'training'?",
+        "mine.yaml:1: training.epoch: unknown key. Did you mean 'epochs'?",
+    ]
+
+
+def test_what_follows_from_a_missing_section_is_no_mistake(complaints: Complain) -> None:
+    short = RIGHT.replace("columns: {photos: photo}", "column: photo")
+    without = short[short.index("inputs:") :].replace("photos.species", "species")
+    assert complaints(without) == ["mine.yaml:1: sources: is needed and missing."]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

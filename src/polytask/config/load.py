@@ -3,7 +3,7 @@
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,17 @@ from polytask.config.checks import mismatches
 from polytask.config.document import Document, parse, write
 from polytask.config.idle import ConfigWarning, without_effect
 from polytask.config.mistakes import Mistake, Steps, from_pydantic, report, shown
-from polytask.config.references import expand
+from polytask.config.references import expand, section
 from polytask.config.schema import MODELS, Config
-from polytask.errors import ConfigError, nearest
+from polytask.errors import ConfigError, closest, nearest
+
+# Which section a key names parts of, by where it stands.
+_NEEDED: dict[Steps, str] = {
+    ("inputs", "columns"): "sources",
+    ("tasks", "target"): "sources",
+    ("tasks", "input"): "inputs",
+    ("batches", "counts"): "sources",
+}
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -78,7 +86,8 @@ def _read(path: Path) -> str:
 def validated(document: Document, folder: Path) -> Config:
     """The configuration of plain values, or a report of everything that is wrong with them."""
     raw, places = document.value, document.places
-    mistakes = [*document.mistakes, *expand(raw, places), *mismatches(raw)]
+    mistakes = [*document.mistakes, *_misnamed(document)]
+    mistakes += [*expand(raw, places), *mismatches(raw)]
     config = None
     try:
         config = Config.model_validate_json(
@@ -88,11 +97,32 @@ def validated(document: Document, folder: Path) -> Config:
         found = from_pydantic(error.errors(include_url=False), raw, Config, MODELS)
         known = {mistake.path for mistake in mistakes}
         mistakes += [mistake for mistake in found if mistake.path not in known]
+    mistakes = [mistake for mistake in mistakes if not _follows(mistake.path, raw)]
     if config is not None and not mistakes:
         mistakes = list(unbuildable(config))
     if mistakes or config is None:
         raise ConfigError(report(mistakes, places, document.name))
     return config
+
+
+def _misnamed(document: Document) -> Iterator[Mistake]:
+    """Unknown keys at the top. One that is nearly a section's name is read as that section from
+    here on, so that what the rest of the file says of it is no mistake too.
+    """
+    raw, valid = document.value, Config.model_fields
+    for key in [key for key in raw if key not in valid]:
+        yield Mistake((key,), f"unknown key. {nearest(key, valid)}")
+        given, meant = raw.pop(key), closest(key, valid)
+        if meant is not None and meant not in raw:
+            raw[meant] = given
+            inside = [path for path in document.places if path[:1] == (key,)]
+            document.places |= {(meant, *path[1:]): document.places[path] for path in inside}
+
+
+def _follows(path: Steps, raw: dict[str, Any]) -> bool:
+    """Whether a mistake comes only of sources or inputs that are missing as a whole."""
+    needed = _NEEDED.get((path[0], path[2])) if len(path) > 2 else None
+    return needed is not None and not section(raw, needed)
 
 
 def _override(document: Document, override: str) -> None:
