@@ -7,7 +7,7 @@ import pytest
 from polytask import run as run_module
 from polytask.config.load import load_config
 from polytask.config.schema import Config
-from polytask.errors import RunError
+from polytask.errors import ConfigError, RunError
 from polytask.run import Run
 from polytask.training.history import EpochRecord
 from tests.test_cli import SHAPES
@@ -35,6 +35,21 @@ def test_a_full_disk_leaves_no_half_made_run(
     with pytest.raises(RunError, match=r"No space left.*free some space"):
         Run.create(config, tmp_path / "runs")
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_settings_that_were_cut_off_are_told(tmp_path: Path, config: Config) -> None:
+    run = Run.create(config, tmp_path / "runs")
+    whole = (run.path / "config.yaml").read_text()
+    lines = whole.splitlines(keepends=True)
+    assert sum(not line[0].isspace() for line in lines) > 10  # any of these could be left out
+    for number in range(len(lines)):
+        (run.path / "config.yaml").write_text("".join(lines[:number]))
+        with pytest.raises(ConfigError, match=r"config\.yaml is (cut off|empty)"):
+            Run.open(run.path)
+    # Runs of before had no such lines, and people may add something.
+    for text in ("".join(lines[1:-1]), whole + "compare: {seeds: [1, 2]}\n", whole.rstrip()):
+        (run.path / "config.yaml").write_text(text)
+        assert Run.open(run.path).config.training == config.training
 
 
 def test_a_full_disk_leaves_the_scores_of_before(

@@ -18,6 +18,8 @@ from polytask.config.references import expand, section
 from polytask.config.schema import MODELS, Config
 from polytask.errors import ConfigError, closest, nearest
 
+_BEGIN = "# All settings, written by Polytask up to the line '# end of settings'."
+_END = "# end of settings"
 # Which section a key names parts of, by where it stands.
 _NEEDED: dict[Steps, str] = {
     ("inputs", "columns"): "sources",
@@ -35,9 +37,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         overrides: Changes such as `trunk.backbone.widths=[128]`; the value is YAML.
 
     Raises:
-        ConfigError: With all mistakes, one a line, as `file:line: path.to.key: message`.
+        ConfigError: With all mistakes, one a line, as `file:line: path.to.key: message`; or if the
+            file was written by `dump_config` and has lost its end.
     """
-    document = parse(_read(path), str(path))
+    text = _read(path)
+    if text.startswith(_BEGIN) and _END not in text.splitlines():
+        raise ConfigError(
+            f"{path} is cut off: the line '{_END}', with which Polytask ends such a file, is "
+            "missing. Bring the file back from a copy; what it lacks would be left to defaults."
+        )
+    document = parse(text, str(path))
     if document.value is None:
         raise ConfigError(
             f"{path} is empty. A configuration needs sources, inputs and tasks at least."
@@ -56,8 +65,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def dump_config(config: Config, path: Path) -> None:
-    """Write a configuration with everything explicit; `load_config` gives it back."""
-    path.write_text(write(config.resolved()), encoding="utf-8")
+    """Write a configuration with everything explicit; `load_config` gives it back.
+
+    A file that was cut between two lines would be a whole configuration with other values, so its
+    first line promises the last.
+    """
+    path.write_text(f"{_BEGIN}\n{write(config.resolved())}{_END}\n", encoding="utf-8")
 
 
 def _read(path: Path) -> str:
