@@ -167,6 +167,20 @@ def test_a_run_whose_files_no_longer_fit_says_so(home: Path, trained: Path) -> N
     assert "lacks precision, threads" in out and "Traceback" not in out
 
 
+def test_a_run_of_another_version_says_so(home: Path, trained: Path) -> None:
+    other = home / "older"
+    shutil.copytree(trained, other)
+    facts = json.loads((other / "environment.json").read_text())
+    version = facts["polytask"]
+    (other / "environment.json").write_text(json.dumps({**facts, "polytask": "0.0.9"}))
+    told = f"'{other}' was made by Polytask 0.0.9, and this is {version}"
+    Image.new("RGB", (40, 40)).save(other / "a.png")
+    picture = ["--input", str(other / "a.png")]
+    for command in (["evaluate"], ["train", "--resume"], ["predict", *picture]):
+        assert here(home, *command, str(other)).count(told) == 1
+    assert "0.0.9" not in here(home, "evaluate", str(trained))
+
+
 def test_resuming_a_finished_run_changes_nothing(home: Path, trained: Path) -> None:
     before = (trained / "history.jsonl").read_text()
     out = here(home, "train", "--resume", str(trained))

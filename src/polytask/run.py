@@ -22,6 +22,7 @@ import platform
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -296,7 +297,16 @@ class Run:
 
 
 def restored(run: Run) -> tuple[dict[str, Input], list[Task]]:
-    """The fitted inputs and tasks of a run."""
+    """The fitted inputs and tasks of a run; warns where another version of Polytask made it."""
+    if (run.path / "environment.json").exists():
+        known = run.read_json("environment.json", needs=("precision", "threads"))
+        if (made := known.get("polytask", polytask.__version__)) != polytask.__version__:
+            # A warning of this very line: a command that comes here twice says it once.
+            warnings.warn(
+                f"'{run.path}' was made by Polytask {made}, and this is {polytask.__version__}: "
+                "what it computes may differ.",
+                stacklevel=1,
+            )
     facts = run.read_json("facts.json", needs=("inputs", "tasks"))
     inputs = build_inputs(run.config)
     for name, some in inputs.items():
