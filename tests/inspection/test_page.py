@@ -69,6 +69,22 @@ def test_one_task_over_a_table_uses_the_column_that_matters(
     assert math.isclose(sum(columns.values()), 1.0, rel_tol=1e-4)
 
 
+def test_a_task_that_leaves_before_the_first_stage_shares_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(f"{n % 7},{n % 5},{'ab'[n % 2]},{n % 3}\n" for n in range(60))
+    (tmp_path / "rows.csv").write_text("near,far,kind,price\n" + rows)
+    monkeypatch.chdir(tmp_path)
+    text = TABLE.replace("near, far, kind]", "near]").replace("kind: mmoe,", "kind: hierarchy,")
+    text = text.replace("tasks:\n", "tasks:\n  kind: {kind: binary, target: kind}\n")
+    text = text.replace("tasks:\n", "tasks:\n  far: {kind: regression, target: far}\n")
+    run = made(tmp_path, "trunk.leaves={kind: 0}", "training.epochs=1", text=text)
+    page, found = inspect_run(run)
+    assert found["sharing"]["sharers"] == ["far", "price"]
+    assert page.lead.startswith("2 of 3 tasks share ")
+    assert "parameters (Hierarchy); kind: none of them." in page.lead
+
+
 def test_column_means_are_shares_of_absolute_values() -> None:
     values = torch.tensor([[1.0, -3.0], [-1.0, 3.0]])
     of = Attribution(values, values, None, torch.zeros(2))

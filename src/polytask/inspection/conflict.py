@@ -71,6 +71,30 @@ def gramians(model: MultiTaskModel, batches: Iterable[Batch], tasks: Sequence[Ta
     return torch.stack(found) if found else torch.zeros(0, len(sizes), len(tasks), len(tasks))
 
 
+def sharers(model: MultiTaskModel, batches: Iterable[Batch], tasks: Sequence[Task]) -> list[str]:
+    """The tasks that move a parameter which another task moves too, by name.
+
+    Args:
+        model: The network.
+        batches: Examples; a task whose input none of them has is taken to share.
+        tasks: The tasks.
+    """
+    shared = list(model.shared_parameters())
+    seen = {name: batch for batch in batches for name in batch.inputs}
+    found = []
+    for task in tasks if shared else ():
+        moves = task.input not in seen
+        if not moves:
+            batch = seen[task.input]
+            output = model(batch.inputs, [task.name], **guidance([task], batch))[task.name]
+            if output.requires_grad:
+                gradients = torch.autograd.grad(output.float().sum(), shared, allow_unused=True)
+                moves = any(gradient is not None for gradient in gradients)
+        if moves:
+            found.append(task.name)
+    return found
+
+
 def conflicts(
     model: MultiTaskModel, batches: Iterable[Batch], tasks: Sequence[Task]
 ) -> dict[str, dict[str, Any]]:

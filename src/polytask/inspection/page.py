@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from polytask.data.dataset import Prepared
-from polytask.inspection.conflict import conflicts
+from polytask.inspection.conflict import conflicts, sharers
 from polytask.inspection.looking import looking
 from polytask.inspection.sharing import sharing
 from polytask.inspection.similarity import HEAD, similarities, streams
@@ -47,6 +47,7 @@ def inspect_run(
     wide = examples(prepared, part, min(ROWS, most), 1)
     narrow = examples(prepared, part, min(SMALL, most), BATCHES)
     shared, numbers = sharing(model)
+    numbers["sharers"] = sharers(model, narrow, prepared.tasks)
     alike = similar(model, wide, tasks)
     against = conflicts(model, narrow, prepared.tasks)
     looks, looked = looking(model, prepared, wide)
@@ -105,8 +106,11 @@ def verdict(
     several = sum(part["shared"] for part in numbers["parameters"].values())
     total = several + sum(part["private"] for part in numbers["parameters"].values())
     share = several / max(total, 1)
+    apart = [task for task in tasks if several and task not in numbers["sharers"]]
+    count = f"{len(tasks) - len(apart)} of {len(tasks)}" if apart else f"{len(tasks)}"
     found = [
-        f"{len(tasks)} tasks share {share:.0%} of {total:,} parameters ({numbers['topology']})."
+        f"{count} tasks share {share:.0%} of {total:,} parameters ({numbers['topology']})"
+        + (f"; {', '.join(apart)}: none of them." if apart else ".")
     ]
     if len(tasks) < 2:
         return "One task: nothing is shared with anybody, so there is nobody to compare it with."
