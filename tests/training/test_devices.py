@@ -19,9 +19,11 @@ from polytask.training.devices import (
     device_of,
     kept_precision,
     leaves_a_core,
+    make_fabric,
     named_threads,
     own_cores,
     processes,
+    resolve_precision,
     share_of_cores,
 )
 from polytask.training.settings import Precision, Settings
@@ -128,6 +130,16 @@ def test_a_run_of_a_better_machine_is_computed_in_single_precision_here() -> Non
         assert kept_precision(Settings(accelerator="cpu", precision="bf16"), "bf16") == "bf16"
         if torch.ops.mkldnn._is_mkldnn_bf16_supported():
             assert kept_precision(here, "bf16") == "bf16"
+
+
+def test_what_a_cpu_computes_in_for_fp16_is_said() -> None:
+    asked = Settings(accelerator="cpu", precision="fp16")
+    for found in (resolve_precision, lambda settings: kept_precision(settings, "fp16")):
+        with pytest.warns(UserWarning, match="a CPU does not compute in fp16.*in bf16 instead"):
+            assert found(asked) == "bf16"
+    with pytest.warns(UserWarning) as told:
+        assert make_fabric(asked).strategy.precision.precision == "bf16-mixed"
+    assert len(told) == 1  # Fabric has nothing to add
 
 
 def test_batches_are_made_beside_the_steps_where_a_core_is_left() -> None:

@@ -149,8 +149,20 @@ def processes(settings: Settings) -> tuple[int, int]:
     return here, everywhere // here
 
 
-def resolve_precision(settings: Settings) -> str:
-    """`fp32`, `bf16` or `fp16`."""
+def resolve_precision(settings: Settings) -> Precision:
+    """What is computed in: `fp32`, `bf16` or `fp16`. On a CPU Fabric takes bf16 for fp16, so that
+    is what a run says of itself; warns then.
+
+    Raises:
+        ConfigError: If there is no GPU where one is asked for.
+    """
+    if settings.precision == "fp16" and device_of(settings).type == "cpu":
+        warnings.warn(
+            "training.precision: a CPU does not compute in fp16. It computes in bf16 instead, "
+            "slowly where it has no units for that. Set the key to 'auto', 'bf16' or 'fp32'.",
+            stacklevel=2,
+        )
+        return "bf16"
     if settings.precision != "auto":
         return settings.precision
     if settings.accelerator in ("auto", "cuda") and torch.cuda.is_available():
@@ -164,11 +176,16 @@ def kept_precision(settings: Settings, trained: Precision) -> Precision:
 
     A run goes from a machine with a GPU or bf16 units to one without; there emulation takes a
     hundred times as long as fp32. Warns when it happens, because results then differ by rounding.
-    A format that the settings name is kept.
+    A format that the settings name is kept, as far as the machine has it (`resolve_precision`).
+
+    Raises:
+        ConfigError: If there is no GPU where one is asked for.
     """
     on_gpu = settings.accelerator in ("auto", "cuda") and torch.cuda.is_available()
-    if trained == "fp32" or on_gpu or settings.precision != "auto":
+    if trained == "fp32" or on_gpu:
         return trained
+    if settings.precision != "auto":
+        return trained if trained == "bf16" else resolve_precision(settings)
     if trained == "bf16" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return trained
     warnings.warn(

@@ -117,7 +117,7 @@ def train(
     if threads is None:
         threads = choose_threads(fabric, model, prepared.tasks, stream.batch(0), share)
     torch.set_num_threads(threads)
-    facts = environment(resolve_precision(settings), threads, str(fabric.device), command)
+    facts = environment(settings.precision, threads, str(fabric.device), command)
     run = open_run(fabric, start, root)
     if first and stopped is None:
         keep_facts(run, prepared, facts, stream.notes)
@@ -193,13 +193,14 @@ def overview_of(
 
 
 def settings_of(config: Config, stopped: Run | None) -> Settings:
-    """How to train; a stopped run goes on with the precision and the threads that it had.
+    """How to train, in which number format; a stopped run goes on with the precision and the
+    threads that it had.
 
     With no more threads than there are cores for each process here, unless they are asked for.
     """
     settings = build_settings(config)
     if stopped is None:
-        return settings
+        return replace(settings, precision=resolve_precision(settings))
     known = stopped.read_json("environment.json", needs=("precision", "threads"))
     precision = kept_precision(settings, known["precision"])
     threads: int = known["threads"]
