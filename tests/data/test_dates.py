@@ -11,6 +11,7 @@ from polytask.data.dates import as_dates
 from polytask.data.tables import TableFile
 from polytask.data.tabular import TableInput
 from polytask.errors import DataError
+from polytask.survey.guesses import guess_column
 
 
 def read(*cells: Any) -> list[str]:
@@ -71,7 +72,36 @@ def test_a_column_of_days_as_numbers_is_learned_as_the_days_they_are(tmp_path: P
     assert facts["%Y%m%d"] == facts["%Y-%m-%d"]
 
 
-@pytest.mark.parametrize("cell", ["12:30", " 9:05:01 pm", "now", "Today"])
+@pytest.mark.parametrize(
+    "cell",
+    ["12:30", " 9:05:01 pm", "now", "Today", "10:30 5 May", "10:30+0200", "10:30 12/25"],
+)
 def test_what_would_be_read_as_the_present_day_is_no_date(cell: str) -> None:
     with pytest.raises(DataError, match=r"row 3: column 'day' should hold dates"):
         read("2018-06-01 12:30", cell)
+
+
+@pytest.mark.parametrize("cell", ["5 May", "May 5", "May", "5/3", "5 May 10:30", "10am", "May '24"])
+def test_a_date_without_a_year_is_no_date(cell: str) -> None:
+    with pytest.raises(DataError, match=rf"row 3: column 'day' should hold dates .*Found .{cell}"):
+        read("2018-06-01 12:30", cell)
+    if cell == "5/3":  # and no column of such is drafted as dates
+        days = [f"{k % 12 + 1}/{k}" for k in range(1, 29)]
+        assert guess_column("day", days, Path()).kind != "date"
+
+
+@pytest.mark.parametrize(
+    ("cell", "day"),
+    [
+        ("5 May 24", "2024-05-05"),
+        ("10:30 5 May 24", "2024-05-05"),
+        ("10:30 2024-05-05", "2024-05-05"),
+        ("10:30, 5.5.2024", "2024-05-05"),
+        ("10:30 05/05/24", "2024-05-05"),
+        ("10:30 am May 5, 2024", "2024-05-05"),
+        ("May 2024", "2024-05-01"),
+        ("0001-05-05", "0001-05-05"),
+    ],
+)
+def test_a_date_with_a_year_is_one(cell: str, day: str) -> None:
+    assert read("2018-06-01", cell) == ["2018-06-01", day]

@@ -17,10 +17,15 @@ from polytask.errors import DataError, require
 # Two numbers of which either may be the month, and a year.
 _EITHER = re.compile(r"^\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")
 _MONTHS = 12
-# Texts for which the library takes the day on which it reads them.
+# Texts for which the library takes the day on which it reads them, or a part of it.
 _TODAY = re.compile(
-    r"\s*(now|today|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[ap]\.?m\.?)?)\s*", re.IGNORECASE
+    r"\s*(now|today|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[ap]\.?m\.?)?(?P<rest>.*))\s*",
+    re.IGNORECASE | re.DOTALL,
 )
+# A year alone, or a day, a month and a year, as they may stand behind a time.
+_WHOLE = re.compile(r"\d{4}[-/.]|[-/. ]\d{4}|(\d+|[a-z]{3,})\W+(\d+|[a-z]{3,})\W+\d+", re.I)
+# The year that the library takes where a text says none.
+_NO_YEAR = 1
 # A text that is nothing but a number, which is read as the number is.
 _PLAIN = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
 _YEARS = range(1000, 3000)
@@ -125,8 +130,8 @@ def as_dates(
     turned = [*map(_month_first, written)] if day_first else written
     turned = pandas.Series(turned, dtype=object)
     dates = pandas.to_datetime(turned, errors="coerce", format="mixed", utc=True)
-    of_today = given.map(says_no_day)
-    bad = np.flatnonzero(((dates.isna() & given.notna()) | of_today.astype(bool)).to_numpy())
+    unclear = given.map(says_no_day).astype(bool) | says_no_year(given, dates)
+    bad = np.flatnonzero(((dates.isna() & given.notna()) | unclear).to_numpy())
     if len(bad):
         raise DataError(
             f"{describe(int(bad[0]))}: column '{name}' should hold dates such as 2024-05-31. Found "
@@ -139,7 +144,19 @@ def as_dates(
 
 def says_no_day(cell: Any) -> bool:
     """Whether a cell is a text that means another day each day: a time alone, or `now`."""
-    return isinstance(cell, str) and _TODAY.fullmatch(cell) is not None
+    found = _TODAY.fullmatch(cell) if isinstance(cell, str) else None
+    return found is not None and _WHOLE.search(found["rest"] or "") is None
+
+
+def says_no_year(cells: Any, dates: Any) -> Any:
+    """Which cells are texts that say no year, such as `5 May`, `[N]` bool.
+
+    Args:
+        cells: A Series of what was read.
+        dates: The Series of dates that the library made of it.
+    """
+    first = dates.dt.year == _NO_YEAR
+    return first & ~cells.where(first, "").astype(str).str.contains(f"{_NO_YEAR:04}")
 
 
 def writes_a_day(cell: Any) -> bool:

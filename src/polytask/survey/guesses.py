@@ -11,7 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from polytask.data.dates import day_first, says_no_day, told_order, undecided, writes_a_day
+from polytask.data.dates import (
+    day_first,
+    says_no_day,
+    says_no_year,
+    told_order,
+    undecided,
+    writes_a_day,
+)
 from polytask.data.linked import is_file
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES
 from polytask.data.words import is_list
@@ -230,7 +237,8 @@ def _dates(known: Sequence[Any]) -> bool:
     pandas = require("pandas", "train")
     for cells in (some, list(dict.fromkeys(known))):  # addresses and names take long to be refused
         texts = pandas.Series(cells, dtype=object)
-        if not bool(pandas.to_datetime(texts, errors="coerce", format="mixed").notna().all()):
+        dates = pandas.to_datetime(texts, errors="coerce", format="mixed")
+        if not bool(dates.notna().all()) or bool(says_no_year(texts, dates).any()):
             return False
     return True
 
