@@ -163,8 +163,11 @@ class UniversalDependencies(Source):
         """Each sentence's first line, its cells, and whether a document begins with it."""
         library = require("conllu", "text")
         for first, lines in blocks(path, None, self.encoding):
+            before = 0
             for distance, text in lines:
-                _require_ten(f"{path.name} line {first + distance}", text)
+                where = f"{path.name} line {first + distance}"
+                _require_ten(where, text)
+                before = _require_order(where, text, before)
             if all(text.startswith("#") for _, text in lines):
                 continue
             block = "\n".join(text for _, text in lines)
@@ -207,6 +210,26 @@ def _require_ten(where: str, text: str) -> None:
         raise DataError(
             f"{where}: features should be NAME=VALUE, with | between them, or _. Found '{wrong}'."
         )
+
+
+def _require_order(where: str, text: str, before: int) -> int:
+    """Make sure that a word of CoNLL-U comes behind those of lower numbers.
+
+    Returns:
+        The word's number; `before` for what is no word (a comment, `1-2`, `1.1`).
+
+    Raises:
+        DataError: If a number comes again, or too late.
+    """
+    word = text.partition("\t")[0]
+    if not word.isdecimal():
+        return before
+    if int(word) <= before:
+        raise DataError(
+            f"{where} is word {word} of its sentence, and comes after word {before}. Correct the "
+            "numbers, or put a blank line between the sentences if these are two."
+        )
+    return int(word)
 
 
 def sentences_table(path: PathOrParts, read: Any, key: Sequence[str]) -> Table:
