@@ -22,6 +22,7 @@ from polytask.data.sound_cleaning import (
 from polytask.data.splits import Split
 from polytask.data.tables import TableFile
 from polytask.data.timit import Timit
+from polytask.encoders.audio import LogMelEncoder
 from polytask.errors import ConfigError, DataError
 from polytask.tasks import Multiclass
 from polytask.workflow import prepare_data
@@ -264,3 +265,30 @@ def test_headers_that_no_sound_has_are_told(
     found = [d for d in doubts if "is its header right?" in d]
     assert len(found) == bool(said)
     assert all(said in d and d.endswith(f"3, such as {tmp_path / '0.wav'}") for d in found)
+
+
+def test_sounds_in_which_nothing_is_heard_are_told(tmp_path: Path) -> None:
+    lines = ["sound,y"]
+    odd = [np.zeros(800), np.full(800, 700), np.full(1, 700), np.zeros((800, 2))]
+    for k in range(24):
+        some = odd[k % 6].astype(np.int16) if k % 6 < 4 else wave(0.1, pitch=200.0 + k)
+        (tmp_path / f"{k}.wav").write_bytes(riff(some))
+        lines.append(f"{k}.wav,{k}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "c.yaml").write_text(
+        "sources: {t: {kind: table, path: t.csv, media: {sound: sound}}}\n"
+        "inputs: {s: {kind: sound, column: sound, seconds: 0.1, level: rms, silence: trim}}\n"
+        "tasks: {y: {kind: regression, target: y}}\n"
+    )
+    prepared = prepare_data(load_config(tmp_path / "c.yaml"), None)
+    doubts = prepared.summary()["doubts"]
+    (silent,) = [d for d in doubts if "silence from end to end" in d]
+    (short,) = [d for d in doubts if "shorter than a hundredth of a second" in d]
+    assert silent.endswith(f": 12, such as {tmp_path / '0.wav'}")
+    assert short.endswith(f": 4, such as {tmp_path / '2.wav'}")
+    features = prepared.datasets["t"].stores["s"].gather(np.arange(24))
+    for normalize in ("example", "unit", "none"):
+        encoder = LogMelEncoder(8000, normalize=normalize, deltas=True)
+        assert encoder(features).values.isfinite().all()
+    with pytest.warns(UserWarning, match=r"0.wav: all of its samples are alike"):
+        list(read_unlabelled(tmp_path / "0.wav", prepared.inputs).batches(2))

@@ -47,6 +47,8 @@ SLOW = (
 MANY_CHANNELS = (
     f"it has more than {_MOST_CHANNELS} channels, which are averaged: is its header right?"
 )
+SHORT = "it is shorter than a hundredth of a second, in which nothing can be heard: is it cut off?"
+SILENT = "all of its samples are alike, so that there is silence from end to end"
 TURNED_ALONE = (
     "a camera's note turns its picture, and none this map: if it was drawn on the picture as it is "
     "stored, they do not lie on one another; save the picture turned, and without a note"
@@ -276,16 +278,20 @@ def decode_channels(content: bytes) -> tuple[NDArray[Any], int]:
     return wave, rate
 
 
-def strange(channels: int, rate: int) -> str | None:
-    """What people should know of a sound by its header; None if nothing.
+def strange(channels: NDArray[Any], rate: int) -> str | None:
+    """What people should know of a sound `[samples, C]`; None if nothing.
 
     Args:
-        channels: C.
-        rate: Samples a second.
+        channels: Its samples.
+        rate: How many there are a second.
     """
     if rate < _SLOWEST:
         return SLOW
-    return MANY_CHANNELS if channels > _MOST_CHANNELS else None
+    if channels.shape[1] > _MOST_CHANNELS:
+        return MANY_CHANNELS
+    if len(channels) < rate / 100:
+        return SHORT
+    return None if (channels != channels[0]).any() else SILENT
 
 
 def mixed(channels: NDArray[Any]) -> tuple[NDArray[Any], bool]:

@@ -52,7 +52,7 @@ class EncodedMedia(Media):
             return super().wave(item)
         channels, rate = decode_channels(self.content(item))
         wave, opposed = mixed(channels)
-        note = strange(channels.shape[1], rate) or (OPPOSED if opposed else None)
+        note = strange(channels, rate) or (OPPOSED if opposed else None)
         if note is not None:
             self.noted[item] = note
         return wave, rate
