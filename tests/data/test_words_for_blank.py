@@ -91,3 +91,13 @@ def test_a_table_is_read_once_more_for_all_columns(
     monkeypatch.setattr(delimited, "words_in", lambda *a: read.append(a) or original(*a))
     assert all("10 'None'" in table.taken_as_blank(name) for name in names)
     assert len(read) == 1
+
+
+def test_blanks_among_lists_are_no_surprise_either(tmp_path: Path) -> None:
+    roofs = [["brick"], None, ["slate", "brick"], "slate"]
+    rows = [json.dumps({"x": k, "roof": roofs[k % 4]}) for k in range(40)]
+    put(tmp_path, "t.jsonl", "\n".join(rows))
+    config = CONFIG.replace("t.csv", "t.jsonl").replace("multiclass", "multilabel")
+    put(tmp_path, "c.yaml", config)
+    begins, said = check(tmp_path)
+    assert begins and "taken as blank" not in said

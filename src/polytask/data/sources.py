@@ -253,7 +253,10 @@ class Table:
         """
         if self.words is None or column not in self.frame or not self.frame[column].isna().any():
             return ""
-        if all(spells_a_number(str(cell)) for cell in self.frame[column].dropna().unique()):
+        cells = self.frame[column].dropna()
+        if cells.dtype == object:  # lists among them, which `unique` cannot tell apart
+            cells = cells.map(str)
+        if all(spells_a_number(str(cell)) for cell in cells.unique()):
             return ""
         found = [f"{count:,} '{word}'" for word, count in sorted(self.words(column).items())]
         if not found:
