@@ -26,7 +26,7 @@ from polytask.data.timit import Timit
 from polytask.data.transforms import Transform
 from polytask.encoders import LogMelEncoder
 from polytask.errors import ConfigError, DataError
-from polytask.tasks import Tagging
+from polytask.tasks import Multiclass, Tagging
 from polytask.tasks.intervals import read_intervals
 from polytask.tasks.sequences import PADDING, UNKNOWN
 from polytask.types import Batch, Features
@@ -99,6 +99,46 @@ def test_labels_after_the_end_of_a_sound_name_its_row(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"rows\.jsonl .*3: .* up to 17\d+\.00 s.* ends at 0\.17 s"):
         own(tmp_path, marks=marks)
     own(tmp_path, marks=(*MARKS[:2], [[0, 0.19, "yes"]], None))  # less than a frame more
+
+
+def test_labels_that_overlap_are_counted(tmp_path: Path) -> None:
+    told = [d for d in own(tmp_path).summary()["doubts"] if "labels overlap" in d]
+    assert told == []
+    marks = (
+        [[0, 0.2, "yes"], [0.1, 0.2, "no"]],
+        "0.1 0.3 no 0 0.15 yes",
+        # Of one label, or by less than what any frame is labelled by: nothing changes.
+        [[0, 0.1, "yes"], [0.05, 0.15, "yes"], [0.149, 0.175, "no"]],
+        None,
+    )
+    ready = own(tmp_path, marks=marks)
+    (said,) = [d for d in ready.summary()["doubts"] if "labels overlap" in d]
+    assert said.startswith("heard: rows of own in which labels overlap: 2, such as rows.jsonl ")
+    assert labels(ready)[1] == "yyyyynnnnnnnnnn....."
+
+
+def test_phones_that_overlap_or_go_on_after_the_end_are_told(tmp_path: Path) -> None:
+    place = timit_folder(tmp_path / "timit")
+    one, other = sorted(place.rglob("*.PHN"))
+    one.write_text(one.read_text().replace("2240 3840 iy", "2000 3840 iy"))
+    with pytest.warns(UserWarning, match=r"some overlap: 1, such as TEST/DR1/MDAB0/SA1.PHN"):
+        table = Timit(path=place).load()
+    assert list(table.frame["phone"][5:12]) == ["sh", "iy", "iy", "iy", "iy", "iy", "iy"]
+    one.with_suffix(".WAV").write_bytes(riff(wave(0.3, 16000), 16000))
+    source = Timit(path=place)
+    task = Multiclass(name="phone", input="sound", target={"timit": "phone"})
+    read: dict[str, Input] = {"sound": SoundInput(columns={"timit": "audio"}, seconds=0.1)}
+    splits = Split(test=0.0, validation=0.0)
+    for _ in range(2):  # decoded, then opened
+        with pytest.warns(UserWarning, match="overlap"):
+            ready = prepare({"timit": source}, read, [task], splits=splits)
+        (said,) = [d for d in ready.summary()["doubts"] if "after its end" in d]
+        assert said.startswith("column audio of timit: its labels go on after its end")
+        assert said.endswith(f": 1, such as {one.with_suffix('.WAV')}")
+    for line, found in (("1500 2240 sh", "2240 1500 sh"), ("1600 3840 iy", "100 3840 iy")):
+        other.write_text(f"0 1600 h#\n{line}\n{found}\n")
+        with pytest.raises(DataError, match=rf"SA1\.PHN line 3 should begin .*'{found}'"):
+            source.load()
 
 
 def test_times_that_cannot_be_read_name_their_row_in_every_part(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ _FORMAT = 2
 _OF_WHITES = 3  # since 3, `white` is that of colours too
 _OF_MAPS = 3  # since 3, a note in a map's file turns it, as in a picture's
 _OF_SOUNDS = 3  # since 3, channels that cancel each other out are not averaged
+BEYOND = "its labels go on after its end, where there is silence: are they of this sound, whole?"
 _CHUNK = 128  # items decoded by one job
 # Seconds. Threads that decode items in less wait for each other, for Python's lock: two take up to
 # twice as long as one.
@@ -322,8 +323,9 @@ def _write_sounds(
     """Writes the samples one after the other, then puts a header with their number in front."""
     rate, windows = source_input.sample_rate, media.windows
     pad = 0 if windows is None else round(windows.pad * rate)
-    needed = np.zeros(count, np.int64)
+    needed, centres = np.zeros(count, np.int64), np.zeros(count)
     if windows is not None:
+        np.maximum.at(centres, windows.item, (windows.start + windows.seconds / 2) * rate)
         starts, length = _window_samples(windows.start, windows.seconds, source_input, pad)
         np.maximum.at(needed, windows.item, starts + length)
     firsts, counts = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -336,6 +338,8 @@ def _write_sounds(
             if isinstance(item, str):
                 bad[k] = item
                 item = np.zeros(1, np.int16)
+            elif media.whole and centres[k] > len(item):
+                media.noted[k] = BEYOND
             if windows is not None:
                 item = np.pad(item, (pad, max(0, int(needed[k]) - pad - len(item))))
             firsts[k], counts[k] = total, len(item)

@@ -15,6 +15,7 @@ from polytask.data.columns import as_floats
 from polytask.data.dates import told_order
 from polytask.data.decoding import FEW_SHADES
 from polytask.data.disguises import listed
+from polytask.data.frames import has_times
 from polytask.data.labels import columns_of
 from polytask.data.media import FileMedia
 from polytask.data.stand_ins import (
@@ -54,6 +55,7 @@ def doubts(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]]) -> lis
         *_lacking(prepared),
         *_constant_targets(prepared),
         *_strange_labels(prepared),
+        *_overlapping_times(prepared),
         *_unmeasured_pixels(prepared),
     ]
     for name, some in prepared.inputs.items():
@@ -250,6 +252,25 @@ def _strange_labels(prepared: "Prepared") -> Iterator[str]:
         if listing is not None and hasattr(task, "separator"):
             name, other = listing
             yield f"{task.name}: '{name}' is one label. If it lists several: separator: '{other}'"
+
+
+def _overlapping_times(prepared: "Prepared") -> Iterator[str]:
+    """Labels with times of which two are in one frame."""
+    for task in prepared.tasks:
+        if not has_times(task):
+            continue
+        for source, dataset in prepared.datasets.items():
+            columns = columns_of(task, source)
+            if not columns:
+                continue
+            cells = dataset.table.cells(list(columns))
+            found = [row for row in range(len(cells)) if task.overlaps(cells[row, 0])]
+            if found:
+                yield (
+                    f"{task.name}: rows of {source} in which labels overlap: {len(found):,}, such "
+                    f"as {dataset.table.describe(found[0])}. A frame in both has the label that "
+                    "begins later"
+                )
 
 
 def _unmeasured_pixels(prepared: "Prepared") -> Iterator[str]:

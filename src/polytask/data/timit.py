@@ -1,6 +1,7 @@
 """TIMIT: read speech with hand-marked phones, as the LDC ships it and as NLTK samples it."""
 
 import re
+import warnings
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from polytask.data.places import content_key, files_key, find
 from polytask.data.sources import Source, Table, Windows
 from polytask.errors import ConfigError, DataError, require
 
+_Marks = tuple[list[int], list[int], list[int]]
 RATE = 16000  # samples per second of the marks in .phn and .wrd files
 _HELP = (
     "TIMIT cannot be downloaded: it is licensed by the LDC (https://catalog.ldc.upenn.edu/LDC93S1)."
@@ -128,10 +130,9 @@ class Timit(Source):
         self, files: "_Files", utterances: list[_Utterance], media: EncodedMedia, key: str
     ) -> Table:
         pandas = require("pandas", "train")
-        codes = [
-            frame_phones(files.text(u.name), u.name, frame_seconds=self.frame_seconds)
-            for u in utterances
-        ]
+        marks = [_marks(files.text(u.name), u.name) for u in utterances]
+        _tell_overlaps([u.name for u in utterances], marks)
+        codes = [_at_centres(of, self.frame_seconds * RATE) for of in marks]
         counts = np.array([len(c) for c in codes])
         item = np.repeat(np.arange(len(utterances)), counts)
         number = np.concatenate([np.arange(n) for n in counts])
@@ -176,13 +177,10 @@ def frame_phones(
         rate: Samples per second of the marks.
 
     Raises:
-        DataError: If a line cannot be read or has a symbol that TIMIT does not have.
+        DataError: If a line cannot be read, has a symbol that TIMIT does not have, or is out of
+            order.
     """
-    starts, ends, codes = _marks(text, name)
-    length = frame_seconds * rate
-    centres = (np.arange(int(ends[-1] / length + 1e-6)) + 0.5) * length
-    which = np.clip(np.searchsorted(np.array(starts), centres, side="right") - 1, 0, None)
-    return np.array(codes, dtype=np.int16)[which]
+    return _at_centres(_marks(text, name), frame_seconds * rate)
 
 
 def timed_phones(text: str, name: str, *, rate: int = RATE) -> list[tuple[float, float, str]]:
@@ -194,7 +192,8 @@ def timed_phones(text: str, name: str, *, rate: int = RATE) -> list[tuple[float,
         rate: Samples per second of the marks.
 
     Raises:
-        DataError: If a line cannot be read or has a symbol that TIMIT does not have.
+        DataError: If a line cannot be read, has a symbol that TIMIT does not have, or is out of
+            order.
     """
     starts, ends, codes = _marks(text, name)
     marks = zip(starts, ends, codes, strict=True)
@@ -212,10 +211,12 @@ def _times(marks: Sequence[tuple[float, float, str]], names: Mapping[str, str | 
     return " ".join(f"{start:.6g} {end:.6g} {name}" for start, end, name in named if name)
 
 
-def _marks(text: str, name: str) -> tuple[list[int], list[int], list[int]]:
+def _marks(text: str, name: str) -> _Marks:
     """The first and the last sample of each phone, and numbers into `PHONES`."""
     index = {phone: k for k, phone in enumerate(PHONES)}
-    starts, ends, codes = [], [], []
+    starts: list[int] = []
+    ends: list[int] = []
+    codes: list[int] = []
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()
         if not fields:
@@ -228,11 +229,39 @@ def _marks(text: str, name: str) -> tuple[list[int], list[int], list[int]]:
                 f"{name} line {number} should be `first_sample last_sample phone` with one of "
                 f"TIMIT's 61 phones. Found {line!r}."
             ) from None
+        if not (starts[-1] if starts else 0) <= first <= last:
+            raise DataError(
+                f"{name} line {number} should begin no earlier than the phone before it, and end "
+                f"no earlier than it begins. Found {line!r}. Correct the file."
+            )
         starts.append(first)
         ends.append(last)
     if not ends:
         raise DataError(f"{name} has no phones.")
     return starts, ends, codes
+
+
+def _at_centres(marks: _Marks, length: float) -> NDArray[np.int16]:
+    """The phone at the centre of every whole frame of so many samples, `[frames]`."""
+    starts, ends, codes = marks
+    centres = (np.arange(int(ends[-1] / length + 1e-6)) + 0.5) * length
+    which = np.clip(np.searchsorted(np.array(starts), centres, side="right") - 1, 0, None)
+    return np.array(codes, dtype=np.int16)[which]
+
+
+def _tell_overlaps(names: Sequence[str], marks: Sequence[_Marks]) -> None:
+    """Warn of phones that begin before the one before them ends, of which the later one counts."""
+    found = [
+        name
+        for name, (starts, ends, _) in zip(names, marks, strict=True)
+        if any(first < last for first, last in zip(starts[1:], ends, strict=False))
+    ]
+    if found:
+        warnings.warn(
+            f"files of phones of which some overlap: {len(found):,}, such as {found[0]}. A frame "
+            "in both is of the one that begins later",
+            stacklevel=2,
+        )
 
 
 def _speaker_columns(utterances: Sequence[_Utterance]) -> dict[str, list[str]]:

@@ -69,11 +69,28 @@ def at_frames(intervals: Sequence[Interval], seconds: float, outside: str = "") 
         seconds: Of a frame.
         outside: The label of frames in no interval.
     """
-    spans = [[math.ceil(t / seconds - 0.5) for t in (i.start, i.end)] for i in intervals]
+    spans = _spans(intervals, seconds)
     names = [outside] * max([1, *(last for _, last in spans)])
     for (first, last), interval in zip(spans, intervals, strict=True):
         names[first:last] = [interval.label] * (last - first)
     return names
+
+
+def overlap(intervals: Sequence[Interval], seconds: float) -> bool:
+    """Whether some frame is in two intervals of different labels, which are as for `at_frames`."""
+    last, label = 0, ""
+    for (first, end), interval in zip(_spans(intervals, seconds), intervals, strict=True):
+        if first < min(last, end) and interval.label != label:
+            return True
+        if end > last:
+            last, label = end, interval.label
+    return False
+
+
+def _spans(intervals: Sequence[Interval], seconds: float) -> list[tuple[int, int]]:
+    """The first frame of each interval, and the one after its last."""
+    places = [[math.ceil(t / seconds - 0.5) for t in (i.start, i.end)] for i in intervals]
+    return [(first, end) for first, end in places]
 
 
 def written(names: Sequence[str], seconds: float) -> str:

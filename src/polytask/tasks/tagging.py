@@ -17,7 +17,7 @@ from polytask.errors import ConfigError, DataError
 from polytask.tasks import sequences
 from polytask.tasks.base import Task
 from polytask.tasks.crf import best_tags, negative_log_likelihood
-from polytask.tasks.intervals import Interval, at_frames, read_intervals, written
+from polytask.tasks.intervals import Interval, at_frames, overlap, read_intervals, written
 from polytask.tasks.labels import (
     Cells,
     LabelError,
@@ -183,6 +183,10 @@ class Tagging(Task):
             max((i.end for i in self._intervals(cell, row)), default=0.0)
             for row, cell in enumerate(["" if is_missing(c) else c for c in values[:, 0]])
         ]
+
+    def overlaps(self, cell: object) -> bool:
+        """With `frame`, whether two intervals of a readable cell are in one frame."""
+        return not is_missing(cell) and overlap(read_intervals(cell), self.frame)
 
     def _names(self, cell: object, row: int) -> list[str]:
         """The labels of a cell, one per token or frame; empty where one has none."""
