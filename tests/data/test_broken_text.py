@@ -168,6 +168,16 @@ def moods(change: Callable[[dict[str, Any]], Any], *told: str) -> Case:
     return file(MOODS, "\n".join(map(json.dumps, rows)), *told, name="t.jsonl")
 
 
+def said(change: Callable[[dict[str, Any]], Any], kind: str, *told: str) -> Case:
+    """A case with another fourth row of a text to learn, or of a name of its writer."""
+    rows: list[dict[str, Any]] = [
+        {"words": ["a", "b", "c"], "said": "ab"[k % 2]} for k in range(20)
+    ]
+    change(rows[3])
+    given = TAGS.replace("tags: {kind: tagging, target: tags}", f"t: {{{kind}, target: said}}")
+    return file(given, "\n".join(map(json.dumps, rows)), *told, name="t.jsonl")
+
+
 ROW_4 = "t.jsonl row 4"
 LISTS: dict[str, Case] = {
     "labels for fewer words": tags(lambda r: r.update(tags=["X"]), ROW_4, "Found 1 labels for 2"),
@@ -180,6 +190,10 @@ LISTS: dict[str, Case] = {
     "nothing among labels": moods(lambda r: r.update(mood=["joy", None]), ROW_4, "'mood'", "None"),
     "labels as keys": moods(lambda r: r.update(mood={"joy": 1}), ROW_4, "needs a list of label"),
     "lists among labels": moods(lambda r: r.update(mood=[["joy"]]), ROW_4, "in a list"),
+    "a text as keys": said(lambda r: r.update(said={"a": 1}), "kind: ctc", ROW_4, "needs a text"),
+    "a text in lists": said(lambda r: r.update(said=[["a"]]), "kind: ctc", ROW_4, "needs a text"),
+    "a name as keys": said(lambda r: r.update(said={"a": 1}), "kind: similarity", ROW_4,
+        "one label for an example"),
     "capitals": moods(lambda r: r.update(mood=["Joy"]), ROW_4, "'Joy'", "Did you mean 'joy'"),
     "unknown labels": moods(lambda r: r.update(mood=["rage"]), ROW_4, "'rage'", "skip"),
 }  # fmt: skip

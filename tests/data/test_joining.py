@@ -193,6 +193,9 @@ def test_a_file_that_is_not_there_and_a_key_of_lists_are_told(tmp_path: Path) ->
     for wrong in ({"by": []}, {"by": "id", "take": []}):
         with pytest.raises(ConfigError, match=r"`(by|take)` should name"):
             Join(path=tmp_path / "more.csv", **wrong)
+    (tmp_path / "more.jsonl").write_text('{"id": {"a": 1}, "y": 2}\n{"id": "a", "y": 3}\n')
+    with pytest.raises(DataError, match=r"more.jsonl row 1, column 'id': the key .* one value"):
+        load(tmp_path, Join(path=tmp_path / "more.jsonl", by="id"))
 
 
 def test_files_of_a_joined_column_start_at_its_own_folder(tmp_path: Path) -> None:

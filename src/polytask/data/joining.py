@@ -291,7 +291,9 @@ def keys_of(frame: Any, columns: Sequence[str], locate: Callable[[int], str]) ->
         series = frame[column]
         blank = series.isna().tolist()
         cells = series.astype(object).tolist()
-        wrong = next((row for row, cell in enumerate(cells) if is_list(cell)), None)
+        wrong = next(
+            (row for row, cell in enumerate(cells) if isinstance(cell, dict) or is_list(cell)), None
+        )
         if wrong is not None:
             raise DataError(
                 f"{locate(wrong)}, column '{column}': the key of a join should be one value. Found "

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from polytask.errors import ConfigError, DataError
 from polytask.tasks.base import PooledLinear, PooledTask
-from polytask.tasks.labels import Cells, Unknown, is_missing, label_text, require_labels
+from polytask.tasks.labels import Cells, Unknown, is_missing, label_name, require_labels
 from polytask.types import Features, Pooling
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Similarity(PooledTask):
         present = torch.zeros(len(values), dtype=torch.bool)
         for row, cell in enumerate(values[:, 0]):
             if not is_missing(cell):
-                target[row], present[row] = numbered(label_text(cell)), True
+                target[row], present[row] = numbered(label_name(self, cell, row)), True
         return target, present
 
     def counted(self, target: Tensor, present: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from polytask.tasks import sequences
 from polytask.tasks.base import Task
 from polytask.tasks.labels import (
     Cells,
+    LabelError,
     Unknown,
     UnknownLabel,
     is_missing,
@@ -48,6 +49,22 @@ class TextTask(Task):
         text = label_text(cell)
         return text.split() if self.unit == "words" else list(text)
 
+    def _said(self, cell: object, row: int) -> list[str]:
+        """The symbols of a row's cell.
+
+        Raises:
+            LabelError: If it is neither a text nor a list of words.
+        """
+        parts = cell if isinstance(cell, (list, tuple, np.ndarray)) else [cell]
+        for part in parts:
+            if isinstance(part, (list, tuple, dict, np.ndarray)):
+                raise LabelError(
+                    row,
+                    f"Task '{self.name}' ({type(self).__name__.lower()}) needs a text, or a list "
+                    f"of words. Found {str(cell)[:60]}.",
+                )
+        return self.symbols(cell)
+
     def joined(self, symbols: Sequence[str]) -> str:
         """The text of some symbols."""
         return (" " if self.unit == "words" else "").join(symbols)
@@ -57,8 +74,8 @@ class TextTask(Task):
         return [self.joined([self.classes[k] for k in row if k >= 0]) for row in numbers.tolist()]
 
     def fit(self, values: Cells) -> Self:
-        labelled = require_labels(self, values)
-        seen = {symbol for cell in values[labelled, 0] for symbol in self.symbols(cell)}
+        labelled = np.flatnonzero(require_labels(self, values)).tolist()
+        seen = {symbol for row in labelled for symbol in self._said(values[row, 0], row)}
         classes = self.classes or sort_labels(list(seen))
         if not classes or len(set(classes)) < len(classes):
             raise DataError(
@@ -73,7 +90,7 @@ class TextTask(Task):
         rows: list[list[int]] = []
         present = torch.zeros(len(values), dtype=torch.bool)
         for row, cell in enumerate(values[:, 0]):
-            symbols = [] if is_missing(cell) else self.symbols(cell)
+            symbols = [] if is_missing(cell) else self._said(cell, row)
             strange = next((symbol for symbol in symbols if symbol not in index), None)
             if strange is not None and unknown == "error":
                 raise UnknownLabel(row, self, strange, self.classes)
