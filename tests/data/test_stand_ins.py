@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from polytask.data.stand_ins import (
+    far_off,
     marks_of_nothing,
     stand_in,
     with_another_separator,
@@ -43,6 +44,34 @@ def test_values_far_from_all_others_are_found(value: float) -> None:
 )
 def test_usual_values_are_none(values: np.ndarray) -> None:
     assert stand_in(values) is None
+
+
+def test_values_out_of_all_proportion_are_found() -> None:
+    for far in ([1e12], [-3e9], [1e12, -5e13, 1e10]):
+        found = far_off(np.append(far, USUAL).astype(np.float32))
+        assert found.tolist() == list(range(len(far)))
+    mostly_zero = np.append(np.zeros(60), [1.0, 2.0, 3e4])
+    assert far_off(mostly_zero).tolist() == [62]
+    random = np.random.default_rng(0)
+    for usual in (
+        np.append(USUAL, [4000.0]),  # far, and within proportion
+        np.append(USUAL[:5], [1e12]),  # of too few to know
+        np.exp(random.normal(0.0, 3.0, 5000)),  # sales and incomes have such tails
+        random.pareto(1.2, 5000),
+        random.standard_cauchy(2000),
+        np.zeros(60),
+        np.append(np.zeros(60), [1e12]),  # nothing says what is near
+    ):
+        assert far_off(usual).tolist() == []
+
+
+def test_a_person_is_told_of_values_out_of_all_proportion(tmp_path: Path) -> None:
+    put(tmp_path, "c.yaml", BASE)
+    put(tmp_path, "t.csv", with_("age", "1e12", [7]))
+    told = r"age: column age has 1e\+12 in t.csv row 9, out of all proportion .*\(20 to \d+\)"
+    assert re.search(told, said(tmp_path))
+    put(tmp_path, "t.csv", with_("size", "-1e15", [7]))
+    assert re.search(r"row: column size has -1e\+15 in t.csv row 9, out of all", said(tmp_path))
 
 
 def test_zeros_of_depth_are_told_from_those_that_are_near() -> None:

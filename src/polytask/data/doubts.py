@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from polytask.data.columns import as_floats
 from polytask.data.dates import told_order
@@ -18,7 +19,9 @@ from polytask.data.disguises import listed
 from polytask.data.frames import has_times
 from polytask.data.labels import columns_of
 from polytask.data.media import FileMedia
+from polytask.data.sources import Table
 from polytask.data.stand_ins import (
+    far_off,
     marks_of_nothing,
     stand_in,
     with_another_separator,
@@ -54,6 +57,7 @@ def doubts(prepared: "Prepared", labels: Mapping[str, Mapping[str, int]]) -> lis
         *_composed_labels(prepared),
         *_lacking(prepared),
         *_constant_targets(prepared),
+        *_far_targets(prepared),
         *_strange_labels(prepared),
         *_overlapping_times(prepared),
         *_unmeasured_pixels(prepared),
@@ -232,6 +236,43 @@ def _constant_targets(prepared: "Prepared") -> Iterator[str]:
                 yield f"{task.name}: of its training labels {found}. {_blank(found.value)}"
 
 
+def _far_targets(prepared: "Prepared") -> Iterator[str]:
+    """Numbers to predict that are out of all proportion, in any part: one spoils a whole score."""
+    for task in prepared.tasks:
+        for source, dataset in prepared.datasets.items():
+            target = dataset.targets.get(task.name)
+            if target is None or target.ndim != 2 or target.dtype != torch.float32:
+                continue
+            if hasattr(task, "classes"):
+                continue
+            there = [as_rows(by.get(source, ())) for by in prepared.parts.values()]
+            rows = np.sort(np.concatenate([*there, np.zeros(0, np.int64)]))
+            rows = rows[dataset.present[task.name].numpy()[rows]]
+            for column, values in zip(
+                columns_of(task, source), target.numpy()[rows].T, strict=True
+            ):
+                known = rows[~np.isnan(values)]
+                told = _far(dataset.table, column, known, values[~np.isnan(values)])
+                if told:
+                    yield f"{task.name}: {told}"
+
+
+def _far(
+    table: Table, column: str, rows: NDArray[np.int64], values: NDArray[np.floating]
+) -> str | None:
+    """What to say of values of a column, `[N]`, that are out of all proportion; None if none is."""
+    found = far_off(values)
+    if not len(found):
+        return None
+    others = np.delete(values, found)
+    return (
+        f"column {column} has {values[found[0]]:g} in {table.describe(int(rows[found[0]]))}"
+        + (f", and {len(found) - 1:,} more such" if len(found) > 1 else "")
+        + f", out of all proportion to the others ({others.min():g} to {others.max():g}). If it is "
+        "a mistake, correct the cell or leave it blank"
+    )
+
+
 def _blank(value: float) -> str:
     return (
         "If that means that it is not known, leave such cells blank (in text: list "
@@ -303,9 +344,12 @@ def _strange_entries(name: str, some: TableInput, prepared: "Prepared") -> Itera
             if column in numbers and len(rows):
                 cells = table.cells([column], rows)[:, 0]
                 values = as_floats(column, cells, table.describe)
-                found = stand_in(values[~np.isnan(values)])
+                known = ~np.isnan(values)
+                found = stand_in(values[known])
                 if found is not None:
                     yield f"{name}: of the training rows of {column} {found}. {_blank(found.value)}"
+                elif (told := _far(table, column, rows[known], values[known])) is not None:
+                    yield f"{name}: {told}"
 
 
 def _constant_entries(name: str, some: TableInput, prepared: "Prepared") -> Iterator[str]:

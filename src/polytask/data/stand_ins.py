@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 _FEW = 6  # different values from which a column is more than codes
 _TIMES = 3  # how often a value is there that stands for another
+# Values that no distribution has: so many interquartile ranges from the median, and so many times
+# as far as the next one. A heavy tail (sales, incomes) may have the first of these, not the second.
+_FAR, _ALONE = 1e4, 100.0
+_MOST_FAR = 10
+_ENOUGH = 20  # values of which quartiles say something
 _NINES = re.compile(r"-?99+")
 # Labels that files write where there is none; -100 is what losses leave out.
 _MARKS = ("-100", "-99", "-999", "-9999", "?", "-", "--", ".", "n.a.")
@@ -64,6 +69,28 @@ def stand_in(values: NDArray[np.floating]) -> StandIn | None:
         if gap > least * (high - low) and len(np.unique(others)) >= _FEW - 1:
             return StandIn(float(value), count, low, high)
     return None
+
+
+def far_off(values: NDArray[np.floating]) -> NDArray[np.int64]:
+    """The places of a few values that are out of all proportion, as slips of a hand or a program
+    leave them: 1e12 among values near 1. Those in front first.
+
+    Args:
+        values: `[N]`, without NaN.
+    """
+    none = np.zeros(0, np.int64)
+    if len(values) < _ENOUGH:
+        return none
+    low, middle, high = np.percentile(values.astype(np.float64), (25, 50, 75))
+    distances = np.abs(values.astype(np.float64) - middle)
+    order = np.argsort(-distances, kind="stable")[: _MOST_FAR + 1]
+    falling = distances[order]
+    for count in range(1, len(falling)):
+        last, rest = falling[count - 1], falling[count]
+        scale = (high - low) or rest  # where most are the same
+        if scale > 0 and last > _FAR * scale and last > _ALONE * rest:
+            return np.sort(order[:count])
+    return none
 
 
 def zeros_apart(values: NDArray[np.floating], *, share: float = 0.005) -> StandIn | None:
