@@ -1,5 +1,8 @@
 """What `predict` writes, and where."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +83,30 @@ def test_what_was_written_before_stays_where_the_disk_is_full(ending: str, tmp_p
         write_table([{"a": 2}, {"a": Full()}], output)
     assert output.read_bytes() == before
     assert list(tmp_path.iterdir()) == [output]
+
+
+def test_what_is_no_file_is_told(home: Path) -> None:
+    pipe, folder = home / "pipe.csv", home / "folder.csv"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    given = ("predict", "--runs", home / "runs", "--input")
+    for more, told in (
+        ((pipe,), "pipe.csv is no file but a device or a pipe. Save it as a file."),
+        ((home / "t.csv", "--output", folder), "folder.csv' is a folder. Name a file."),
+        (
+            (home / "t.csv", "--column", "words=kind", "--column", "words=x"),
+            "--column words is there twice",
+        ),
+    ):
+        result = run(*given, *more)
+        assert result.exit_code == 1 and told in result.output, result.output
+
+
+def test_a_reader_of_predictions_may_have_enough(home: Path) -> None:
+    given = ["predict", str(next((home / "runs").iterdir())), "--input", str(home / "t.csv")]
+    command = [sys.executable, "-m", "polytask.cli", *given]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()  # as `head` does
+        assert process.stderr.read() == b""
+    assert process.returncode == 1

@@ -198,6 +198,7 @@ def test_what_follows_from_a_missing_section_is_no_mistake(complaints: Complain)
         ("# nothing\n", "mine.yaml is empty. "),
         ("- a\n", "mine.yaml: expected keys such as 'sources:', found [\"a\"]."),
         ("seed: 1\n---\nseed: 2\n", "mine.yaml:2:1: this is not YAML: "),
+        ("\n? [a, b]\n: 1", "mine.yaml:2: ?: a key should be a text, not a list or a mapping."),
         ("seed: &a [*a]", "mine.yaml:1: seed.0: this alias contains itself."),
     ],
 )

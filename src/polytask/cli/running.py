@@ -121,6 +121,8 @@ def predict(
             raise ConfigError(f"--output: '{output}' should end in .csv, .jsonl or .parquet.")
         if input_ is None:
             raise ConfigError("--input is missing: a picture, a sound, a folder, or a table.")
+        if output is not None and output.is_dir():
+            raise ConfigError(f"--output: '{output}' is a folder. Name a file.")
         if output is not None and output.exists() and input_.exists() and output.samefile(input_):
             raise ConfigError(
                 f"--output: '{output}' is what is to be predicted, and would be lost. Name another "
@@ -160,13 +162,17 @@ def _called(columns: Sequence[str]) -> dict[str, str]:
     """What columns are called, of COLUMN=NAME.
 
     Raises:
-        ConfigError: If one is written otherwise.
+        ConfigError: If one is written otherwise, or is there twice.
     """
     pairs = [text.partition("=") for text in columns]
     wrong = next(("".join(pair) for pair in pairs if not (pair[0] and pair[2])), None)
     if wrong is not None:
         raise ConfigError(f"--column {wrong}: expected COLUMN=NAME, such as path=audio.")
-    return {column: name for column, _, name in pairs}
+    found = {column: name for column, _, name in pairs}
+    if len(found) < len(pairs):
+        twice = next(c for c in found if sum(c == column for column, *_ in pairs) > 1)
+        raise ConfigError(f"--column {twice} is there twice: it can be called one name only.")
+    return found
 
 
 def merge(

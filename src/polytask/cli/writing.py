@@ -64,4 +64,11 @@ def _opened(output: Path) -> Any:
 
 @contextmanager
 def _standard_output() -> Iterator[Any]:
-    yield sys.stdout
+    """Standard output; ends the program, without a word, once its reader has enough (`| head`)."""
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer would be written once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None

@@ -19,7 +19,7 @@ class Document:
         name: The file.
         value: Dicts with text keys, lists and scalars.
         places: `file:line` of every path of keys, in the order of the file.
-        mistakes: Keys given twice, and values that JSON does not have.
+        mistakes: Keys that are given twice or are no texts, and values that JSON does not have.
     """
 
     name: str
@@ -117,6 +117,12 @@ class _Reader:
         for key_node, value_node in node.value:
             if key_node.tag == _MERGE:
                 merged += value_node.value if value_node.id == "sequence" else [value_node]
+                continue
+            if key_node.id != "scalar":
+                here = (*path, "?")  # as YAML writes such a key
+                self.note(key_node, here)
+                told = "a key should be a text, not a list or a mapping."
+                self.document.mistakes.append(Mistake(here, told))
                 continue
             key = str(key_node.value)
             here = (*path, key)

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from torch import Tensor
 
-from polytask.data.disguises import disguise, not_text, skipping_mark
+from polytask.data.disguises import disguise, not_text, require_file, skipping_mark
 from polytask.data.media import PICTURE_SUFFIXES, SOUND_SUFFIXES, FileMedia
 from polytask.data.places import content_key, files_key
 from polytask.data.sources import MediaKind, Source, Table
@@ -71,10 +71,12 @@ def list_media(path: Path) -> dict[MediaKind, list[Path]]:
     Links are followed; one that leads nowhere is among them, so that it can be named.
 
     Raises:
-        DataError: If it does not exist, or a name is no text.
+        DataError: If it does not exist, is a pipe, or a name is no text.
     """
     if not path.exists():
         raise DataError(f"There is no file or folder {path.absolute()}.")
+    if not path.is_dir():
+        require_file(path)
     paths = [path] if path.is_file() else sorted(files_in(path))
     shown = [p for p in paths if not p.name.startswith(".")]
     for wrong in (p for p in shown if not is_text(p)):
