@@ -176,9 +176,11 @@ def test_a_slip_in_a_name_of_a_section_is_one_mistake(complaints: Complain, key:
     # What is wrong inside is told with it, and where the section is there too, nothing is lost.
     spoiled = "training: {epochs: 1}\ntrainig: {epochs: 2}\n" + RIGHT
     assert complaints(spoiled) == ["mine.yaml:2: trainig: unknown key. Did you mean 'training'?"]
-    assert complaints("trainig: {epoch: 2}\n" + RIGHT) == [
+    assert complaints("trainig: {epoch: 2}\nsead: x\n" + RIGHT) == [
         "mine.yaml:1: trainig: unknown key. Did you mean 'training'?",
         "mine.yaml:1: training.epoch: unknown key. Did you mean 'epochs'?",
+        "mine.yaml:2: sead: unknown key. Did you mean 'seed'?",
+        "mine.yaml:2: seed: expected a whole number, found 'x'.",
     ]
 
 

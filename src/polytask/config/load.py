@@ -128,8 +128,12 @@ def _misnamed(document: Document) -> Iterator[Mistake]:
         given, meant = raw.pop(key), closest(key, valid)
         if meant is not None and meant not in raw:
             raw[meant] = given
-            inside = [path for path in document.places if path[:1] == (key,)]
-            document.places |= {(meant, *path[1:]): document.places[path] for path in inside}
+            places = list(document.places.items())
+            document.places.clear()  # and anew, in the order of the file
+            for path, place in places:
+                document.places[path] = place
+                if path[:1] == (key,):
+                    document.places[meant, *path[1:]] = place
 
 
 def _follows(path: Steps, raw: dict[str, Any]) -> bool:

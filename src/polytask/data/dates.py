@@ -19,7 +19,8 @@ _EITHER = re.compile(r"^\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")
 _MONTHS = 12
 # Texts for which the library takes the day on which it reads them, or a part of it.
 _TODAY = re.compile(
-    r"\s*(now|today|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[ap]\.?m\.?)?(?P<rest>.*))\s*",
+    r"\s*(now|today|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[ap]\.?m\.?)?"
+    r"(\s*[+-]\d{2}:?\d{2}\b)?(?P<rest>.*))\s*",
     re.IGNORECASE | re.DOTALL,
 )
 # A year alone, or a day, a month and a year, as they may stand behind a time.
