@@ -17,12 +17,11 @@ from polytask.errors import DataError, require
 # Two numbers of which either may be the month, and a year.
 _EITHER = re.compile(r"^\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")
 _MONTHS = 12
-# Texts for which the library takes the day on which it reads them, or a part of it.
-_TODAY = re.compile(
-    r"\s*(now|today|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[ap]\.?m\.?)?"
-    r"(\s*[+-]\d{2}:?\d{2}\b)?(?P<rest>.*))\s*",
-    re.IGNORECASE | re.DOTALL,
-)
+# Texts for which the library takes the day on which it reads them, and those that begin with a time,
+# for which it does so, too, as far as they say no day.
+_TIME = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[ap]\.?m\.?)?(\s*[+-]\d{2}:?\d{2}\b)?"
+_TODAY = re.compile(rf"\s*(now|today|{_TIME})\s*", re.IGNORECASE)
+_TIME_FIRST = re.compile(rf"\s*{_TIME}(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 # A year alone, or a day, a month and a year, as they may stand behind a time.
 _WHOLE = re.compile(r"\d{4}[-/.]|[-/. ]\d{4}|(\d+|[a-z]{3,})\W+(\d+|[a-z]{3,})\W+\d+", re.I)
 # The year that the library takes where a text says none.
@@ -131,7 +130,8 @@ def as_dates(
     turned = [*map(_month_first, written)] if day_first else written
     turned = pandas.Series(turned, dtype=object)
     dates = pandas.to_datetime(turned, errors="coerce", format="mixed", utc=True)
-    unclear = given.map(says_no_day).astype(bool) | says_no_year(given, dates)
+    unclear = given.map(lambda cell: says_no_day(cell) or _says_part_of_a_day(cell)).astype(bool)
+    unclear |= says_no_year(given, dates)
     bad = np.flatnonzero(((dates.isna() & given.notna()) | unclear).to_numpy())
     if len(bad):
         raise DataError(
@@ -145,8 +145,13 @@ def as_dates(
 
 def says_no_day(cell: Any) -> bool:
     """Whether a cell is a text that means another day each day: a time alone, or `now`."""
-    found = _TODAY.fullmatch(cell) if isinstance(cell, str) else None
-    return found is not None and _WHOLE.search(found["rest"] or "") is None
+    return isinstance(cell, str) and _TODAY.fullmatch(cell) is not None
+
+
+def _says_part_of_a_day(cell: Any) -> bool:
+    """Whether a cell is a text with a time in front and less than a day behind it."""
+    found = _TIME_FIRST.fullmatch(cell) if isinstance(cell, str) else None
+    return found is not None and _WHOLE.search(found["rest"]) is None
 
 
 def says_no_year(cells: Any, dates: Any) -> Any:
