@@ -17,8 +17,8 @@ from polytask.errors import DataError, require
 # Two numbers of which either may be the month, and a year.
 _EITHER = re.compile(r"^\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")
 _MONTHS = 12
-# Texts for which the library takes the day on which it reads them, and those that begin with a time,
-# for which it does so, too, as far as they say no day.
+# Texts for which the library takes the day on which it reads them; and those that begin with a
+# time, for which it takes what they do not say of a day from that one.
 _TIME = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[ap]\.?m\.?)?(\s*[+-]\d{2}:?\d{2}\b)?"
 _TODAY = re.compile(rf"\s*(now|today|{_TIME})\s*", re.IGNORECASE)
 _TIME_FIRST = re.compile(rf"\s*{_TIME}(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
