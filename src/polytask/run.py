@@ -276,7 +276,10 @@ class Run:
         if not path.exists():
             return []
         with readable(path):
-            return [json.loads(line) for line in path.read_text().splitlines()]
+            found = [json.loads(line) for line in path.read_text().splitlines()]
+            if not all(isinstance(line, dict) and "epoch" in line for line in found):
+                raise ValueError("a line of it is no epoch")
+            return found
 
     def cut_history(self, epochs: int) -> None:
         """Forget epochs after the first `epochs`, which a resumed training will do again."""

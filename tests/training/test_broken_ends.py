@@ -136,6 +136,18 @@ def test_a_run_without_its_checkpoint_does_not_begin_anew(config: Config, tmp_pa
     assert len(run.history()) == 3
 
 
+def test_a_run_that_has_lost_its_facts_does_not_begin_anew(config: Config, tmp_path: Path) -> None:
+    run = trained(config, tmp_path / "runs")
+    before = (run.path / "model.safetensors").read_bytes()
+    facts = (run.path / "facts.json").read_bytes()
+    (run.path / "facts.json").unlink()
+    with pytest.raises(RunError, match=r"no facts.json, .* though it has trained"):
+        train(run, tmp_path / "runs", Silent(), [])
+    assert (run.path / "model.safetensors").read_bytes() == before and len(run.history()) == 3
+    (run.path / "facts.json").write_bytes(facts)
+    assert train(run, tmp_path / "runs", Silent(), [])
+
+
 def test_weights_that_are_gone_are_told(config: Config, tmp_path: Path) -> None:
     run = trained(config, tmp_path / "runs")
     (run.path / "model.safetensors").unlink()
@@ -144,13 +156,18 @@ def test_weights_that_are_gone_are_told(config: Config, tmp_path: Path) -> None:
             ask()
 
 
+@pytest.mark.parametrize("left", [None, 0, 100])
 def test_best_weights_that_are_gone_midway_are_replaced_by_the_next(
-    config: Config, tmp_path: Path
+    left: int | None, config: Config, tmp_path: Path
 ) -> None:
     run = trained(config, tmp_path / "runs")
     text = (run.path / "config.yaml").read_text()
     (run.path / "config.yaml").write_text(text.replace("epochs: 3", "epochs: 5"))
-    (run.path / "model.safetensors").unlink()
+    weights = run.path / "model.safetensors"
+    if left is None:
+        weights.unlink()
+    else:
+        weights.write_bytes(weights.read_bytes()[:left])
     longer, heard = Run.open(run.path), Heard()
     state = longer.config.resolved()["training"]["epochs"]
     assert state == 5
@@ -158,6 +175,28 @@ def test_best_weights_that_are_gone_midway_are_replaced_by_the_next(
     assert any("best weights so far" in w and "are gone" in w for w in heard.warnings)
     assert longer.weights()
     assert longer.history()[3]["best"]
+
+
+def test_broken_weights_of_a_training_that_has_ended_are_told(
+    config: Config, tmp_path: Path
+) -> None:
+    run = trained(config, tmp_path / "runs")
+    (run.path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(RunError, match=r"model.safetensors' cannot be read"):
+        train(run, tmp_path, Silent(), [])
+
+
+def test_files_that_are_something_else_are_told(config: Config, tmp_path: Path) -> None:
+    run = trained(config, tmp_path / "runs")
+    lines = (run.path / "history.jsonl").read_text()
+    (run.path / "history.jsonl").write_text("[1, 2]\n")
+    with pytest.raises(RunError, match=r"history.jsonl' cannot be read .*a line of it is no epoch"):
+        train(run, tmp_path, Silent(), [])
+    (run.path / "history.jsonl").write_text(lines)
+    (run.path / "checkpoint.pt").unlink()
+    (run.path / "checkpoint.pt").mkdir()
+    with pytest.raises(RunError, match=r"checkpoint.pt' cannot be read"):
+        train(run, tmp_path, Silent(), [])
 
 
 def test_a_broken_file_of_scores_says_how_to_go_on(config: Config, tmp_path: Path) -> None:

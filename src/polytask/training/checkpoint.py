@@ -59,7 +59,7 @@ def load_state(path: Path) -> dict[str, Any]:
         raise RunError(f"There is no checkpoint at '{path}'. Start the training anew.")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         # What torch says goes on about how to trust a file that may run code.
         reason = (str(error) or type(error).__name__).split("\n")[0].split(". ")[0]
         raise RunError(

@@ -73,21 +73,43 @@ def require_resumable(run: Run) -> None:
         )
 
 
+def require_nothing_to_lose(run: Run) -> None:
+    """Make sure that a run without facts never trained, so that it may begin anew.
+
+    Raises:
+        RunError: If it did: they were written before the first step.
+    """
+    if (run.path / "checkpoint.pt").exists() or len(run.history()):
+        raise RunError(
+            f"The run '{run.path}' has no facts.json, without which it cannot go on, though it has "
+            "trained: it would begin anew, and replace what it gave. Bring it back from a copy, or "
+            f"train anew: polytask train {run.path / 'config.yaml'}"
+        )
+
+
 def require_best_weights(run: Run, trainer: "Trainer") -> str | None:
-    """What to say where the best weights so far are gone; later ones are kept in their place.
+    """What to say where the best weights so far are gone or broken; later ones are kept in their
+    place.
 
     Raises:
         RunError: If none will be, since the training has ended.
     """
     progress = trainer.progress
-    if not progress.best_epoch or (run.path / "model.safetensors").exists():
+    if not progress.best_epoch:
         return None
-    if progress.step >= trainer.steps:
-        run.weights()  # Says what is the matter.
+    try:
+        run.weights()
+    except RunError:
+        if progress.step >= trainer.steps:
+            raise
+    else:
+        return None
+    there = (run.path / "model.safetensors").exists()
     lost, progress.best, progress.best_epoch = progress.best_epoch, None, 0
     return (
-        f"The best weights so far (epoch {lost}) are gone: '{run.path}' has no model.safetensors. "
-        "Those of the next epoch are kept in their place."
+        f"The best weights so far (epoch {lost}) are gone: '{run.path}' has "
+        f"{'a broken' if there else 'no'} model.safetensors. Those of the next epoch are kept in "
+        "their place."
     )
 
 

@@ -41,6 +41,7 @@ from polytask.tuning import require_validation, tune
 from polytask.workflow.conditions import (
     require_best_weights,
     require_kept,
+    require_nothing_to_lose,
     require_resumable,
     unguided,
 )
@@ -88,6 +89,8 @@ def train(
     stopped = start if isinstance(start, Run) and (start.path / "facts.json").exists() else None
     if stopped is not None:
         require_resumable(stopped)
+    elif isinstance(start, Run):
+        require_nothing_to_lose(start)
     settings = settings_of(config, stopped)
     named, share = named_threads(), share_of_cores(settings)
     fabric = make_fabric(settings)
