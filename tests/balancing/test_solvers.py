@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -44,6 +44,7 @@ def unpleasant(seed: int) -> Tensor:
     sizes=st.tuples(*[st.sampled_from([0.0, 1e-15, 1e-3, 1.0, 7.0, 1e6, 1e15])] * 2),
     target=st.tuples(*[st.floats(-3, 3)] * 2),
 )
+@example(angle=2.25, sizes=(1e15, 7.0), target=(-1.0, -1.625))
 @settings(deadline=None, max_examples=200)
 def test_two_tasks_have_a_form_of_their_own(
     angle: float, sizes: tuple[float, float], target: tuple[float, float]

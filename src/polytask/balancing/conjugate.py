@@ -12,7 +12,7 @@ import numpy as np
 
 from polytask.balancing.few import Array
 
-TOLERANCE = 1e-11  # Of an entry, where the largest of its problem is 1.
+TOLERANCE = 1e-10  # Of an entry, where the largest of its problem is 1.
 BLUR = 0.02  # Is added to the diagonal, near 1, before the inverse is taken.
 TINY = 1e-290  # Keeps 0 / 0 away where there is nothing to do.
 FLOOR = 1e-30  # Is added to residuals, so that none is zero before a step has known it to be small.
@@ -88,8 +88,6 @@ class _Problems:
         self.x, self.along, self.bent, self.left, self.ahead = np.zeros((5, *q.shape))
         self.slack = q.copy()
         self.least: Array | float = -TOLERANCE
-        self.now = np.zeros((len(q), 1))
-        self.near = len(m) / BLUR * TOLERANCE**2  # No `r' P r` of a small r is above it.
 
     def exchange(self, wrong: Array) -> None:
         """Let the entries `[K, A]` that are wrong change sides."""
@@ -104,16 +102,16 @@ class _Problems:
     def steps_ahead(self) -> int:
         """How many steps to take before the next look: none where s is zero on all free sets.
 
-        A step of a good matrix divides `r' P r` by about 100.
+        A step of a good matrix divides s there by about 10.
         """
-        rest = float(self.now.max())
-        if not math.isfinite(rest):  # Steps lead nowhere, and no check will pass what they gave.
+        np.multiply(self.slack, self.mask, out=self.left)
+        rest = np.abs(self.left, out=self.left)
+        most = float(rest.max())
+        if not math.isfinite(most):  # Steps lead nowhere, and no check will pass what they gave.
             return 0
-        if rest <= self.near:  # The cheap question first.
-            np.multiply(self.slack, self.mask, out=self.left)
-            if not (np.abs(self.left) > -self.least).any():
-                return 0
-        return min(max(math.ceil(math.log10(rest / TOLERANCE**2) / 2), 1), 4)
+        if not (rest > -0.5 * self.least).any():  # Half: the check may round otherwise.
+            return 0
+        return min(max(math.ceil(math.log10(most / TOLERANCE)), 1), 4)
 
     def step(self) -> None:
         """One step of conjugate gradients, whose directions p are scaled to `p . r = 1`."""
@@ -122,8 +120,7 @@ class _Problems:
         left += FLOOR
         np.matmul(left, self.inverse, out=ahead)
         ahead *= self.mask
-        self.now = _row_products(left, ahead)
-        ahead /= self.now
+        ahead /= _row_products(left, ahead)
         self.along += ahead
         np.matmul(self.along, self.m, out=bent)
         far = _row_products(self.along, bent)

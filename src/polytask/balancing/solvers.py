@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from polytask.balancing.base import SolverError
-from polytask.balancing.few import ALONE, shortest_of_few, unit_rows
+from polytask.balancing.few import ALONE, Array, shortest_of_few, unit_rows
 from polytask.balancing.pivoting import complementary, of_length, single
 
 Derivatives = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -241,50 +241,62 @@ def fair(gramian: Tensor, alpha: float, limit: int = 200) -> Tensor:
     It is the minimum of the convex `w' G w / 2 - sum_t w_t^p / p` with `p = 1 - 1/alpha` (the
     logarithm for alpha 1). There is none if a combination of the rows with weights >= 0 vanishes.
     """
-    norms = row_norms(gramian)
-    if bool((norms == 0).any()):
-        zero = (norms == 0).nonzero()[:, 0].tolist()
+    norms = row_norms(gramian).numpy()
+    if not norms.all():
+        zero = np.flatnonzero(norms == 0).tolist()
         raise SolverError(f"Active tasks number {zero} have a gradient of zero: no fair update.")
     scale = norms ** (-2 * alpha / (1 + alpha))
     unit = scale ** (1 - 1 / alpha)  # What the diagonal becomes, and each right-hand side.
-    matrix = scale * gramian * scale[:, None]
-    y = torch.ones_like(norms)
-    y = y / ((matrix.sum() / unit.sum()).clamp_min(1e-3) ** (alpha / (1 + alpha)))
-    absolute = matrix.abs()
+    matrix = scale * gramian.numpy() * scale[:, None]
+    y = np.full_like(norms, max(matrix.sum() / unit.sum(), 1e-3) ** (-alpha / (1 + alpha)))
     product, force = matrix @ y, unit * y ** (-1 / alpha)
     for _ in range(limit):
         gradient = product - force
-        excess = gradient.abs() - 1e-12 * force
-        worst = float(excess.max())
+        excess = np.abs(gradient) - 1e-12 * force
+        worst = excess.max()
         if worst <= 0:
             break
-        if worst <= 1e-8 * float(force.max()):  # Or all of it is rounding.
-            noise = (1e-15 * (absolute @ y)).clamp(max=1e-6 * force)
-            if bool((excess <= noise).all()):
+        if worst <= 1e-8 * force.max():  # Or all of it is rounding.
+            noise = np.minimum(1e-15 * (np.abs(matrix) @ y), 1e-6 * force)
+            if (excess <= noise).all():
                 break
-        curved = matrix + (force / (alpha * y)).diag()
-        dy = -torch.cholesky_solve(gradient[:, None], cholesky(curved))[:, 0]
-        slope = float(gradient @ dy)
-        t = min(1.0, 0.95 * _reach(y, dy, most=2.0))
+        dy = _downhill(matrix, force / (alpha * y), gradient)
+        slope = gradient @ dy
+        fastest = (dy / y).min()
+        t = min(1.0, 0.95 * min(2.0, -1 / fastest)) if fastest < 0 else 1.0
         for _ in range(40):
             trial = y + t * dy
             product, force = matrix @ trial, unit * trial ** (-1 / alpha)
-            if float((product - force) @ dy) <= -0.5 * slope:
+            if (product - force) @ dy <= -0.5 * slope:
                 break
             t /= 2
         y = trial
-        if not float(y.max()) < 1e7:
+        if not y.max() < 1e7:
             raise SolverError("The gradients cancel each other: there is no fair update.")
     else:
         raise SolverError(f"A fair update was not found in {limit} Newton steps.")
-    return scale * y
+    return torch.from_numpy(scale * y)
+
+
+def _downhill(matrix: Array, diagonal: Array, gradient: Array) -> Array:
+    """The step `[A]` of Newton with the curvature `matrix + diag(diagonal)`, which is downhill."""
+    curved = matrix.copy()
+    curved.flat[:: len(matrix) + 1] += diagonal
+    try:
+        step: Array = -np.linalg.solve(curved, gradient)
+        if gradient @ step < 0:
+            return step
+    except np.linalg.LinAlgError:  # Singular, which is rounding.
+        pass
+    factor = cholesky(torch.from_numpy(curved))
+    return -torch.cholesky_solve(torch.from_numpy(gradient)[:, None], factor)[:, 0].numpy()
 
 
 def in_dual_cone(gramian: Tensor, targets: Tensor) -> Tensor:
     """For each row u `[K, A]` of `targets`: `argmin v' G v  such that  v >= u`.
 
     `v' J` is the projection of `u' J` onto the cone of updates that conflict with no row of J. The
-    complementarity problems are solved together: many of them to 1e-11 of their largest entry, few
+    complementarity problems are solved together: many of them to 1e-10 of their largest entry, few
     to rounding.
     """
     if len(gramian) == 2:
@@ -301,9 +313,10 @@ def in_dual_cone(gramian: Tensor, targets: Tensor) -> Tensor:
     else:
         matrix, norms = known
     matrix.flat[:: len(matrix) + 1] += 1e-13
-    low = targets.numpy() * norms  # [K, A]
+    least = targets.numpy()
+    low = least * norms  # [K, A]
     found = complementary(torch.from_numpy(matrix), torch.from_numpy(low @ matrix)).numpy()
-    return torch.from_numpy((low + found) / norms)
+    return torch.from_numpy(np.maximum((low + found) / norms, least))  # Rounding may be below.
 
 
 def _in_cone_of_two(gramian: list[list[float]], target: list[float]) -> list[float] | None:
@@ -363,7 +376,7 @@ def cholesky(matrix: Tensor) -> Tensor:
     return factor
 
 
-def _reach(value: Tensor, step: Tensor, most: float = 1.0) -> float:
-    """How much of a step keeps `value` >= 0; at most `most`."""
+def _reach(value: Tensor, step: Tensor) -> float:
+    """How much of a step keeps `value` >= 0; at most all of it."""
     fastest = float((step / value).min())
-    return min(most, -1 / fastest) if fastest < 0 else most
+    return min(1.0, -1 / fastest) if fastest < 0 else 1.0
