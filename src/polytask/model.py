@@ -11,11 +11,16 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from polytask.encoders.base import Encoder
+from polytask.encoders.text import TextEncoder
 from polytask.errors import ConfigError
 from polytask.sharing.base import Trunk
 from polytask.tasks.base import Task
 from polytask.tasks.hierarchy import Hierarchies
+from polytask.tasks.wide import WideLinear
 from polytask.types import Batch, ByName, Features
+
+# What the part of a head is called that stands beside the network.
+WIDE = "wide"
 
 
 class Boundary:
@@ -31,6 +36,8 @@ class Boundary:
         masks: Their masks.
         drafts: Per task the outputs of its head on drafts, where the trunk gives any.
         draft_weight: The factor of their losses.
+        beside: While training, per task with a `wide` part the outputs of that, which learns from
+            a loss of its own.
         penalty: The trunk's penalty.
     """
 
@@ -40,6 +47,7 @@ class Boundary:
         self.masks: dict[str, Tensor | None] = {}
         self.drafts: dict[str, Tensor] = {}
         self.draft_weight = 0.0
+        self.beside: dict[str, Tensor] = {}
         self.penalty: Tensor | None = None
 
 
@@ -77,7 +85,8 @@ class MultiTaskModel(nn.Module):
         tasks: The tasks, fitted, so that heads know their size.
 
     Raises:
-        ConfigError: If inputs that meet in the trunk have features of different widths.
+        ConfigError: If inputs that meet in the trunk have features of different widths, or a task
+            with a `wide` part reads no text.
     """
 
     def __init__(
@@ -90,6 +99,11 @@ class MultiTaskModel(nn.Module):
         self.encoders = ByName(encoders)
         self.trunk = trunk
         self.heads = ByName({t.name: t.head(trunk.out_features[t.name]) for t in tasks})
+        self.wide: dict[str, TextEncoder] = {}  # What reads the units, by task.
+        for task in tasks:
+            if (part := task.beside()) is not None:
+                self.wide[task.name] = reader_of_units(encoders[task.input], task)
+                self.heads[task.name].add_module(WIDE, part)
         drafting = tasks if trunk.draft_weight else ()
         for task in drafting:
             if task.reads_target:
@@ -122,7 +136,9 @@ class MultiTaskModel(nn.Module):
         of which no row is read has no output.
 
         While not training, tasks whose classes are kinds of others' answer together (see
-        `Hierarchies`), whichever of them are asked for.
+        `Hierarchies`), whichever of them are asked for. The output of a task with a `wide` part is
+        the mean of its network's and that part's; while training with a boundary, which has the
+        latter then, the network's alone.
 
         Args:
             inputs: Raw values by input.
@@ -199,8 +215,14 @@ class MultiTaskModel(nn.Module):
                 boundary.aliases[task], boundary.features[task] = alias, values
                 boundary.masks[task] = mask
             output = self._head(task, Features(values, mask), guides)
+            beside = self._beside(task, raw, some.get(task))
             if task in some:
                 output = spread(output, some[task], len(encoded.values))
+                beside = None if beside is None else spread(beside, some[task], len(output))
+            if beside is not None and self.training and boundary is not None:
+                boundary.beside[task] = beside
+            elif beside is not None:
+                output = (output + beside) / 2
             outputs[task] = output
         return outputs
 
@@ -224,6 +246,31 @@ class MultiTaskModel(nn.Module):
         guided = (guides[task],) if task in guides else ()
         output: Tensor = self.heads[task](features, *guided)
         return output
+
+    def _beside(self, task: str, raw: Features, places: Tensor | None) -> Tensor | None:
+        """What the part beside a task's network says of the rows at `places` (None: of all),
+        `[n, K]`; None if there is no such part."""
+        if task not in self.wide:
+            return None
+        units = self._units(task, raw)
+        output: Tensor = self._wide_part(task)(units if places is None else units.of_rows(places))
+        return output
+
+    def _units(self, task: str, raw: Features) -> Features:
+        return Features(self.wide[task].units(raw), raw.mask)
+
+    def _wide_part(self, task: str) -> WideLinear:
+        part = self.heads[task].get_submodule(WIDE)
+        assert isinstance(part, WideLinear)
+        return part
+
+    def by_unit(self, task: str, raw: Features) -> Tensor | None:
+        """What each unit of a text adds to a task's answer beside the network, `[B, L, K]`; None
+        for a task that has no `wide` part."""
+        if task not in self.wide:
+            return None
+        found: Tensor = self._wide_part(task).by_unit(self._units(task, raw)) / 2
+        return found
 
     def shared_parameters(self) -> Iterator[Parameter]:
         """The parameters that more than one task moves: the trunk's, and those of an encoder that
@@ -258,6 +305,21 @@ class MultiTaskModel(nn.Module):
             for backbone in self.trunk.backbones():
                 backbone.fit_to(features)
         self.train(training)
+
+
+def reader_of_units(encoder: Encoder, task: Task) -> TextEncoder:
+    """The part of an encoder that knows the numbers of units.
+
+    Raises:
+        ConfigError: If it reads no text.
+    """
+    front = getattr(encoder, "front", encoder)
+    if isinstance(front, TextEncoder):
+        return front
+    raise ConfigError(
+        f"Task '{task.name}' has 'wide', which is of n-grams of a text, and its input "
+        f"'{task.input}' is none. Leave it out, or name an input of kind 'text'."
+    )
 
 
 def parts_read(tasks: Sequence[str], rows: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -42,6 +42,8 @@ from .conftest import RIGHT, Complain, Load
         ("target: digits.digit", "label: digits.digit", "9: tasks.digit.target: is needed and missing."),
         ("digit: {kind: multiclass", "2nd digit: {kind: multiclass", "9: tasks.2nd digit: names begin with a letter and hold letters, digits, '_' and '-'. Found '2nd digit'."),
         ("digit: {kind: multiclass", "digit: {kind: tagging", "9: tasks.digit.input: a tagging task needs a sequence, and its input 'sound' gives a vector. Leave out its 'pool'."),
+        ("digits.digit}", "digits.digit, wide: {}}", "9: tasks.digit.wide: is of n-grams of a text, and its input 'sound' is of kind 'sound'. Leave it out."),
+        ("digits.digit}", "digits.digit, wide: {span: [1]}}", "9: tasks.digit.wide.span: unknown key. Did you mean 'spans'?"),
         ("digits.digit}", "digits.digit, class_weights: {one: x}}", "9: tasks.digit.class_weights.one: expected a number, found 'x'."),
         ("digits.digit}", "digits.digit, class_weights: even}", "9: tasks.digit.class_weights: expected a mapping (key: value) or 'balanced' or 'effective', found 'even'."),
         ("tasks:", "trunk: {kind: gru}\ntasks:", "7: trunk.kind: unknown kind 'gru' for trunk. Valid: hard, independent, "),

@@ -30,6 +30,7 @@ def mismatches(raw: Plain) -> Iterator[Mistake]:
     yield from _balancers(raw)
     yield from _trunk(raw)
     yield from _needs(raw)
+    yield from _wide(raw)
 
 
 def _sources(raw: Plain) -> Iterator[Mistake]:
@@ -235,6 +236,21 @@ def _needs(raw: Plain) -> Iterator[Mistake]:
                 ("tasks", name, "input"),
                 f"a {task['kind']} task needs a {wanted}, and its input '{task['input']}' gives a "
                 f"{shape}.{pooled}",
+            )
+
+
+def _wide(raw: Plain) -> Iterator[Mistake]:
+    """Tasks that count n-grams of what is no text."""
+    inputs = section(raw, "inputs")
+    for name, task in section(raw, "tasks").items():
+        if not isinstance(task, dict) or task.get("wide") is None:
+            continue
+        read = inputs.get(str(task.get("input")))
+        if isinstance(read, dict) and read.get("kind") not in ("text", None):
+            yield Mistake(
+                ("tasks", name, "wide"),
+                f"is of n-grams of a text, and its input '{task['input']}' is of kind "
+                f"'{read['kind']}'. Leave it out.",
             )
 
 

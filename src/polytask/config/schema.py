@@ -17,6 +17,7 @@ from polytask.distillation import Lesson
 from polytask.encoders import StackedEncoder
 from polytask.tasks.base import Task
 from polytask.tasks.labels import Unknown
+from polytask.tasks.wide import Wide
 from polytask.training.settings import Settings
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
@@ -205,6 +206,7 @@ TASKS = choice(
     base=TaskSpec,
     supplied=catalogue.TASK_FACTS,
     replaced=_OF_TASKS,
+    nested={"wide": Annotated[Spec, Exactly(derive(Wide))] | None},
 )
 TRUNKS = choice(
     "trunk",

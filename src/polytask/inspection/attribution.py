@@ -50,7 +50,8 @@ def attribute(
     The answer is the score that is greatest where there are several; where a task answers at many
     places (tokens, pixels), the sum of each place's greatest one. Pictures and vectors are
     attributed at their raw values; token numbers and sounds, which have no useful gradient or no
-    readable one, at what the encoder's front makes of them (embeddings, log-mel frames).
+    readable one, at what the encoder's front makes of them (embeddings, log-mel frames). What the
+    n-grams of a `wide` part say is added to their units, in the first of their D entries.
 
     Args:
         model: In evaluation mode.
@@ -106,9 +107,14 @@ def attribute(
         return_convergence_delta=True,
         internal_batch_size=max(len(whose), 32),
     )
+    values = values.detach()
     with torch.no_grad():
+        if (counted := model.by_unit(task.name, raw)) is not None:
+            # Exact, as it is linear; the path from nothing to the example has none of it.
+            chosen = greatest.expand(-1, counted.shape[1], -1)
+            values[:, :, :1] += counted.gather(2, chosen)
         size = (answer(given.values, whose) - answer(start, whose)).abs().clamp(min=1e-6)
-    return Attribution(values.detach(), given.values, given.mask, gap.abs() / size)
+    return Attribution(values, given.values, given.mask, gap.abs() / size)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from polytask.errors import DataError
 from polytask.tasks.labels import Cells, Unknown
+from polytask.tasks.wide import Wide, WideLinear
 from polytask.types import Features, Pooling
 
 if TYPE_CHECKING:
@@ -112,6 +113,10 @@ class Task(ABC):
     @abstractmethod
     def head(self, in_features: int) -> nn.Module:
         """A fresh head on features of width `in_features`; takes `Features`."""
+
+    def beside(self) -> WideLinear | None:
+        """A fresh part of the head that reads the numbers of a text's units, if it has one."""
+        return None
 
     @abstractmethod
     def fit(self, values: Cells) -> Self:
@@ -275,13 +280,18 @@ class PooledTask(Task):
 
     Attributes:
         pool: How the head turns a map or a sequence into one vector.
+        wide: Of a text, n-grams whose linear model answers together with the network.
     """
 
     blends: ClassVar[bool] = True
     pool: Pooling = "mean"
+    wide: Wide | None = None
 
     def head(self, in_features: int) -> nn.Module:
         return PooledLinear(in_features, self.outputs, pool=self.pool, dropout=self.dropout)
+
+    def beside(self) -> WideLinear | None:
+        return None if self.wide is None else self.wide.made(self.outputs)
 
 
 def masked(target: Tensor) -> tuple[Tensor, Tensor]:

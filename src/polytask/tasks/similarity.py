@@ -84,6 +84,8 @@ class Similarity(PooledTask):
     single_answer: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        if self.wide is not None:
+            raise ConfigError("`wide` goes with answers, and an embedding is none. Leave it out.")
         if self.dimensions < 2 or self.width < 0 or self.temperature <= 0:
             raise ConfigError(
                 "`dimensions` should be at least 2, `width` at least 0, `temperature` above 0. "

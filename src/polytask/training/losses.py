@@ -95,6 +95,10 @@ def task_losses(
         if task.name in boundary.drafts:
             drafted = batch_loss(task, boundary.drafts[task.name], batch)
             sums[task.name] = sums[task.name] + boundary.draft_weight * drafted
+        if task.name in boundary.beside:
+            beside = batch_loss(task, boundary.beside[task.name], batch)
+            # A gradient and no value: reports and balancers see the loss of the network alone.
+            sums[task.name] = sums[task.name] + (beside - beside.detach())
     zero = torch.zeros((), device=fabric.device)
     counts = label_counts(fabric, batch, tasks)
     sizes = counts.tolist() if not batch.blends else label_sizes(fabric, batch, tasks)
