@@ -5,6 +5,7 @@ facts.json          what was learned from the training rows: label names, scales
 parts.safetensors   which rows of which source are for training, validation and test
 environment.json    versions, machine, number format, threads
 model.safetensors   the best weights so far
+own_best            with `keep: each`, those of tasks' own best epochs (see `own_best`)
 checkpoint.pt       what a resumed training starts from
 history.jsonl       a line per epoch
 teachers.json       the runs that taught it, with their weights' hashes
@@ -281,13 +282,23 @@ class Run:
                 raise ValueError("a line of it is no epoch")
             return found
 
-    def cut_history(self, epochs: int) -> None:
-        """Forget epochs after the first `epochs`, which a resumed training will do again."""
+    def cut_history(self, epochs: int) -> list[str]:
+        """Forget epochs after the first `epochs`, which a resumed training will do again.
+
+        Returns:
+            What to say where some of the first ones are missing.
+        """
         lines = [json.dumps(r) + "\n" for r in self.history() if r["epoch"] <= epochs]
         with written(self.path / "history.jsonl"):
             write_whole(
                 self.path / "history.jsonl", lambda file: file.write("".join(lines).encode())
             )
+        if len(lines) == epochs:
+            return []
+        return [
+            f"'{self.path / 'history.jsonl'}' has {len(lines)} of the {epochs} epochs so far: it "
+            "was changed, or could not be written. Reports will lack the others."
+        ]
 
     def save_scores(self, part: str, scores: Scores) -> None:
         """Add the scores of a part to `scores.json`."""

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from polytask.data_terminal import MANY, print_summary
 from polytask.run import Run
-from polytask.training.history import EpochRecord
+from polytask.training.history import EpochRecord, kept, told_epochs
 from polytask.types import Scores, loss_of
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ class Terminal:
             line += "  validation: " + _headlines(record.scores, self.judged)
         if record.best and record.scores:
             line += f"  best{GLUE}so{GLUE}far"
+        if record.best_of:
+            line += f"  best{GLUE}so{GLUE}far{GLUE}of: " + ", ".join(record.best_of)
         if self.console.is_terminal:
             line = textwrap.fill(line, self.console.width - 1, subsequent_indent="    ")
         self.console.print(line.replace(GLUE, " "), soft_wrap=True)
@@ -134,9 +136,12 @@ class Terminal:
         self.progress.stop()
         path = escape(str(run.path))
         history = run.history()
-        best = next((r for r in reversed(history) if r["best"]), None)
-        if best and best["scores"]:
-            print_scores(best["scores"], f"validation, epoch {best['epoch']}", self.console)
+        found = kept(history)
+        if found is not None and found[0]["scores"]:
+            best, own = found
+            print_scores(
+                best["scores"], f"validation, {told_epochs(best['epoch'], own)}", self.console
+            )
         if finished:
             self.console.print(f"Finished. {escape(next_command(run))}", soft_wrap=True)
         else:

@@ -1,6 +1,6 @@
 """What is chosen on validation rows once training has ended: thresholds of yes and no."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +33,13 @@ def require_validation(prepared: Prepared) -> None:
 
 
 def tune(
-    run: Run, model: nn.Module, prepared: Prepared, device: torch.device, *, keep: bool = True
+    run: Run,
+    model: nn.Module,
+    prepared: Prepared,
+    device: torch.device,
+    names: Collection[str],
+    *,
+    keep: bool = True,
 ) -> list[Task]:
     """Choose on the validation part with a run's best weights, and keep it in `facts.json`.
 
@@ -42,12 +48,13 @@ def tune(
         model: Its network, with the best weights.
         prepared: Its data.
         device: Where the model is.
+        names: The tasks that choose, of those that have something to choose.
         keep: Whether this process is the one that writes.
 
     Returns:
         The tasks that chose something, with it.
     """
-    wanting = [task for task in prepared.tasks if task.tunes]
+    wanting = [task for task in prepared.tasks if task.tunes and task.name in names]
     rows = prepared.parts.get("validation", {})
     batches = evaluation_batches(prepared.datasets, rows, EVALUATION_BATCH)
     found = decoded_labels(model, batches, wanting, device)

@@ -30,7 +30,7 @@ def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Se
         print_leaks(leaks(prepared), told=prepared.summary()["texts"])
         typer.echo(make_stream(loaded, prepared, 0, 1).describe_epoch())
         typer.echo(f"{sum(p.numel() for p in model.parameters()):,} parameters")
-        if said := require_trainable(loaded, model, prepared):
+        for said in require_trainable(loaded, model, prepared):
             typer.echo(f"warning: {said}")
 
 

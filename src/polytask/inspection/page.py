@@ -11,6 +11,7 @@ from polytask.inspection.looking import looking
 from polytask.inspection.sharing import sharing
 from polytask.inspection.similarity import HEAD, similarities, streams
 from polytask.model import MultiTaskModel
+from polytask.own_best import own_epochs
 from polytask.report.heats import Heat, heats
 from polytask.report.page import Page, Section
 from polytask.run import Run
@@ -57,7 +58,7 @@ def inspect_run(
         lead=verdict(numbers, alike, against, tasks),
         sections=sections,
         footer=f"Made by polytask inspect {run.path} from rows of its {part} part. The numbers are "
-        "in inspection.json.",
+        f"in inspection.json.{_whose(run)}",
     )
     found = {
         "part": part,
@@ -68,6 +69,16 @@ def inspect_run(
         "attribution": looked,
     }
     return page, found
+
+
+def _whose(run: Run) -> str:
+    """Which weights a look inside is of, where that could be asked."""
+    if not own_epochs(run):
+        return ""
+    return (
+        " It is of the weights that are the best for all tasks together; each task answers with "
+        "those of its own best epoch (training.keep)."
+    )
 
 
 def examples(prepared: Prepared, part: str, size: int, count: int) -> list[Batch]:

@@ -1,6 +1,6 @@
 """What a run predicts for one of its parts, and how well."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -8,11 +8,12 @@ from polytask.config.build import build_settings
 from polytask.data.dataset import Prepared
 from polytask.evaluation.units import score_of
 from polytask.model import MultiTaskModel
+from polytask.own_best import EachAtItsBest
 from polytask.report.judged import Judged, interval, judged
 from polytask.run import Run
 from polytask.tasks import Task
-from polytask.training.history import compared_by
-from polytask.workflow import Part, as_in_training, best_model, evaluation_batch, reopen_data
+from polytask.training.history import compared_by, kept
+from polytask.workflow import Part, answering_model, as_in_training, evaluation_batch, reopen_data
 
 Score = tuple[float, float | None, float | None]
 
@@ -27,7 +28,7 @@ class Seen:
     Attributes:
         part: The part that was predicted.
         prepared: The data.
-        model: The run's best model.
+        models: The networks that answer: one, or one for each epoch that is the best of some task.
         tasks: Predictions per task.
         scores: Per task its score, with the ends of its interval.
         metrics: Per task the metric that this score is, where it is not the task's own: the one
@@ -36,7 +37,7 @@ class Seen:
 
     part: Part
     prepared: Prepared
-    model: MultiTaskModel
+    models: Sequence[MultiTaskModel]
     tasks: Mapping[str, Judged]
     scores: Mapping[str, Score]
     metrics: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
@@ -64,7 +65,7 @@ class Seen:
 
 def see(run: Run, progress: Callable[[int, int, str], None] | None) -> Seen:
     """Predict a part with a run's best weights, computing as `polytask evaluate` does."""
-    model, _, _ = best_model(run)
+    model, _, _ = answering_model(run)
     prepared = reopen_data(run, progress)
     known = run.read_json("scores.json") if (run.path / "scores.json").exists() else {}
     part: Part = "validation" if prepared.parts.get("validation") else "train"
@@ -72,9 +73,8 @@ def see(run: Run, progress: Callable[[int, int, str], None] | None) -> Seen:
         part = "test"
     network, device = as_in_training(run, model)
     found = judged(network.eval(), prepared, part, evaluation_batch(prepared.tasks), device)
-    history = run.history()
-    best = next((line for line in reversed(history) if line["best"]), None)
-    noted = known.get(part) or (best["scores"] if best and part == "validation" else {})
+    best = kept(run.history())
+    noted = known.get(part) or (best[0]["scores"] if best and part == "validation" else {})
     monitor = build_settings(run.config).monitor
     metrics = {task.name: compared_by(monitor, task) for task in prepared.tasks}
     scores: dict[str, Score] = {}
@@ -87,4 +87,5 @@ def see(run: Run, progress: Callable[[int, int, str], None] | None) -> Seen:
             ends = interval(found[task.name], metric=metric) or ends
         if value is not None:
             scores[task.name] = (value, *ends)
-    return Seen(part, prepared, model, found, scores, metrics)
+    models = model.models if isinstance(model, EachAtItsBest) else [model]
+    return Seen(part, prepared, models, found, scores, metrics)

@@ -8,6 +8,7 @@ from polytask.report.seen import Seen
 from polytask.report.words import listed
 from polytask.run import Run
 from polytask.tasks import Task
+from polytask.training.history import kept, told_epochs
 
 # A confidence that strays further than this from being right is worth a sentence.
 HONEST = 0.05
@@ -45,10 +46,12 @@ def _course(run: Run, history: list[dict[str, Any]], seen: Seen) -> list[str]:
     found = []
     if history:
         planned = build_settings(run.config).epochs
-        best = max((line["epoch"] for line in history if line["best"]), default=0)
+        weights = kept(history)
+        best, own = (0, {}) if weights is None else (weights[0]["epoch"], weights[1])
         done = history[-1]["epoch"]
-        text = f"Trained for {done} of {planned} epochs; the weights are of epoch {best}."
-        if best == planned:
+        told = told_epochs(best, own)
+        text = f"Trained for {done} of {planned} epochs; the weights are of {told}."
+        if min(own.values(), default=best) == planned:
             text += " The last epoch was the best: a longer training may reach more."
         found.append(text)
     found += _confidence(seen)

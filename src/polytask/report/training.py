@@ -1,6 +1,6 @@
 """The page about one run: what it reached, how it got there, and what it rests on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from polytask.model import MultiTaskModel
@@ -47,7 +47,7 @@ def report_run(run: Run, progress: Callable[[int, int, str], None] | None = None
         *_mistakes(seen),
         *_calibration(seen),
         _data(run, seen),
-        _cost(run, history, seen.model),
+        _cost(run, history, seen.models),
         _settings(run),
     ]
     return Page(
@@ -342,13 +342,15 @@ def _data(run: Run, seen: Seen) -> Section:
     )
 
 
-def _cost(run: Run, history: list[dict[str, Any]], model: MultiTaskModel) -> Section:
-    shared = sum(p.numel() for p in model.shared_parameters())
-    total = sum(p.numel() for p in model.parameters())
+def _cost(run: Run, history: list[dict[str, Any]], models: Sequence[MultiTaskModel]) -> Section:
+    shared = sum(p.numel() for p in models[0].shared_parameters())
+    total = sum(p.numel() for p in models[0].parameters())
     rows: list[list[Cell]] = [
         ["parameters", f"{total:,}"],
         ["of them moved by several tasks", f"{shared:,}"],
     ]
+    if len(models) > 1:
+        rows.append(["sets of them, of different epochs, that answer", f"{len(models):,}"])
     if history:
         seconds, steps = history[-1]["seconds"], history[-1]["step"]
         rows += [

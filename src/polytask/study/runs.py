@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from polytask.config.schema import Config
 from polytask.errors import CannotWrite, PolytaskError, RunError, require
 from polytask.run import Run, written
-from polytask.training.history import EpochRecord
+from polytask.training.history import EpochRecord, kept
 from polytask.types import Scores
 from polytask.workflow import Silent, Watcher, train
 
@@ -206,7 +206,8 @@ class Notes:
 def _finished(run: Run, notes: Notes) -> Outcome:
     """The record of a training that reached its end."""
     history = run.history()
-    best = next((line for line in reversed(history) if line["best"]), history[-1])
+    found = kept(history)
+    best = history[-1] if found is None else found[0]
     return Outcome(
         "finished",
         scores=best["scores"],

@@ -251,6 +251,10 @@ class Task(ABC):
         """
         return self
 
+    def untuned(self) -> Self:
+        """The task as it was before anything was chosen on validation rows."""
+        return self
+
     def restored(self, facts: Mapping[str, Any]) -> Self:
         """The task with the facts of an earlier fit."""
         frozen: dict[str, Any] = {

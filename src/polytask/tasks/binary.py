@@ -153,6 +153,9 @@ class Binary(PooledTask):
         best = best_threshold(decoded, target)
         return replace(self, thresholds=(0.5 if best is None else best,))
 
+    def untuned(self) -> Self:
+        return replace(self, thresholds=())
+
     def decode(self, output: Tensor) -> Tensor:
         return output.float().squeeze(1).sigmoid()
 

@@ -207,6 +207,9 @@ class Multilabel(PooledTask):
         found = [best_threshold(*pair) for pair in zip(decoded.T, target.T, strict=True)]
         return replace(self, thresholds=tuple(0.5 if t is None else t for t in found))
 
+    def untuned(self) -> Self:
+        return replace(self, thresholds=())
+
     def decode(self, output: Tensor) -> Tensor:
         return output.float().sigmoid()
 

@@ -9,6 +9,8 @@ from polytask.errors import ConfigError, nearest
 from polytask.tasks.base import Task
 from polytask.types import Scores
 
+_MANY = 8  # tasks whose epochs are not named
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -30,6 +32,7 @@ class EpochRecord:
             labels, per task; None for a balancer without weights.
         drawn: Examples of each source in the epoch, where these change from epoch to epoch; None
             where they do not.
+        best_of: With `keep: each`, the tasks whose own best epoch this is so far; else None.
     """
 
     epoch: int
@@ -43,6 +46,7 @@ class EpochRecord:
     filled: Mapping[str, int] | None = None
     weights: Mapping[str, float | None] | None = None
     drawn: Mapping[str, int] | None = None
+    best_of: Sequence[str] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a line of JSON."""
@@ -71,6 +75,59 @@ def monitored(scores: Scores, monitor: str, tasks: Sequence[Task]) -> float | No
         values = [value if value is None else -value for value in values]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def own_scores(scores: Scores, monitor: str, tasks: Sequence[Task]) -> dict[str, float]:
+    """Per task the number that decides which epoch is its own best; greater is better.
+
+    Args:
+        scores: Validation scores.
+        monitor: Of `mean.metric` or `task.metric`, the metric is that of tasks that have it.
+        tasks: The tasks, of which those without a score are left out.
+    """
+    found = {}
+    for task in tasks:
+        metric, higher = compared_by(monitor, task)
+        value = scores.get(task.name, {}).get(metric)
+        if value is not None and not math.isnan(value):
+            found[task.name] = value if higher else -value
+    return found
+
+
+def kept(history: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], dict[str, int]] | None:
+    """Which weights a training kept.
+
+    Args:
+        history: Its epochs.
+
+    Returns:
+        The line of the epoch whose weights are the best by `monitor`, but each task's scores from
+        the epoch whose weights it answers with; and where these are its own, their epochs. None if
+        no epoch was kept.
+    """
+    best = next((line for line in reversed(history) if line["best"]), None)
+    if best is None:
+        return None
+    own = {name: line for line in history for name in line.get("best_of") or ()}
+    scores = {**best["scores"], **{name: line["scores"][name] for name, line in own.items()}}
+    return {**best, "scores": scores}, {name: line["epoch"] for name, line in own.items()}
+
+
+def told_epochs(epoch: int, own: Mapping[str, int]) -> str:
+    """Of which epochs weights are, in words.
+
+    Args:
+        epoch: Of the weights that are the best of all.
+        own: Of tasks that have weights of their own best epoch.
+    """
+    if not own:
+        return f"epoch {epoch}"
+    if len(set(own.values())) == 1:
+        return f"epoch {next(iter(own.values()))}"
+    first, last = min(own.values()), max(own.values())
+    if len(own) > _MANY:
+        return f"epochs {first} to {last}, each task's own best"
+    return "epochs " + ", ".join(f"{number} ({name})" for name, number in own.items())
 
 
 def improves(value: float, best: float | None) -> bool:

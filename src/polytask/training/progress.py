@@ -5,7 +5,7 @@ T tasks.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from polytask.training.history import EpochRecord
 from polytask.training.step import StepRecord
@@ -28,6 +28,8 @@ class Progress:
         weights: Sums of the balancer's weights of the running epoch, per task; None without any.
         weighed: Of how many steps they are the sums, per task.
         idle: Steps of the running epoch whose batch had no label.
+        own_best: With `keep: each`, the best score of each task so far; greater is better.
+        own_epoch: Their epochs.
     """
 
     step: int
@@ -41,6 +43,8 @@ class Progress:
     weights: list[float] | None = None
     weighed: list[int] | None = None
     idle: int = 0
+    own_best: dict[str, float] = field(default_factory=dict)
+    own_epoch: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def start(cls, tasks: int) -> "Progress":
@@ -87,6 +91,7 @@ class Progress:
         value: float | None,
         best: bool,
         drawn: Mapping[str, int] | None = None,
+        best_of: Sequence[str] | None = None,
     ) -> EpochRecord:
         """What is written of the epoch; the next one begins with nothing.
 
@@ -97,6 +102,7 @@ class Progress:
             value: The monitored score.
             best: Whether it is the best so far.
             drawn: Examples of each source, where shares change.
+            best_of: The tasks whose own best epoch it is so far, if that matters.
         """
         names = list(names)
         filled = weights = None
@@ -117,6 +123,7 @@ class Progress:
             filled,
             weights,
             drawn,
+            best_of,
         )
         self.losses, self.counts = [0.0] * len(names), [0] * len(names)
         self.penalty = self.filled = self.weights = self.weighed = None

@@ -28,7 +28,12 @@ class Settings:
         monitor: What decides which epoch's weights are kept: `mean` (of each task's own score),
             `mean.metric` (of all tasks that have the metric, such as `mean.auroc`), or
             `task.metric`, such as `object.accuracy`.
-        patience: Stop after so many epochs without improvement; null trains to the end.
+        keep: Which epochs' weights are kept: those of `one`, the best by `monitor`; or for `each`
+            task those of its own best epoch too, by its own score (that of `mean.metric`, where it
+            has it), with which it answers then, as it would if it had been trained alone. Tasks
+            that learn at different speeds want that; an answer takes a pass for each such epoch.
+        patience: Stop after so many epochs without improvement (with `keep: each`, of any task);
+            null trains to the end.
         measured: For a balancer that sees the Gramian: the shared parameters whose gradients make
             it, `all`, or those of the trunk's `last_stage`, whose passes per task are short.
         subsample: For a balancer that sees the Gramian: the share of the examples of each input
@@ -57,6 +62,7 @@ class Settings:
     clip: float | None = None
     ema: float | None = None
     monitor: str = "mean"
+    keep: Literal["one", "each"] = "one"
     patience: int | None = None
     measured: Literal["all", "last_stage"] = "all"
     subsample: float = 1.0

@@ -27,7 +27,8 @@ from polytask.training.averaging import WeightAverage, borrowed_weights
 from polytask.training.checkpoint import load_state, save_state
 from polytask.training.devices import resolve_precision
 from polytask.training.freezing import Freezing
-from polytask.training.history import check_monitor, improves, monitored, overflowing
+from polytask.training.history import check_monitor
+from polytask.training.keeping import Keep, Keeper, KeepOwn
 from polytask.training.optim import OptimizerSpec, Schedule
 from polytask.training.processes import all_reduced
 from polytask.training.progress import Progress
@@ -67,6 +68,7 @@ class Trainer:
         stream: Where batches come from.
         validate: Scores a model on the validation part; None where there is none.
         keep: Called with the state dict that is best so far, for it to be saved.
+        keep_own: Where tasks keep the weights of their own best epochs, saves those; see `Keeper`.
         directory: Where checkpoints go.
         reporter: Told about every step and epoch.
         teaching: Teachers, if there are any.
@@ -86,17 +88,26 @@ class Trainer:
         settings: Settings,
         stream: Stream,
         validate: Callable[[nn.Module], Scores] | None,
-        keep: Callable[[Mapping[str, Tensor]], None],
+        keep: Keep,
         directory: Path,
         reporter: Reporter,
         seed: int,
+        keep_own: KeepOwn | None = None,
         teaching: Teaching | None = None,
         probe: Probe | None = None,
     ) -> None:
         self.probe = probe
         self.fabric, self.tasks, self.settings = fabric, tuple(tasks), settings
         self.schedule, self.stream, self.validate = schedule, stream, validate
-        self.keep, self.directory, self.reporter, self.seed = keep, directory, reporter, seed
+        self.directory, self.reporter, self.seed = directory, reporter, seed
+        self.keeper = Keeper(
+            fabric,
+            self.tasks,
+            settings.monitor,
+            keep=keep,
+            keep_own=keep_own,
+            warn=reporter.warn,
+        )
         self.bare = model
         self.balancer = balancer.to(fabric.device)
         if settings.sharding is not None:
@@ -255,18 +266,7 @@ class Trainer:
         self._tell_idle()
         state = self.average.average if self.average else self.bare.state_dict()
         scores = self._validate(state) if self.validate is not None else {}
-        value = monitored(scores, self.settings.monitor, self.tasks) if scores else None
-        # Where nothing can be measured, the latest weights are the best known.
-        better = progress.best is None if value is None else improves(value, progress.best)
-        better = better and self._kept(whole(state, self.fabric.is_global_zero))
-        if better:
-            progress.best, progress.best_epoch = value, epoch
-        if strange := overflowing(scores, self.tasks):
-            self.reporter.warn(
-                f"Epoch {epoch}: the network's answers for {', '.join(map(repr, strange))} are no "
-                "finite numbers on validation rows, so its weights are not kept. Lower "
-                "optimizer.lr, or set training.clip."
-            )
+        kept = self.keeper.end_epoch(progress, epoch, state, scores)
         drawn = None
         if self.follows is not None:
             self.follows.end_epoch(scores)
@@ -276,15 +276,16 @@ class Trainer:
                 (task.name for task in self.tasks),
                 steps=self.stream.steps_per_epoch,
                 scores=scores,
-                value=None if value is None or math.isnan(value) else value,
-                best=better,
+                value=None if kept.value is None or math.isnan(kept.value) else kept.value,
+                best=kept.best,
                 drawn=drawn,
+                best_of=kept.best_of,
             )
         )
         patience = self.settings.patience
-        if patience is None or value is None:
+        if patience is None or kept.value is None:
             return False
-        return epoch - progress.best_epoch >= patience
+        return epoch - max(progress.best_epoch, *progress.own_epoch.values(), 0) >= patience
 
     def _tell_idle(self) -> None:
         """Say once how many steps had nothing to learn from."""
@@ -295,21 +296,6 @@ class Trainer:
                 "had a batch without any label, and moved nothing. Make batches larger "
                 "(batches.size), or leave out rows that have no label."
             )
-
-    def _kept(self, state: Mapping[str, Tensor]) -> bool:
-        """Keep `state` as the best weights; whether that worked."""
-        kept = True
-        if self.fabric.is_global_zero:
-            try:
-                self.keep({k: v.detach().cpu().contiguous() for k, v in state.items()})
-            except OSError as error:
-                kept, before = False, self.progress.best_epoch
-                there = f"Those of epoch {before} are whole" if before else "There are none yet"
-                self.reporter.warn(
-                    f"Could not save the best weights ({error}). {there}. Free some space. "
-                    "Training goes on."
-                )
-        return bool(self.fabric.broadcast(kept))
 
     def _validate(self, state: Mapping[str, Tensor]) -> Scores:
         """Scores of `state`; the model's own weights are as before afterwards."""

@@ -2,6 +2,7 @@
 
 from polytask.workflow.judging import (
     EVALUATION_BATCH,
+    answering_model,
     as_in_training,
     best_model,
     evaluate_run,
@@ -22,6 +23,7 @@ __all__ = [
     "Part",
     "Silent",
     "Watcher",
+    "answering_model",
     "as_in_training",
     "best_model",
     "evaluate_run",

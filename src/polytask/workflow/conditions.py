@@ -7,6 +7,7 @@ from polytask.config.schema import Config
 from polytask.data.dataset import Prepared
 from polytask.errors import RunError
 from polytask.model import MultiTaskModel
+from polytask.own_best import FOLDER, lost_of
 from polytask.run import Run
 from polytask.training.settings import MEASURED, Settings
 from polytask.tuning import require_validation
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from polytask.training.trainer import Trainer
 
 
-def require_trainable(config: Config, model: MultiTaskModel, prepared: Prepared) -> str | None:
-    """Make sure that a training would begin, without one; what it would warn of, if anything.
+def require_trainable(config: Config, model: MultiTaskModel, prepared: Prepared) -> list[str]:
+    """Make sure that a training would begin, without one; what it would warn of.
 
     Args:
         config: The configuration.
@@ -42,17 +43,18 @@ def require_trainable(config: Config, model: MultiTaskModel, prepared: Prepared)
     return unguided(settings, prepared)
 
 
-def unguided(settings: Settings, prepared: Prepared) -> str | None:
+def unguided(settings: Settings, prepared: Prepared) -> list[str]:
     """What to say where settings choose by validation rows that there aren't."""
     usual, rows = Settings(), prepared.parts.get("validation", {})
-    asked = [k for k in ("monitor", "patience") if getattr(settings, k) != getattr(usual, k)]
+    choosing = ("monitor", "keep", "patience")
+    asked = [k for k in choosing if getattr(settings, k) != getattr(usual, k)]
     if not asked or any(len(some) for some in rows.values()):
-        return None
-    return (
+        return []
+    return [
         f"training.{' and training.'.join(asked)}: there are no validation rows to go by. All "
         "epochs are trained, and the weights of the last are kept. Give a source a validation "
         "part, or leave it out."
-    )
+    ]
 
 
 def require_resumable(run: Run) -> None:
@@ -87,30 +89,53 @@ def require_nothing_to_lose(run: Run) -> None:
         )
 
 
-def require_best_weights(run: Run, trainer: "Trainer") -> str | None:
+def require_best_weights(run: Run, trainer: "Trainer") -> list[str]:
     """What to say where the best weights so far are gone or broken; later ones are kept in their
     place.
+
+    Args:
+        run: The run.
+        trainer: Its trainer, which is where the training stopped.
 
     Raises:
         RunError: If none will be, since the training has ended.
     """
+    said = _require_own(run, trainer)
     progress = trainer.progress
     if not progress.best_epoch:
-        return None
+        return said
     try:
         run.weights()
     except RunError:
         if progress.step >= trainer.steps:
             raise
     else:
-        return None
+        return said
     there = (run.path / "model.safetensors").exists()
     lost, progress.best, progress.best_epoch = progress.best_epoch, None, 0
-    return (
+    return [
+        *said,
         f"The best weights so far (epoch {lost}) are gone: '{run.path}' has "
         f"{'a broken' if there else 'no'} model.safetensors. Those of the next epoch are kept in "
-        "their place."
+        "their place.",
+    ]
+
+
+def _require_own(run: Run, trainer: "Trainer") -> list[str]:
+    """The same of the weights of tasks' own best epochs."""
+    progress = trainer.progress
+    lost = lost_of(run, progress.own_epoch)
+    if not lost:
+        return []
+    text = (
+        f"The weights of the best epoch so far of {', '.join(lost)} are gone: '{run.path}' lacks a "
+        f"whole file in '{FOLDER}'."
     )
+    if progress.step >= trainer.steps:
+        raise RunError(f"{text} Bring it back from a copy, or train anew.")
+    for task in lost:
+        del progress.own_best[task], progress.own_epoch[task]
+    return [f"{text} Those of the next epoch are kept in their place."]
 
 
 def require_kept(run: Run) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from polytask.config.build import build_model, build_settings, build_sources
 from polytask.data.dataset import Policy, Prepared
@@ -19,6 +19,7 @@ from polytask.data.stream import evaluation_batches
 from polytask.errors import DataError, NothingToPredict, RunError
 from polytask.evaluation import evaluate
 from polytask.model import MultiTaskModel
+from polytask.own_best import EachAtItsBest, answers
 from polytask.run import Run, restored, written
 from polytask.tasks import Task
 from polytask.tasks.base import PooledTask
@@ -76,12 +77,40 @@ def fitting_weights(run: Run) -> Iterator[None]:
 
 
 def best_model(run: Run) -> tuple[MultiTaskModel, Any, Any]:
-    """The run's best model in evaluation mode, its inputs and its tasks."""
+    """The run's best model in evaluation mode, its inputs and its tasks.
+
+    The model is the best by `training.monitor`; see `answering_model`.
+    """
     inputs, tasks = restored(run)
+    return _loaded(run, inputs, tasks, run.weights()), inputs, tasks
+
+
+def _loaded(
+    run: Run,
+    inputs: Mapping[str, Input],
+    tasks: Sequence[Task],
+    weights: Mapping[str, Tensor],
+) -> MultiTaskModel:
     model = build_model(run.config, inputs, tasks)
     with fitting_weights(run):
-        model.load_state_dict(run.weights())
-    return model.eval(), inputs, tasks
+        model.load_state_dict(weights)
+    return model.eval()
+
+
+def answering_model(run: Run) -> tuple[MultiTaskModel | EachAtItsBest, Any, Any]:
+    """What answers for a run's tasks, in evaluation mode, its inputs and its tasks.
+
+    That is its best model, but where tasks keep the weights of their own best epochs (`keep: each`)
+    one with all of these in it, which knows how to answer and nothing else of a model.
+    """
+    inputs, tasks = restored(run)
+    networks, names = [], []
+    for weights, some in answers(run, [task.name for task in tasks]):
+        networks.append(_loaded(run, inputs, tasks, weights))
+        names.append(some)
+    if len(networks) == 1:
+        return networks[0], inputs, tasks
+    return EachAtItsBest(networks, names).eval(), inputs, tasks
 
 
 def evaluate_run(
@@ -108,7 +137,7 @@ def for_judging(
     Raises:
         RunError: If the run has no weights or no rows in the part, or a source has changed.
     """
-    model, _, _ = best_model(run)
+    model, _, _ = answering_model(run)
     prepared = reopen_data(run, progress)
     if not prepared.parts.get(part):
         there = [name for name, rows in prepared.parts.items() if rows]
@@ -165,7 +194,7 @@ def predict_run(
         DataError: If the input cannot be read, or a prediction is no finite number.
         NothingToPredict: If it has no rows.
     """
-    model, inputs, tasks = best_model(run)
+    model, inputs, tasks = answering_model(run)
     network, device = as_in_training(run, model)
     network.eval()
     policy = on_bad or run.config.on_bad

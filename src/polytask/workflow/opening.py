@@ -57,8 +57,16 @@ def prepare_data(
     )
 
 
-def reopen_data(run: Run, progress: Callable[[int, int, str], None] | None) -> Prepared:
+def reopen_data(
+    run: Run, progress: Callable[[int, int, str], None] | None, *, tuned: bool = True
+) -> Prepared:
     """The data of a run, with the same rows in the same parts and the same fitted facts.
+
+    Args:
+        run: The run.
+        progress: Told about decoding.
+        tuned: Whether tasks have what was chosen on validation rows when the training ended, or
+            was stopped. A training that goes on measures its epochs without, as all before.
 
     Raises:
         DataError: If a source has changed since.
@@ -69,7 +77,7 @@ def reopen_data(run: Run, progress: Callable[[int, int, str], None] | None) -> P
     return prepare(
         build_sources(config),
         inputs,
-        tasks,
+        tasks if tuned else [task.untuned() for task in tasks],
         splits=build_splits(config),
         seed=config.seed,
         on_bad=config.on_bad,

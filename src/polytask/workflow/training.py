@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from polytask.data.dataset import Prepared
 from polytask.data.stream import BatchStream, Prefetcher
 from polytask.model import MultiTaskModel
 from polytask.origin import Origin
+from polytask.own_best import answers, remove_unused, save_own, write_epochs
 from polytask.run import Run, environment
 from polytask.tracking import HistoryKeeper
 from polytask.training.checkpoint import load_state
@@ -100,7 +102,7 @@ def train(
     prepared = (
         prepare_data(config, watcher.on_decoding, origin)
         if stopped is None
-        else reopen_data(stopped, watcher.on_decoding)
+        else reopen_data(stopped, watcher.on_decoding, tuned=False)
     )
     require_validation(prepared)
     torch.manual_seed(config.seed)
@@ -140,6 +142,7 @@ def train(
             stream=ahead,
             validate=validator(prepared, fabric.device, by_source=stream.follows),
             keep=run.save_weights,
+            keep_own=partial(save_own, run) if settings.keep == "each" else None,
             directory=run.path,
             reporter=keeper or watcher,
             teaching=teaching,
@@ -148,14 +151,15 @@ def train(
         if stopped is not None and trainer.checkpoint.exists():
             with fitting_weights(run):
                 trainer.load_state_dict(load_state(trainer.checkpoint))
-        lost = None if stopped is None else require_best_weights(stopped, trainer)
+        lost = [] if stopped is None else require_best_weights(stopped, trainer)
         if first:
-            run.cut_history(trainer.progress.step // stream.steps_per_epoch)
+            lost += run.cut_history(trainer.progress.step // stream.steps_per_epoch)
+            if settings.keep == "each":
+                write_epochs(run, trainer.progress.own_epoch)
         overview = overview_of(trainer, model, prepared, stream, fabric.world_size, begun)
         watcher.on_start(run, {**facts, **overview})
-        for said in (lost, unguided(settings, prepared)):
-            if said is not None:
-                watcher.warn(said)
+        for said in (*lost, *unguided(settings, prepared)):
+            watcher.warn(said)
         costs = cost_of_many(trainer.acting, sum(p.numel() for p in trainer.shared))
         if costs is not None:
             watcher.warn(costs)
@@ -163,11 +167,14 @@ def train(
         finished = trainer.fit() if keeper is None else keeper.follow(trainer.fit, step)
     if first and finished:
         require_kept(run)
+        if settings.keep == "each":
+            remove_unused(run)
     if (first or trainer.sharded) and any(task.tunes for task in prepared.tasks):
         from polytask.training.sharding import load_weights
 
-        load_weights(model, run.weights())
-        tune(run, model, prepared, fabric.device, keep=first)
+        for weights, names in answers(run, [task.name for task in prepared.tasks if task.tunes]):
+            load_weights(model, weights)
+            tune(run, model, prepared, fabric.device, names, keep=first)
     watcher.on_end(run, finished)
     return finished
 
