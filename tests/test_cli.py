@@ -178,6 +178,10 @@ def test_a_run_of_another_version_says_so(home: Path, trained: Path) -> None:
     picture = ["--input", str(other / "a.png")]
     for command in (["evaluate"], ["train", "--resume"], ["predict", *picture]):
         assert here(home, *command, str(other)).count(told) == 1
+    text = (other / "config.yaml").read_text()
+    (other / "config.yaml").write_text(text.replace("training:\n", "training:\n  swift: 3\n"))
+    out = here(home, "evaluate", str(other), code=1)
+    assert "training.swift" in out and f"{told}: use that one" in out
     assert "0.0.9" not in here(home, "evaluate", str(trained))
 
 

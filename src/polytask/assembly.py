@@ -11,11 +11,12 @@ from torch import Tensor
 from polytask.config.build import build_model
 from polytask.config.load import dump_config
 from polytask.config.schema import Config
+from polytask.environment import environment
 from polytask.errors import RunError
 from polytask.merging import average, require_alike, task_arithmetic, ties
 from polytask.model import MultiTaskModel
 from polytask.origin import RECORD as START
-from polytask.run import Run, environment, restored, written
+from polytask.run import Run, restored, written
 
 Method = Literal["average", "task-arithmetic", "ties"]
 METHODS = {"average": average, "task-arithmetic": task_arithmetic, "ties": ties}

@@ -18,11 +18,7 @@ scores.json         scores by part, from `polytask evaluate`
 
 import hashlib
 import json
-import os
-import platform
 import shutil
-import sys
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,15 +27,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-import polytask
 from polytask.config.build import build_inputs, build_tasks
 from polytask.config.load import dump_config, load_config
 from polytask.config.schema import Config
 from polytask.data.inputs import Input
-from polytask.errors import CannotWrite, RunError, nearest
+from polytask.environment import other_version
+from polytask.errors import CannotWrite, ConfigError, RunError, nearest
 from polytask.tasks import Task
 from polytask.training.checkpoint import write_whole
 from polytask.training.history import EpochRecord
@@ -114,12 +109,18 @@ class Run:
 
         Raises:
             RunError: If there is none.
+            ConfigError: If this version of Polytask can't read its settings.
         """
         if not (path / "config.yaml").exists():
             raise RunError(
                 f"'{path}' is no run (a run is a folder with a config.yaml). {_instead(path)}"
             )
-        return cls(path, load_config(path / "config.yaml"))
+        try:
+            return cls(path, load_config(path / "config.yaml"))
+        except ConfigError as error:
+            if (told := other_version(path)) is None:
+                raise
+            raise ConfigError(f"{error}\n{told}: use that one for it, or train anew.") from error
 
     @classmethod
     def newest(cls, root: Path) -> "Run":
@@ -314,13 +315,9 @@ def restored(run: Run) -> tuple[dict[str, Input], list[Task]]:
     """The fitted inputs and tasks of a run; warns where another version of Polytask made it."""
     if (run.path / "environment.json").exists():
         known = run.read_json("environment.json", needs=("precision", "threads"))
-        if (made := known.get("polytask", polytask.__version__)) != polytask.__version__:
+        if (told := other_version(run.path, known)) is not None:
             # A warning of this very line: a command that comes here twice says it once.
-            warnings.warn(
-                f"'{run.path}' was made by Polytask {made}, and this is {polytask.__version__}: "
-                "what it computes may differ.",
-                stacklevel=1,
-            )
+            warnings.warn(f"{told}: what it computes may differ.", stacklevel=1)
     facts = run.read_json("facts.json", needs=("inputs", "tasks"))
     inputs = build_inputs(run.config)
     for name, some in inputs.items():
@@ -371,35 +368,3 @@ def written(path: Path, advice: str = _FREE) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise CannotWrite(f"'{path}' cannot be written ({error}). {advice}") from error
-
-
-def environment(
-    precision: str, threads: int, device: str, command: Sequence[str]
-) -> dict[str, Any]:
-    """Versions and machine, for whoever wants to repeat a run."""
-    import numpy
-
-    return {
-        "polytask": polytask.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "platform": platform.platform(),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "device": device,
-        "precision": precision,
-        "threads": threads,
-        "command": list(command),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def processor() -> str:
-    """The processor's name where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or sys.platform

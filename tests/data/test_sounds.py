@@ -1,5 +1,6 @@
 """Sounds of every container, cleaned; from files made here."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -211,22 +212,30 @@ def test_channels_that_cancel_each_other_out_are_not_averaged() -> None:
         assert np.array_equal(found, both.mean(1, dtype=np.float32).astype(np.int16))
 
 
-def test_opposed_channels_are_said_also_from_the_cache(tmp_path: Path) -> None:
+def described(folder: Path, sounds: Mapping[str, bytes], settings: str) -> Path:
+    """A configuration over a table of sounds and numbers, with settings of their input."""
     lines = ["sound,y"]
-    for k in range(12):
-        one = wave(0.1, pitch=200.0 + 20 * k)
-        both = np.stack([one, -one if k % 4 == 0 else one], 1)
-        (tmp_path / f"{k}.wav").write_bytes(riff(both))
-        lines.append(f"{k}.wav,{k}")
-    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
-    (tmp_path / "c.yaml").write_text(
+    for k, (name, content) in enumerate(sounds.items()):
+        (folder / name).write_bytes(content)
+        lines.append(f"{name},{k}")
+    (folder / "t.csv").write_text("\n".join(lines) + "\n")
+    (folder / "c.yaml").write_text(
         "sources: {t: {kind: table, path: t.csv, media: {sound: sound}}}\n"
-        "inputs: {s: {kind: sound, column: sound, sample_rate: 8000, seconds: 0.1}}\n"
+        f"inputs: {{s: {{kind: sound, column: sound, {settings}}}}}\n"
         "tasks: {y: {kind: regression, target: y}}\n"
         "training: {epochs: 1, threads: 1}\n"
     )
+    return folder / "c.yaml"
+
+
+def test_opposed_channels_are_said_also_from_the_cache(tmp_path: Path) -> None:
+    sounds = {}
+    for k in range(12):
+        one = wave(0.1, pitch=200.0 + 20 * k)
+        sounds[f"{k}.wav"] = riff(np.stack([one, -one if k % 4 == 0 else one], 1))
+    config = load_config(described(tmp_path, sounds, "sample_rate: 8000, seconds: 0.1"))
     for _ in range(2):  # decoded, then opened
-        prepared = prepare_data(load_config(tmp_path / "c.yaml"), None)
+        prepared = prepare_data(config, None)
         (said,) = [d for d in prepared.summary()["doubts"] if "cancel" in d]
         assert said.startswith("column sound of t: its channels cancel each other out")
         assert said.endswith(f"alone is read: 3, such as {tmp_path / '0.wav'}")
@@ -248,39 +257,27 @@ def test_opposed_channels_are_said_also_from_the_cache(tmp_path: Path) -> None:
 def test_headers_that_no_sound_has_are_told(
     channels: int, rate: int, said: str, tmp_path: Path
 ) -> None:
-    lines = ["sound,y"]
+    sounds = {}
     for k in range(12):
         strange = k % 4 == 0
         one = wave(4.0 if strange else 0.1, rate if strange else 8000, pitch=10.0 + k)
         both = np.repeat(one[:, None], channels, 1) if strange else one
-        (tmp_path / f"{k}.wav").write_bytes(riff(both, rate if strange else 8000))
-        lines.append(f"{k}.wav,{k}")
-    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
-    (tmp_path / "c.yaml").write_text(
-        "sources: {t: {kind: table, path: t.csv, media: {sound: sound}}}\n"
-        "inputs: {s: {kind: sound, column: sound, sample_rate: 8000, seconds: 0.1}}\n"
-        "tasks: {y: {kind: regression, target: y}}\n"
-    )
-    doubts = prepare_data(load_config(tmp_path / "c.yaml"), None).summary()["doubts"]
+        sounds[f"{k}.wav"] = riff(both, rate if strange else 8000)
+    config = load_config(described(tmp_path, sounds, "sample_rate: 8000, seconds: 0.1"))
+    doubts = prepare_data(config, None).summary()["doubts"]
     found = [d for d in doubts if "is its header right?" in d]
     assert len(found) == bool(said)
     assert all(said in d and d.endswith(f"3, such as {tmp_path / '0.wav'}") for d in found)
 
 
 def test_sounds_in_which_nothing_is_heard_are_told(tmp_path: Path) -> None:
-    lines = ["sound,y"]
+    sounds = {}
     odd = [np.zeros(800), np.full(800, 700), np.full(1, 700), np.zeros((800, 2))]
     for k in range(24):
         some = odd[k % 6].astype(np.int16) if k % 6 < 4 else wave(0.1, pitch=200.0 + k)
-        (tmp_path / f"{k}.wav").write_bytes(riff(some))
-        lines.append(f"{k}.wav,{k}")
-    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
-    (tmp_path / "c.yaml").write_text(
-        "sources: {t: {kind: table, path: t.csv, media: {sound: sound}}}\n"
-        "inputs: {s: {kind: sound, column: sound, seconds: 0.1, level: rms, silence: trim}}\n"
-        "tasks: {y: {kind: regression, target: y}}\n"
-    )
-    prepared = prepare_data(load_config(tmp_path / "c.yaml"), None)
+        sounds[f"{k}.wav"] = riff(some)
+    file = described(tmp_path, sounds, "seconds: 0.1, level: rms, silence: trim")
+    prepared = prepare_data(load_config(file), None)
     doubts = prepared.summary()["doubts"]
     (silent,) = [d for d in doubts if "silence from end to end" in d]
     (short,) = [d for d in doubts if "shorter than a hundredth of a second" in d]

@@ -21,10 +21,11 @@ from polytask.config.build import (
 from polytask.config.schema import Config
 from polytask.data.dataset import Prepared
 from polytask.data.stream import BatchStream, Prefetcher
+from polytask.environment import environment
 from polytask.model import MultiTaskModel
 from polytask.origin import Origin
 from polytask.own_best import answers, remove_unused, save_own, write_epochs
-from polytask.run import Run, environment
+from polytask.run import Run
 from polytask.tracking import HistoryKeeper
 from polytask.training.checkpoint import load_state
 from polytask.training.devices import (
