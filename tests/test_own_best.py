@@ -218,7 +218,7 @@ def test_pages_and_the_terminal_say_whose_weights_are_whose(file: Path, whole: R
     found = CliRunner().invoke(app, ["train", str(file), "--runs", str(file.parent / "said")])
     assert found.exit_code == 0, found.output
     flat = " ".join(found.output.split())
-    assert f"validation, epochs {told}" in flat and "best so far of: sign" in flat
+    assert f"validation, epochs {told}" in flat and "best so far of: all together, sign" in flat
 
 
 def test_epochs_are_told_in_few_words() -> None:

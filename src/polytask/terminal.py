@@ -118,10 +118,11 @@ class Terminal:
             line += "  drawn: " + "  ".join(shown_draws)
         if record.scores:
             line += "  validation: " + _headlines(record.scores, self.judged)
-        if record.best and record.scores:
+        if (record.best or record.best_of) and record.scores:
             line += f"  best{GLUE}so{GLUE}far"
-        if record.best_of:
-            line += f"  best{GLUE}so{GLUE}far{GLUE}of: " + ", ".join(record.best_of)
+            if record.best_of is not None:
+                together = ["all together"] if record.best else []
+                line += f"{GLUE}of: " + ", ".join([*together, *record.best_of])
         if self.console.is_terminal:
             line = textwrap.fill(line, self.console.width - 1, subsequent_indent="    ")
         self.console.print(line.replace(GLUE, " "), soft_wrap=True)

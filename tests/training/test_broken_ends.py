@@ -136,6 +136,17 @@ def test_a_run_without_its_checkpoint_does_not_begin_anew(config: Config, tmp_pa
     assert len(run.history()) == 3
 
 
+def test_a_history_that_lacks_epochs_is_told(config: Config, tmp_path: Path) -> None:
+    run = trained(config, tmp_path / "runs")
+    lines = (run.path / "history.jsonl").read_text().splitlines(keepends=True)
+    (run.path / "history.jsonl").write_text("".join(lines[1:]))
+    heard = Heard()
+    assert train(run, tmp_path / "runs", heard, [])
+    (said,) = heard.warnings
+    assert "history.jsonl' has 2 of the 3 epochs so far" in said
+    assert [line["epoch"] for line in run.history()] == [2, 3]
+
+
 def test_a_run_that_has_lost_its_facts_does_not_begin_anew(config: Config, tmp_path: Path) -> None:
     run = trained(config, tmp_path / "runs")
     before = (run.path / "model.safetensors").read_bytes()
@@ -223,6 +234,21 @@ def test_check_refuses_what_a_training_would(config: Config, tmp_path: Path) -> 
     ):
         found = " ".join(checked(path, change).split())
         assert found.startswith("refused") and said in found
+
+
+def test_check_refuses_what_a_comparison_or_a_search_would(config: Config, tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    two = ["inputs.cells.columns=[y]", "tasks.x={kind: regression, target: x}"]
+    for changes, said in (
+        (["compare={seeds: [1, 2]}"], "There is one task"),
+        ([*two, "compare={seeds: [1, 1]}"], "compare.seeds: expected different numbers"),
+        ([*two, "compare={tasks: [[z, y]]}"], "there is no task 'y'"),
+        (["tune={optimizer.lrr: {low: 1, high: 2}}"], "Did you mean 'lr'"),
+    ):
+        found = " ".join(checked(path, *changes).split())
+        assert found.startswith("refused") and said in found
+    fine = [*two, "compare={seeds: [1, 2]}", "tune={optimizer.lr: {low: 0.1, high: 2}}"]
+    assert "refused" not in checked(path, *fine)
 
 
 def test_nothing_to_choose_by_is_told(config: Config, tmp_path: Path) -> None:
