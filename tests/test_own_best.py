@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -266,11 +267,12 @@ def test_every_task_keeps_the_first_of_its_best_epochs(
     """Epochs whose weights could not be saved are of no task."""
     disk, saved, attempts = iter(full), {}, []  # type: ignore[var-annotated]
 
-    def save(state: object, epoch: int, epochs: dict[str, int]) -> None:
+    def save(state: object, epoch: int, tasks: Iterable[str], before: dict[str, int]) -> None:
+        assert before == saved
         attempts.append(epoch)
         if next(disk):
             raise OSError(28, "No space left on device")
-        saved.update(epochs)
+        saved.update(dict.fromkeys(tasks, epoch))
 
     warned: list[str] = []
     keeper = Keeper(

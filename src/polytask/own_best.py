@@ -20,7 +20,13 @@ from polytask.types import Features
 INDEX, FOLDER = "own_best.json", "own_best"
 
 
-def save_own(run: Run, state: Mapping[str, Tensor], epoch: int, epochs: Mapping[str, int]) -> None:
+def save_own(
+    run: Run,
+    state: Mapping[str, Tensor],
+    epoch: int,
+    tasks: Iterable[str],
+    before: Mapping[str, int],
+) -> None:
     """Keep weights as the best of some tasks.
 
     Those that are the best of no task any more stay until the next time: a training that is killed
@@ -30,25 +36,26 @@ def save_own(run: Run, state: Mapping[str, Tensor], epoch: int, epochs: Mapping[
         run: The run.
         state: The weights.
         epoch: Their epoch.
-        epochs: The epoch of each task's best weights from now on.
+        tasks: The tasks.
+        before: The epoch of each task's best weights until now.
 
     Raises:
         OSError: If the disk is full or not writable. What was kept before is whole.
     """
     from safetensors.torch import save
 
-    remove_unused(run)
+    remove_unused(run, before)
     (run.path / FOLDER).mkdir(exist_ok=True)
     content = save(dict(state))
     write_whole(_file(run, epoch), lambda file: file.write(content))
-    _write(run, epochs)
+    _write(run, {**before, **dict.fromkeys(tasks, epoch)})
 
 
-def remove_unused(run: Run) -> None:
-    """Remove weights that are the best of no task."""
-    used = {f"{epoch}.safetensors" for epoch in _index(run).values()}
+def remove_unused(run: Run, epochs: Mapping[str, int]) -> None:
+    """Remove weights of other epochs than those of tasks' best weights."""
+    used = {_file(run, epoch) for epoch in epochs.values()}
     for file in (run.path / FOLDER).glob("*.safetensors"):
-        if file.name not in used:
+        if file not in used:
             file.unlink()
 
 

@@ -1,6 +1,6 @@
 """Which epochs' weights are kept: the best of all tasks together, and of each."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lightning_fabric import Fabric
@@ -13,7 +13,7 @@ from polytask.training.sharding import whole
 from polytask.types import Scores
 
 Keep = Callable[[Mapping[str, Tensor]], None]
-KeepOwn = Callable[[Mapping[str, Tensor], int, Mapping[str, int]], None]
+KeepOwn = Callable[[Mapping[str, Tensor], int, Iterable[str], Mapping[str, int]], None]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Keeper:
         monitor: What decides.
         keep: Called in the first process with weights that are the best so far.
         keep_own: Called in the first process with weights that are the best so far of some tasks,
-            their epoch, and the epochs of all tasks' own best weights; None if tasks keep none.
+            their epoch, these tasks, and the epochs of tasks' own best weights until then; None if
+            tasks keep none.
         warn: Told what went wrong.
     """
 
@@ -80,11 +81,12 @@ class Keeper:
             own = {t: v for t, v in found.items() if improves(v, progress.own_best.get(t))}
         if better or own:
             state = whole(state, self.fabric.is_global_zero)
-        if better and self._saved(lambda: self.keep(_plain(state)), progress.best_epoch):
+        if better and self._saved(lambda: self.keep(_plain(state)), of=progress.best_epoch):
             progress.best, progress.best_epoch = value, epoch
         else:
             better = False
-        if own and self._saved(lambda: self._own(state, epoch, progress, own), None):
+        keep_own, before = self.keep_own, dict(progress.own_epoch)
+        if own and keep_own and self._saved(lambda: keep_own(_plain(state), epoch, own, before)):
             progress.own_best.update(own)
             progress.own_epoch.update(dict.fromkeys(own, epoch))
         else:
@@ -97,22 +99,12 @@ class Keeper:
             )
         return Kept(value, better, None if self.keep_own is None else list(own))
 
-    def _own(
-        self,
-        state: Mapping[str, Tensor],
-        epoch: int,
-        progress: Progress,
-        own: Mapping[str, float],
-    ) -> None:
-        assert self.keep_own is not None
-        self.keep_own(_plain(state), epoch, progress.own_epoch | dict.fromkeys(own, epoch))
-
-    def _saved(self, save: Callable[[], None], before: int | None) -> bool:
+    def _saved(self, save: Callable[[], None], *, of: int | None = None) -> bool:
         """Save in the first process; whether that worked. A full disk loses none of the training.
 
         Args:
             save: Saves.
-            before: The epoch of the weights that are there if it doesn't work, 0 if none are; None
+            of: The epoch of the weights that are there if it doesn't work, 0 if none are; None
                 where each task has another.
         """
         worked = True
@@ -121,8 +113,8 @@ class Keeper:
                 save()
             except OSError as error:
                 worked = False
-                there = f"Those of epoch {before} are whole" if before else "There are none yet"
-                there = "Earlier ones are whole" if before is None else there
+                there = f"Those of epoch {of} are whole" if of else "There are none yet"
+                there = "Earlier ones are whole" if of is None else there
                 self.warn(
                     f"Could not save the best weights ({error}). {there}. Free some space. "
                     "Training goes on."

@@ -169,7 +169,7 @@ def train(
     if first and finished:
         require_kept(run)
         if settings.keep == "each":
-            remove_unused(run)
+            remove_unused(run, trainer.progress.own_epoch)
     if (first or trainer.sharded) and any(task.tunes for task in prepared.tasks):
         from polytask.training.sharding import load_weights
 
