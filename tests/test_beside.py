@@ -28,6 +28,7 @@ from polytask.training.losses import task_losses
 from polytask.transfer import start_from
 from polytask.types import Batch, Features
 from polytask.workflow import Silent, evaluate_run, predict_run, train
+from tests.test_following import Stopping
 from tests.training.loops import fabric
 
 COMMON: dict[str, Any] = {"input": "said", "target": {"a": "y"}}
@@ -176,8 +177,8 @@ training: {epochs: 4, threads: 1}
 """
 
 
-@pytest.mark.parametrize("level", ["characters: 4,", "level: subwords, vocabulary: 40,"])
-def test_from_a_file_to_predictions(level: str, tmp_path: Path) -> None:
+def written(folder: Path, level: str) -> Path:
+    """A configuration over opinions."""
     rows = [
         {
             "review": f"a {word} film!",
@@ -188,9 +189,15 @@ def test_from_a_file_to_predictions(level: str, tmp_path: Path) -> None:
         }
         for n, word in enumerate(("good", "bad") * 20)
     ]
-    pd.DataFrame(rows).to_csv(tmp_path / "films.csv", index=False)
-    (tmp_path / "small.yaml").write_text(FILE.replace("LEVEL", level))
-    assert train(load_config(tmp_path / "small.yaml", ()), tmp_path / "runs", Silent(), sys.argv)
+    pd.DataFrame(rows).to_csv(folder / "films.csv", index=False)
+    (folder / "small.yaml").write_text(FILE.replace("LEVEL", level))
+    return folder / "small.yaml"
+
+
+@pytest.mark.parametrize("level", ["characters: 4,", "level: subwords, vocabulary: 40,"])
+def test_from_a_file_to_predictions(level: str, tmp_path: Path) -> None:
+    file = written(tmp_path, level)
+    assert train(load_config(file, ()), tmp_path / "runs", Silent(), sys.argv)
     run = Run.newest(tmp_path / "runs")
     assert run.weights()["heads.liked.wide.weight"].any()
     scores = evaluate_run(run, "test")
@@ -202,3 +209,15 @@ def test_from_a_file_to_predictions(level: str, tmp_path: Path) -> None:
     numbers = found["sharing"]["parameters"]["head liked"]
     assert numbers["private"] > 2 * 256 and numbers["shared"] == 0
     assert json.dumps(found["attribution"]["liked"])
+
+
+def test_a_stop_and_a_resume_change_nothing(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, "characters: 4,"))
+    whole, stopped = Stopping(), Stopping(5)
+    assert train(config, tmp_path / "whole", whole, [])
+    assert not train(config, tmp_path / "stopped", stopped, [])
+    torch.manual_seed(99)
+    assert train(Run.open(stopped.run), tmp_path, Silent(), [])
+    ours, theirs = (Run.open(run).weights() for run in (stopped.run, whole.run))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
