@@ -13,8 +13,11 @@ FLOORS = {
     0: {"types", "errors"},
     1: {"tasks", "encoders", "backbones", "sharing", "balancing"},
     2: {"data", "model", "distillation", "affinity", "transfer", "merging"},
-    3: {"training", "evaluation"},
-    4: {"config", "run", "origin", "workflow", "assembly", "tuning", "tracking", "study"},
+    3: {"training", "evaluation", "environment"},
+    4: {
+        *("config", "run", "own_best", "origin", "workflow", "assembly", "tuning", "tracking"),
+        "study",
+    },
     5: {
         *("cli", "terminal", "data_terminal", "study_terminal", "report", "inspection"),
         *("serve", "export", "survey"),
@@ -39,6 +42,9 @@ ARROWS = {
     ("run", "config"),
     ("workflow", "config"),
     ("workflow", "run"),
+    ("own_best", "config"),
+    ("own_best", "run"),
+    ("workflow", "own_best"),
     ("workflow", "tuning"),
     ("workflow", "tracking"),
     ("tracking", "run"),
