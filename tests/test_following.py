@@ -17,10 +17,12 @@ from safetensors.torch import load_file
 
 from polytask.config import load_config
 from polytask.errors import ConfigError
+from polytask.own_best import own_epochs
 from polytask.report.training import report_run
 from polytask.run import Run
+from polytask.training.history import kept
 from polytask.training.step import StepRecord
-from polytask.workflow import train
+from polytask.workflow import evaluate_run, train
 from polytask.workflow.watching import Silent
 
 TWO = """\
@@ -110,9 +112,10 @@ def test_a_stop_and_a_resume_change_nothing(file: Path, whole: Path, at: int) ->
 
 
 def test_two_processes_share_the_shares(file: Path, whole: Path) -> None:
+    """And keep the weights of each task's own best epoch, where they are asked to."""
     command = [sys.executable, "-m", "polytask.cli", "train", str(file), "--runs", "pair"]
     found = subprocess.run(
-        [*command, "--set", "training.devices=2"],
+        [*command, "--set", "training.devices=2", "--set", "training.keep=each"],
         cwd=file.parent,
         capture_output=True,
         text=True,
@@ -123,6 +126,10 @@ def test_two_processes_share_the_shares(file: Path, whole: Path) -> None:
     for one, two in zip(history(whole), history(pair), strict=True):
         assert two["drawn"] == pytest.approx(one["drawn"], abs=1)
         assert two["losses"] == pytest.approx(one["losses"], rel=1e-4)
+    noted = kept(Run.open(pair).history())
+    assert noted is not None and own_epochs(Run.open(pair)) == noted[1]
+    assert noted[1].keys() == {"sign", "coin"}
+    evaluate_run(Run.open(pair), "test")
     weights = load_file(pair / "model.safetensors")
     for name, value in load_file(whole / "model.safetensors").items():
         torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-4, msg=name)

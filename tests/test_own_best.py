@@ -1,8 +1,6 @@
 """Tasks that keep the weights of their own best epochs."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -227,22 +225,6 @@ def test_epochs_are_told_in_few_words() -> None:
     assert told_epochs(4, {"a": 3, "b": 3}) == "epoch 3"
     many = {f"t{k}": k + 1 for k in range(20)}
     assert told_epochs(4, many) == "epochs 1 to 20, each task's own best"
-
-
-def test_two_processes_keep_what_one_keeps(file: Path) -> None:
-    command = [sys.executable, "-m", "polytask.cli", "train", str(file), "--runs", "pair"]
-    found = subprocess.run(
-        [*command, "--set", "training.devices=2", "--set", "training.epochs=3"],
-        cwd=file.parent,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert found.returncode == 0, found.stdout + found.stderr
-    run = Run.newest(file.parent / "pair")
-    noted = kept(run.history())
-    assert noted is not None and own_epochs(run) == noted[1] != {}
-    evaluate_run(run, "test")
 
 
 def test_without_validation_rows_it_has_no_use(file: Path) -> None:
