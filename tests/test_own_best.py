@@ -153,7 +153,7 @@ def test_thresholds_are_tuned_with_the_weights_that_they_are_for(whole: Run) -> 
     whole.write_json("facts.json", facts)
 
 
-@pytest.mark.parametrize("at", [2 * STEPS, 3 * STEPS + 4, 5 * STEPS])
+@pytest.mark.parametrize("at", [4, 2 * STEPS, 3 * STEPS + 4, 5 * STEPS])
 def test_a_stop_and_a_resume_change_nothing(file: Path, whole: Run, at: int) -> None:
     stopped, _ = trained(file, f"stopped-{at}", at)
     assert train(stopped, file.parent, Hearing(), [])

@@ -170,10 +170,11 @@ def train(
         require_kept(run)
         if settings.keep == "each":
             remove_unused(run, trainer.progress.own_epoch)
-    if (first or trainer.sharded) and any(task.tunes for task in prepared.tasks):
+    tuning = [task.name for task in prepared.tasks if task.tunes]
+    if (first or trainer.sharded) and tuning and trainer.progress.best_epoch:
         from polytask.training.sharding import load_weights
 
-        for weights, names in answers(run, [task.name for task in prepared.tasks if task.tunes]):
+        for weights, names in answers(run, tuning):
             load_weights(model, weights)
             tune(run, model, prepared, fabric.device, names, keep=first)
     watcher.on_end(run, finished)
