@@ -243,6 +243,7 @@ def test_check_refuses_what_a_comparison_or_a_search_would(config: Config, tmp_p
         (["compare={seeds: [1, 2]}"], "There is one task"),
         ([*two, "compare={seeds: [1, 1]}"], "compare.seeds: expected different numbers"),
         ([*two, "compare={tasks: [[z, y]]}"], "there is no task 'y'"),
+        ([*two, "compare={sharing: [{kind: hierarchy, leaves: {x: 7}}]}"], "'hierarchy + equal'"),
         (["tune={optimizer.lrr: {low: 1, high: 2}}"], "Did you mean 'lr'"),
     ):
         found = " ".join(checked(path, *changes).split())

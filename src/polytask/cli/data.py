@@ -17,8 +17,6 @@ def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Se
         from polytask.config.build import build_model
         from polytask.config.load import load_config
         from polytask.data_terminal import print_leaks, print_summary
-        from polytask.study.plan import require_planned
-        from polytask.study.space import Space
         from polytask.survey.profile import leaks
         from polytask.terminal import Terminal
         from polytask.workflow import make_stream, prepare_data
@@ -35,8 +33,12 @@ def check(config: Annotated[Path, typer.Argument(help="A YAML file.")], set_: Se
         for said in require_trainable(loaded, model, prepared):
             typer.echo(f"warning: {said}")
         if loaded.compare is not None:
-            require_planned(loaded)
+            from polytask.study.measuring import require_planned
+
+            require_planned(loaded, prepared)
         if loaded.tune:
+            from polytask.study.space import Space
+
             Space(loaded)
 
 

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
-from polytask.config.build import read_sources
+from polytask.config.build import build_model, read_sources
 from polytask.config.schema import Config
 from polytask.config.variants import with_tasks
 from polytask.data.dataset import Dataset, Prepared
 from polytask.data.tabular import TableInput
+from polytask.errors import ConfigError
 from polytask.study.plan import Allowance, Plan
 from polytask.study.runs import DEATHS
 from polytask.study.timing import step_seconds
@@ -67,6 +68,26 @@ def measured(config: Config, workers: int) -> dict[str, Any]:
         "data": everything.summary(),
         "epoch": stream.describe_epoch(),
     }
+
+
+def require_planned(config: Config, prepared: Prepared) -> None:
+    """Make sure that the models of a comparison can be built.
+
+    Args:
+        config: The configuration.
+        prepared: Its data.
+
+    Raises:
+        ConfigError: If not. Those of tasks whose data has to be made anew are not tried.
+    """
+    plan = Plan(config, {}, {}, 1)
+    for candidate in (*plan.alone(), *plan.shared()):
+        own = plan.job(candidate, plan.compare.seeds[0]).config
+        if (some := part_of(prepared, own)) is not None:
+            try:
+                build_model(own, some.inputs, some.tasks)
+            except ConfigError as error:
+                raise ConfigError(f"compare, '{candidate.name}': {error}") from error
 
 
 def pace(config: Config, prepared: Prepared, others: Iterable[float]) -> float:

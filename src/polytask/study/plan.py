@@ -222,17 +222,6 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-")
 
 
-def require_planned(config: Config) -> None:
-    """Make sure that every model of a comparison can be built, as far as no data is needed.
-
-    Raises:
-        ConfigError: If not.
-    """
-    plan = Plan(config, {}, {}, 1)
-    for candidate in (*plan.alone(), *plan.shared()):
-        plan.job(candidate, plan.compare.seeds[0])
-
-
 def require_comparable(config: Config) -> None:
     """Raise for what a comparison cannot be made of.
 
