@@ -115,6 +115,17 @@ def test_each_task_answers_with_its_own_best_epoch(whole: Run) -> None:
         assert scores[name]["loss"] == pytest.approx(noted["loss"])
 
 
+def test_of_averaged_weights_it_keeps_the_average(file: Path) -> None:
+    watcher = Hearing()
+    config = load_config(file, ["training.ema=0.9", "training.epochs=3"])
+    assert train(config, file.parent / "averaged", watcher, [])
+    run = Run.open(watcher.run)
+    lines, scores = run.history(), evaluate_run(run, "validation")
+    for name, epoch in own_epochs(run).items():
+        noted = lines[epoch - 1]["scores"][name]["loss"]
+        assert scores[name]["loss"] == pytest.approx(noted)
+
+
 def test_answers_are_those_of_the_networks_of_these_epochs(whole: Run) -> None:
     new = whole.path.parent / "new.csv"
     pd.DataFrame(np.eye(3), columns=["a", "b", "c"]).to_csv(new, index=False)
