@@ -1,6 +1,7 @@
 """Tasks that keep the weights of their own best epochs."""
 
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from polytask.inspection.page import inspect_run
 from polytask.own_best import EachAtItsBest, own_epochs
 from polytask.report.training import report_run
 from polytask.run import Run
-from polytask.training.history import kept, told_epochs
+from polytask.training.history import kept, monitored, own_scores, told_epochs
 from polytask.training.keeping import Keeper
 from polytask.training.progress import Progress
 from polytask.types import Scores
@@ -153,7 +154,7 @@ def test_thresholds_are_tuned_with_the_weights_that_they_are_for(whole: Run) -> 
     _, _, tasks = answering_model(whole)
     (heads,) = [task for task in tasks if task.name == "heads"]
     at_best = evaluate_run(whole, "validation")["heads"]["f1"]
-    assert heads.facts()["thresholds"] != (0.5, 0.5)
+    assert heads.facts()["thresholds"] != [0.5, 0.5]
     facts = whole.read_json("facts.json")
     for cuts in ([0.5, 0.5], [0.4, 0.6]):
         other = json.loads(json.dumps(facts))
@@ -174,13 +175,13 @@ def test_a_stop_and_a_resume_change_nothing(file: Path, whole: Run, at: int) -> 
 
 def test_weights_kept_after_the_last_checkpoint_are_forgotten(file: Path, whole: Run) -> None:
     """A process that is killed between keeping an epoch's weights and its checkpoint."""
-    stopped, _ = trained(file, "killed", 3 * STEPS)
-    before = own_epochs(stopped)
-    later, _ = trained(file, "later", 4 * STEPS)
-    for name, content in own_files(later).items():
-        place = stopped.path if name.endswith(".json") else stopped.path / "own_best"
-        (place / name).write_bytes(content)
-    assert own_epochs(stopped) != before or own_epochs(later) == before
+    at = next(line["epoch"] for line in whole.history()[2:] if line["best_of"])
+    stopped, _ = trained(file, "killed", (at - 1) * STEPS)
+    later, _ = trained(file, "later", at * STEPS)
+    assert own_epochs(stopped) != own_epochs(later)
+    shutil.rmtree(stopped.path / "own_best")
+    shutil.copytree(later.path / "own_best", stopped.path / "own_best")
+    shutil.copy(later.path / "own_best.json", stopped.path)
     watcher = Hearing()
     assert train(stopped, file.parent, watcher, [])
     assert not watcher.warnings and own_files(stopped) == own_files(whole)
@@ -245,6 +246,26 @@ def test_without_validation_rows_it_has_no_use(file: Path) -> None:
     run, watcher = trained(file.parent / "blind.yaml", "blind")
     assert [w.split(":")[0] for w in watcher.warnings] == ["training.keep"]
     assert own_epochs(run) == {} and evaluate_run(run, "test")
+
+
+@pytest.mark.parametrize("monitor", ["mean", "mean.loss", "mean.mae", "values.mae", "type.loss"])
+def test_the_epoch_is_the_one_that_a_task_alone_would_keep(monitor: str) -> None:
+    scores = {
+        task.name: {task.score: 0.1 * k, "loss": 1.0 + k, "mae": 0.5}
+        for k, task in enumerate(TASKS)
+    }
+    for name in ("type", "training", "tags"):
+        del scores[name]["mae"]
+    found = own_scores(scores, monitor, TASKS)
+    name, _, metric = monitor.rpartition(".")
+    for task in TASKS:
+        alone = monitor
+        if name not in ("mean", task.name) or metric not in scores[task.name]:
+            alone = "mean"
+        assert found[task.name] == monitored({task.name: scores[task.name]}, alone, [task])
+    expected = {"mean.loss": -2.0, "mean.mae": -0.5, "values.mae": -0.5}.get(monitor, 0.1)
+    assert found["values"] == pytest.approx(expected)
+    assert found["type"] == pytest.approx(-1.0 if metric == "loss" else 0.0)
 
 
 SCORE = st.none() | st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])

@@ -19,7 +19,7 @@ from polytask.report.judged import (
     most_confused,
 )
 from polytask.report.seen import Seen, see
-from polytask.report.training import _scores, report_run
+from polytask.report.training import report_run
 from polytask.run import Run
 from polytask.tasks import Binary, Multiclass, Regression
 from polytask.workflow import evaluate_run
@@ -186,12 +186,13 @@ def test_of_many_tasks_figures_show_the_best_and_the_last(tmp_path: Path) -> Non
         "trunk: {kind: hard, backbone: {kind: perceptron, widths: [4]}}\n"
         "optimizer: {kind: adamw, lr: 0.05}\ntraining: {epochs: 3, threads: 1}\n"
     )
-    seen = see(made(tmp_path, text=text), None)
+    made_run = made(tmp_path, text=text)
+    seen = see(made_run, None)
     values = [seen.scores[name][0] for name in seen.ranked]
     assert values == sorted(values, reverse=True) and len(values) == 30  # R2: more is better
     shown = [task.name for task in seen.drawn]
     assert shown == sorted({*seen.ranked[:12], *seen.ranked[-12:]})
-    scores = _scores(seen)
+    scores = report_run(made_run).sections[0]
     assert len(scores.tables[0].rows) == 30 and "show 24 tasks" in scores.text
     assert all(name in scores.figures[0].alt for name in shown)
     assert not any(name in scores.figures[0].alt for name in seen.ranked[12:18])

@@ -78,19 +78,24 @@ def monitored(scores: Scores, monitor: str, tasks: Sequence[Task]) -> float | No
 
 
 def own_scores(scores: Scores, monitor: str, tasks: Sequence[Task]) -> dict[str, float]:
-    """Per task the number that decides which epoch is its own best; greater is better.
+    """Per task the number that would decide if it were trained alone; greater is better.
+
+    That is what `monitor` says, of this task, where it measures that; else its own score.
 
     Args:
-        scores: Validation scores.
-        monitor: Of `mean.metric` or `task.metric`, the metric is that of tasks that have it.
+        scores: Validation scores; empty without a validation part.
+        monitor: As for `monitored`.
         tasks: The tasks, of which those without a score are left out.
     """
+    name, _, metric = monitor.rpartition(".")
     found = {}
     for task in tasks:
-        metric, higher = compared_by(monitor, task)
-        value = scores.get(task.name, {}).get(metric)
+        if task.name not in scores:
+            continue
+        measured = name == task.name or (name == "mean" and metric in scores[task.name])
+        value = monitored(scores, monitor if measured else "mean", [task])
         if value is not None and not math.isnan(value):
-            found[task.name] = value if higher else -value
+            found[task.name] = value
     return found
 
 

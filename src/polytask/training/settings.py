@@ -29,9 +29,10 @@ class Settings:
             `mean.metric` (of all tasks that have the metric, such as `mean.auroc`), or
             `task.metric`, such as `object.accuracy`.
         keep: Which epochs' weights are kept: those of `one`, the best by `monitor`; or for `each`
-            task those of its own best epoch too, by its own score (that of `mean.metric`, where it
-            has it), with which it answers then, as it would if it had been trained alone. Tasks
-            that learn at different speeds want that; an answer takes a pass for each such epoch.
+            task those of its own best epoch too (best checkpoints per task), with which it answers
+            then. That is the epoch that it would keep if it were trained alone: the best by
+            `monitor` where the task measures that, else by its own score. Tasks that learn at
+            different speeds want that; an answer takes a pass for each such epoch.
         patience: Stop after so many epochs without improvement (with `keep: each`, of any task);
             null trains to the end.
         measured: For a balancer that sees the Gramian: the shared parameters whose gradients make
